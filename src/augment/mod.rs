@@ -1,0 +1,1 @@
+//! An image to two random views of it.

@@ -1,0 +1,1 @@
+//! Judging features: nearest neighbours, linear probes, statistics.

@@ -1,0 +1,1 @@
+//! Slices in, slices out: the loops that do the arithmetic, and the only `unsafe` of the crate.

@@ -1,0 +1,3 @@
+//! The `dimask` program.
+
+fn main() {}

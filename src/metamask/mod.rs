@@ -1,0 +1,1 @@
+//! The method: a dimensional mask and its gradient through a training step.

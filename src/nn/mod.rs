@@ -1,0 +1,1 @@
+//! Layers as values: a struct of variables and a forward function.

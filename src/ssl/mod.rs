@@ -1,0 +1,1 @@
+//! The self-supervised losses: pure functions of projections.

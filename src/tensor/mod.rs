@@ -1,0 +1,1 @@
+//! N-dimensional values: no graph, no input or output.

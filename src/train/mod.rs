@@ -1,0 +1,1 @@
+//! A training run: the step, the loop, the run folder.
