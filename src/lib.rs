@@ -22,3 +22,4 @@ pub mod ssl;
 pub mod tensor;
 
 pub use error::{Error, Result};
+pub use kernels::Real;

@@ -1,1 +1,5 @@
 //! Slices in, slices out: the loops that do the arithmetic, and the only `unsafe` of the crate.
+
+mod real;
+
+pub use real::Real;
