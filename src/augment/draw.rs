@@ -58,8 +58,7 @@ impl Augment {
         rng: &mut ChaCha8Rng,
     ) -> impl Iterator<Item = Jitter> {
         let jittered = happens(rng, self.jitter_probability);
-        let mut factor =
-            |strength: f64| uniform(rng, (1.0 - strength).max(0.0), 1.0 + strength);
+        let mut factor = |strength: f64| uniform(rng, (1.0 - strength).max(0.0), 1.0 + strength);
         let (brightness, contrast) = (factor(self.brightness), factor(self.contrast));
         let saturation = factor(self.saturation);
         let turn = uniform(rng, -self.hue, self.hue);

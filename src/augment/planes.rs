@@ -41,9 +41,7 @@ pub(super) fn brightness<T: Real>(planes: &mut [T], factor: T) {
 pub(super) fn contrast<T: Real>(planes: &mut [T], c: usize, factor: T) {
     let pixels = planes.len() / c;
     // Gray is linear: the mean of gray is the gray of the planes' means.
-    let mean = |channel: usize| {
-        sum(&planes[channel * pixels..][..pixels]) / T::from_usize(pixels)
-    };
+    let mean = |channel: usize| sum(&planes[channel * pixels..][..pixels]) / T::from_usize(pixels);
     let mean = if c == 3 { gray(mean(0), mean(1), mean(2)) } else { mean(0) };
     let shift = (T::ONE - factor) * mean;
     for x in planes {

@@ -32,13 +32,11 @@ impl<T: Real> Taps<T> {
             let centre = (i as f64 + 0.5) * scale;
             let (start, _) = window(i, scale, support, inputs);
             let start = start.min(inputs - self.width);
-            let weight =
-                |j: usize| (1.0 - ((j as f64 + 0.5 - centre) / support).abs()).max(0.0);
+            let weight = |j: usize| (1.0 - ((j as f64 + 0.5 - centre) / support).abs()).max(0.0);
             let total: f64 = (start..start + self.width).map(weight).sum();
             self.starts.push(start);
-            self.weights.extend(
-                (start..start + self.width).map(|j| T::from_f64(weight(j) / total)),
-            );
+            self.weights
+                .extend((start..start + self.width).map(|j| T::from_f64(weight(j) / total)));
         }
     }
 
@@ -104,12 +102,7 @@ impl<T: Real> Resizer<T> {
     }
 
     /// The horizontal pass for `C` channels and windows of `K` inputs.
-    fn across<const C: usize, const K: usize>(
-        &self,
-        out_h: usize,
-        out_w: usize,
-        planes: &mut [T],
-    ) {
+    fn across<const C: usize, const K: usize>(&self, out_h: usize, out_w: usize, planes: &mut [T]) {
         let row_len = self.rows.len() / out_h;
         for (y, row) in self.rows.chunks_exact(row_len).enumerate() {
             for (x, (start, weights)) in self.horizontal.windows().enumerate() {
