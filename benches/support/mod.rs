@@ -1,0 +1,73 @@
+//! Measuring, shared by the benches: best and median of repeated calls.
+
+use std::time::{Duration, Instant};
+
+use dimask::kernels::Real;
+
+/// What the command line asked for.
+pub(crate) struct Bench {
+    only: Option<String>,
+    json: bool,
+    budget: Duration,
+}
+
+impl Bench {
+    /// Reads `--only NAME`, `--json` and `--budget SECONDS`; ignores what cargo adds.
+    pub(crate) fn from_args() -> Self {
+        let args: Vec<String> = std::env::args().collect();
+        let value = |name: &str| {
+            args.iter().position(|arg| arg == name).and_then(|i| args.get(i + 1)).cloned()
+        };
+        let seconds = value("--budget").map_or(0.4, |s| s.parse().expect("--budget SECONDS"));
+        Self {
+            only: value("--only"),
+            json: args.iter().any(|arg| arg == "--json"),
+            budget: Duration::from_secs_f64(seconds),
+        }
+    }
+
+    /// Whether a workload is to be run: `--only` takes a part of its name.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    /// Runs `f` for the time budget, at least five times, and prints one line.
+    pub(crate) fn measure(&self, name: &str, flop: usize, mut f: impl FnMut()) {
+        f();
+        let (begin, mut seconds) = (Instant::now(), Vec::new());
+        while seconds.len() < 5 || (begin.elapsed() < self.budget && seconds.len() < 2000) {
+            let start = Instant::now();
+            f();
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        let (best, median) = (seconds[0], seconds[seconds.len() / 2]);
+        let gflops = flop as f64 / best / 1e9;
+        if self.json {
+            let threads = rayon::current_num_threads();
+            println!(
+                "{{\"peer\":\"dimask\",\"name\":\"{name}\",\"threads\":{threads},\
+                 \"seconds_best\":{best:.7},\"seconds_median\":{median:.7},\
+                 \"gflops\":{gflops:.2}}}"
+            );
+        } else {
+            let at_median = flop as f64 / median / 1e9;
+            println!(
+                "{name:40} best {:9.3} ms {gflops:7.1} GFLOP/s, median {at_median:7.1}",
+                best * 1e3
+            );
+        }
+    }
+}
+
+/// Numbers in (-1, 1).
+pub(crate) fn noise<T: Real>(len: usize) -> Vec<T> {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        T::from_f64((state >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
+    };
+    (0..len).map(|_| next()).collect()
+}
