@@ -20,7 +20,7 @@ pub(super) mod cut;
 pub(super) mod pack;
 pub(super) mod scratch;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub(super) mod tile;
 
 use super::Real;

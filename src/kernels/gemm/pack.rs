@@ -145,6 +145,7 @@ impl<T: Real> Kernel<T> for CopyRows<'_, T> {
         // `j < cols <= width` are in bounds by the assertions.
         unsafe {
             match cols {
+                4 => copy_rows::<V, 4>(from, stride, steps, to, width),
                 8 => copy_rows::<V, 8>(from, stride, steps, to, width),
                 16 => copy_rows::<V, 16>(from, stride, steps, to, width),
                 24 => copy_rows::<V, 24>(from, stride, steps, to, width),
