@@ -100,7 +100,8 @@ pub fn knn<T: Real>(
     assert!(foreign.is_none(), "knn: label {foreign:?} with {classes} classes");
     assert!(bank.is_finite() && queries.is_finite(), "knn: a feature is not finite");
     for vote in votes {
-        let sound = vote.k > 0 && vote.temperature > 0.0 && (1.0 / vote.temperature).exp() < f64::MAX;
+        let sound =
+            vote.k > 0 && vote.temperature > 0.0 && (1.0 / vote.temperature).exp() < f64::MAX;
         assert!(sound, "knn: {vote:?}");
     }
 
@@ -183,7 +184,12 @@ mod tests {
     use crate::eval::tests::{blobs, on_threads};
 
     /// The definition: all cosines in f64, a full stable sort.
-    fn twin(bank: &Tensor<f64>, labels: &[u32], queries: &Tensor<f64>, vote: Vote) -> Vec<Vec<u32>> {
+    fn twin(
+        bank: &Tensor<f64>,
+        labels: &[u32],
+        queries: &Tensor<f64>,
+        vote: Vote,
+    ) -> Vec<Vec<u32>> {
         let d = bank.shape()[1];
         let rows = |x: &Tensor<f64>| -> Vec<Vec<f64>> {
             let unit = |row: &[f64]| {
@@ -196,9 +202,7 @@ mod tests {
         let sorted = |query: Vec<f64>| {
             let cosine = |row: &[f64]| query.iter().zip(row).map(|(a, b)| a * b).sum::<f64>();
             let mut all: Vec<u32> = (0..labels.len() as u32).collect();
-            all.sort_by(|&a, &b| {
-                cosine(&bank[b as usize]).total_cmp(&cosine(&bank[a as usize]))
-            });
+            all.sort_by(|&a, &b| cosine(&bank[b as usize]).total_cmp(&cosine(&bank[a as usize])));
             all.truncate(vote.k);
             all
         };

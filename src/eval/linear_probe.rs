@@ -112,7 +112,11 @@ pub(super) fn cross_entropy_grad<T: Real>(
 }
 
 /// The standardised rows of `x [N, D]` at `rows`: `[rows.len(), D]`.
-pub(super) fn gather<T: Real, U: Real>(x: &Tensor<T>, rows: &[u32], moments: &Moments) -> Tensor<U> {
+pub(super) fn gather<T: Real, U: Real>(
+    x: &Tensor<T>,
+    rows: &[u32],
+    moments: &Moments,
+) -> Tensor<U> {
     let d = x.shape()[1];
     let mut y = vec![U::ZERO; rows.len() * d];
     y.par_chunks_mut(d).zip(rows).with_min_len(16).for_each(|(y, &row)| {
@@ -194,7 +198,8 @@ mod tests {
         // A power of two scales without rounding, so the standardised features are the same bits.
         let change = |(x, labels): (Tensor<f32>, Vec<u32>)| {
             let wide = x.as_slice().chunks(4).flat_map(|row| [row, &[0.7]].concat());
-            let scaled: Vec<f32> = wide.enumerate().map(|(i, x)| x * [1024.0, 1.0][i % 2]).collect();
+            let scaled: Vec<f32> =
+                wide.enumerate().map(|(i, x)| x * [1024.0, 1.0][i % 5 % 2]).collect();
             let n = labels.len();
             (Tensor::from_vec(scaled, &[n, 5]), labels)
         };

@@ -71,11 +71,9 @@ pub fn evaluate<T: Real>(
     }
     let voted = knn::knn(train, train_labels, test, classes, &[KNN5, KNN200]);
     let EvalSettings { linear, seed } = settings;
-    let linear = linear_probe::linear_probe(
-        train, train_labels, test, test_labels, classes, linear, *seed,
-    );
-    let few =
-        few_labels::few_labels_probe(train, train_labels, test, test_labels, classes, *seed);
+    let linear =
+        linear_probe::linear_probe(train, train_labels, test, test_labels, classes, linear, *seed);
+    let few = few_labels::few_labels_probe(train, train_labels, test, test_labels, classes, *seed);
     Ok(Scores {
         knn5: Some(100.0 * voted[0].accuracy(test_labels, 1)),
         knn200: Some(100.0 * voted[1].accuracy(test_labels, 1)),

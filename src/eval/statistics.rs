@@ -132,7 +132,10 @@ impl Moments {
 
     /// These moments with all deviations taken as 1, but for constant dimensions: they centre.
     fn shift_only(mut self) -> Moments {
-        self.inv_std.iter_mut().filter(|inverse| **inverse > 0.0).for_each(|inverse| *inverse = 1.0);
+        self.inv_std
+            .iter_mut()
+            .filter(|inverse| **inverse > 0.0)
+            .for_each(|inverse| *inverse = 1.0);
         self
     }
 
