@@ -1,0 +1,123 @@
+//! Two-dimensional convolution and its two adjoints over `[N, H, W, C]` images.
+//!
+//! The three functions are the partial maps of one trilinear form,
+//! `f(x, w, g) = Σ x[n, oh·s − p + i, ow·s − p + j, c] · w[i, j, c, o] · g[n, oh, ow, o]`:
+//! each takes two of the operands and returns the derivative by the third.
+
+pub(crate) mod naive;
+
+use super::Real;
+
+/// The sizes of a convolution: everything but the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Images in the batch.
+    pub n: usize,
+    /// Input height.
+    pub h: usize,
+    /// Input width.
+    pub w: usize,
+    /// Input channels.
+    pub c: usize,
+    /// Kernel height.
+    pub kh: usize,
+    /// Kernel width.
+    pub kw: usize,
+    /// Output channels.
+    pub o: usize,
+    /// Steps between outputs, down and across.
+    pub stride: [usize; 2],
+    /// Zeros added on each side, down and across.
+    pub padding: [usize; 2],
+}
+
+impl Geometry {
+    /// Output height: `(h + 2·padding − kh) / stride + 1`, rounded down.
+    ///
+    /// # Panics
+    /// If the kernel is larger than the padded input, or the stride is zero.
+    #[track_caller]
+    pub fn out_h(&self) -> usize {
+        out_len(self.h, self.kh, self.stride[0], self.padding[0])
+    }
+
+    /// Output width: `(w + 2·padding − kw) / stride + 1`, rounded down.
+    ///
+    /// # Panics
+    /// If the kernel is larger than the padded input, or the stride is zero.
+    #[track_caller]
+    pub fn out_w(&self) -> usize {
+        out_len(self.w, self.kw, self.stride[1], self.padding[1])
+    }
+
+    /// Elements of the input `[N, H, W, C]`.
+    pub fn x_len(&self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// Elements of the weights `[KH, KW, C, O]`.
+    pub fn w_len(&self) -> usize {
+        self.kh * self.kw * self.c * self.o
+    }
+
+    /// Elements of the output `[N, OH, OW, O]`.
+    #[track_caller]
+    pub fn y_len(&self) -> usize {
+        self.n * self.out_h() * self.out_w() * self.o
+    }
+
+    #[track_caller]
+    fn check(&self, op: &str, x: usize, w: usize, y: usize) {
+        assert_eq!(x, self.x_len(), "{op}: wrong length of an input [N, H, W, C] for {self:?}");
+        assert_eq!(w, self.w_len(), "{op}: wrong length of weights [KH, KW, C, O] for {self:?}");
+        assert_eq!(y, self.y_len(), "{op}: wrong length of an output [N, OH, OW, O] for {self:?}");
+    }
+}
+
+#[track_caller]
+fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+    assert!(stride > 0, "conv2d: the stride is zero");
+    assert!(kernel > 0, "conv2d: the kernel is empty");
+    assert!(
+        len + 2 * padding >= kernel,
+        "conv2d: a kernel of {kernel} does not fit an input of {len} with padding {padding}"
+    );
+    (len + 2 * padding - kernel) / stride + 1
+}
+
+/// The convolution `y[n, oh, ow, o] = Σ_{i,j,c} x[n, oh·s − p + i, ow·s − p + j, c] · w[i, j, c, o]`
+/// with zeros outside the image (the cross-correlation of deep learning).
+///
+/// Shapes: `x: [N, H, W, C]`, `w: [KH, KW, C, O]` → `y: [N, OH, OW, O]`, overwritten.
+///
+/// # Panics
+/// If a slice has another length than its shape.
+#[track_caller]
+pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+    geometry.check("conv2d", x.len(), w.len(), y.len());
+    naive::conv2d(geometry, x, w, y);
+}
+
+/// The adjoint of [`conv2d`] in its input: `dx` with `<conv2d(x, w), g> = <x, dx>` for every `x`.
+///
+/// Shapes: `w: [KH, KW, C, O]`, `g: [N, OH, OW, O]` → `dx: [N, H, W, C]`, overwritten.
+///
+/// # Panics
+/// If a slice has another length than its shape.
+#[track_caller]
+pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
+    geometry.check("conv2d_input_grad", dx.len(), w.len(), g.len());
+    naive::conv2d_input_grad(geometry, w, g, dx);
+}
+
+/// The adjoint of [`conv2d`] in its weights: `dw` with `<conv2d(x, w), g> = <w, dw>` for every `w`.
+///
+/// Shapes: `x: [N, H, W, C]`, `g: [N, OH, OW, O]` → `dw: [KH, KW, C, O]`, overwritten.
+///
+/// # Panics
+/// If a slice has another length than its shape.
+#[track_caller]
+pub fn conv2d_weight_grad<T: Real>(geometry: &Geometry, x: &[T], g: &[T], dw: &mut [T]) {
+    geometry.check("conv2d_weight_grad", x.len(), dw.len(), g.len());
+    naive::conv2d_weight_grad(geometry, x, g, dw);
+}

@@ -1,0 +1,11 @@
+//! Value-level operations: check the shapes, get a buffer, call the kernel of the same name.
+
+mod elementwise;
+mod fused;
+mod layout;
+mod product;
+
+pub(crate) use fused::norm_shape;
+pub(crate) use product::{images, window_counts};
+
+pub use fused::BatchNormStats;

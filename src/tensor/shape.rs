@@ -1,0 +1,126 @@
+//! Shapes: a few numbers kept inline, the broadcasting rule, row-major strides.
+
+use std::fmt;
+use std::ops::Deref;
+
+/// The largest number of axes a tensor can have.
+pub const MAX_RANK: usize = 6;
+
+/// The lengths of a tensor's axes, outermost first; dereferences to `[usize]`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    dims: [usize; MAX_RANK],
+    rank: usize,
+}
+
+impl Shape {
+    /// The shape with these axis lengths.
+    ///
+    /// # Panics
+    /// With more than [`MAX_RANK`] axes.
+    #[track_caller]
+    pub fn new(dims: &[usize]) -> Shape {
+        assert!(dims.len() <= MAX_RANK, "shape {dims:?} has more than {MAX_RANK} axes");
+        let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() };
+        shape.dims[..dims.len()].copy_from_slice(dims);
+        shape
+    }
+
+    /// The number of elements: the product of the axes, 1 for a scalar.
+    pub fn size(&self) -> usize {
+        self.iter().product()
+    }
+
+    /// The shape without the given axes, or with them as 1 (`keep`).
+    pub(crate) fn reduce(&self, axes: &[usize], keep: Keep) -> Shape {
+        let kept = (0..self.rank).filter_map(|axis| match (axes.contains(&axis), keep) {
+            (true, Keep::Drop) => None,
+            (true, Keep::Keep) => Some(1),
+            (false, _) => Some(self[axis]),
+        });
+        Shape::new(&kept.collect::<Vec<_>>())
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+}
+
+impl From<&[usize]> for Shape {
+    fn from(dims: &[usize]) -> Shape {
+        Shape::new(dims)
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &**self)
+    }
+}
+
+/// Whether a reduced axis disappears or stays with length 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The axis disappears.
+    Drop,
+    /// The axis stays, with length 1.
+    Keep,
+}
+
+/// The common shape of two operands: axes are aligned at the end, and an axis of 1 repeats.
+///
+/// `None` where two lengths differ and neither is 1.
+pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
+    let rank = a.len().max(b.len());
+    let axis_of = |dims: &[usize], axis: usize| {
+        (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis])
+    };
+    let mut dims = [0; MAX_RANK];
+    for (axis, dim) in dims.iter_mut().enumerate().take(rank) {
+        *dim = match (axis_of(a, axis), axis_of(b, axis)) {
+            (x, y) if x == y => x,
+            (1, y) => y,
+            (x, 1) => x,
+            _ => return None,
+        };
+    }
+    Some(Shape::new(&dims[..rank]))
+}
+
+/// Row-major strides of a shape, in elements.
+pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    strides
+}
+
+/// Strides that walk `from` as if it had the shape `to`: 0 along each repeated axis.
+pub(crate) fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<usize> {
+    let missing = to.len() - from.len();
+    let own = strides(from);
+    let stride = |axis: usize| if from[axis] == 1 { 0 } else { own[axis] };
+    (0..to.len()).map(|axis| axis.checked_sub(missing).map_or(0, stride)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broadcasting_aligns_at_the_end() {
+        let check = |a: &[usize], b: &[usize], want: Option<&[usize]>| {
+            assert_eq!(broadcast(a, b), want.map(Shape::new));
+            assert_eq!(broadcast(b, a), want.map(Shape::new));
+        };
+        check(&[2, 3], &[3], Some(&[2, 3]));
+        check(&[4, 1, 3], &[5, 1], Some(&[4, 5, 3]));
+        check(&[], &[2, 2], Some(&[2, 2]));
+        check(&[0], &[1], Some(&[0]));
+        check(&[2], &[3], None);
+    }
+}
