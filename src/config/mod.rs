@@ -11,6 +11,7 @@ mod layers;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use layers::hex;
 pub use layers::{Layers, PRESETS};
 
 /// All settings of one training run and its evaluation.
@@ -103,7 +104,8 @@ pub enum Amount {
 pub struct ModelConfig {
     /// The architecture. Setting it sets `width` to the architecture's own; set that afterwards.
     pub encoder: EncoderName,
-    /// Channels of the first block; later blocks double it (own: 32 for conv4, 64 for resnet18).
+    /// Channels of the first block; later blocks double it. `conv4` is always 32 wide, `resnet18`
+    /// as published 64.
     pub width: usize,
     /// Whether a ReLU follows the stem's batch norm; the published MetaMask code has lost it.
     ///
@@ -263,18 +265,19 @@ pub enum Per {
     Step,
 }
 
-/// How two views are drawn from an image, in the order of these keys.
+/// How two views are drawn from an image: [`Augment`](crate::augment::Augment)'s settings, but the
+/// mean and the deviation by name, so that they fit any number of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// The least and the most area of a random resized crop, as shares of the image.
+    /// The least and the greatest area of a random resized crop, as shares of the image.
     pub crop_area: [f64; 2],
     /// The least and the greatest ratio of the crop's width to its height.
     pub crop_aspect: [f64; 2],
     /// The probability of a horizontal flip.
-    pub flip: f64,
-    /// The probability of the colour jitter.
-    pub jitter: f64,
+    pub flip_probability: f64,
+    /// The probability of the four colour changes, which then all happen, in random order.
+    pub jitter_probability: f64,
     /// Brightness is scaled by a factor within this of 1.
     pub brightness: f64,
     /// Contrast is scaled by a factor within this of 1.
@@ -284,9 +287,13 @@ pub struct AugmentConfig {
     /// The hue is turned by up to this share of the circle; grey images have none.
     pub hue: f64,
     /// The probability of losing all colour.
-    pub grayscale: f64,
+    pub grayscale_probability: f64,
     /// The probability of a Gaussian blur.
-    pub blur: f64,
+    pub blur_probability: f64,
+    /// Taps of the blur along each axis, odd.
+    pub blur_kernel: usize,
+    /// The least and the greatest standard deviation of the blur, in pixels.
+    pub blur_sigma: [f64; 2],
     /// The mean and deviation that pixels are normalised by, of views and of test images.
     pub normalize: Normalize,
 }
