@@ -131,6 +131,13 @@ impl Layers {
     }
 }
 
+impl From<&RunConfig> for Layers {
+    fn from(config: &RunConfig) -> Layers {
+        let table = Table::try_from(config).expect("settings are a TOML table");
+        Layers { table }
+    }
+}
+
 impl RunConfig {
     /// The checked settings of a preset as it stands.
     ///
