@@ -37,7 +37,7 @@ pub enum Command {
 }
 
 /// Flags of `train`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct TrainArgs {
     /// The settings.
     #[command(flatten)]

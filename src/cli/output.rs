@@ -26,7 +26,9 @@ pub fn progress(line: &str) {
 /// Columns of text, the first aligned left, the others right, two spaces apart.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(|t| t.chars().count());
+    let width = |column| {
+        rows.iter().filter_map(move |row| row.get(column)).map(|text: &String| text.chars().count())
+    };
     let widths: Vec<usize> = (0..columns).map(|c| width(c).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {

@@ -166,10 +166,14 @@ impl RunConfig {
         toml::to_string(self).expect("plain numbers, words and lists are always TOML")
     }
 
-    /// The canonical form: the same, without what does not change the result (where the data lie).
+    /// The canonical form: the same without folders, which do not change the result.
+    ///
+    /// Of the file with the first weights its name stays: such a run is not one from drawn weights.
     pub fn canonical(&self) -> String {
         let mut config = self.clone();
         config.data.path.clear();
+        let init = Path::new(&config.init).file_name();
+        config.init = init.unwrap_or_default().to_string_lossy().into_owned();
         config.to_toml()
     }
 

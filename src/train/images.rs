@@ -25,7 +25,7 @@ impl Images {
         let name = config.data.name.to_string();
         let path = &config.data.path;
         let source = if path.is_empty() { name } else { format!("{name}:{path}") };
-        let Splits { train, test } = Source::parse(&source)?.load()?;
+        let Splits { train, test } = source.parse::<Source>()?.load()?;
         let (train, test) = match config.data.validation {
             0 => (train, test),
             // One choice for all seeds: settings are compared on the same images.

@@ -52,6 +52,8 @@ pub struct StepRecord {
     pub loss_drr: Option<f64>,
     /// The networks' learning rate.
     pub lr: f64,
+    /// Euclidean norm of the networks' gradient.
+    pub grad_norm: f64,
     /// The mask's learning rate.
     pub mask_lr: Option<f64>,
     /// The outer loss: the contrastive loss at the trial weights.

@@ -210,11 +210,7 @@ const FORMAT: u64 = 1;
 /// # Errors
 /// `Io` or `Format` naming the file and the tensor if it is not a whole checkpoint of this
 /// configuration.
-pub fn read_checkpoint(
-    config: &RunConfig,
-    channels: usize,
-    path: &Path,
-) -> Result<(State, usize)> {
+pub fn read_checkpoint(config: &RunConfig, channels: usize, path: &Path) -> Result<(State, usize)> {
     let container = Container::read(path)?;
     let meta = &container.meta;
     let wrong = |place: &str, expected: String, found: String| {
@@ -225,20 +221,29 @@ pub fn read_checkpoint(
         Some(other) => return wrong("format", FORMAT.to_string(), other.to_string()),
         None => return wrong("metadata", "a checkpoint of dimask".into(), "none".into()),
     }
+    let (own, written) = (config.canonical(), meta.get("config").and_then(|text| text.as_str()));
+    if written != Some(&own) {
+        let written = written.unwrap_or_default();
+        let mut lines = own.lines().zip(written.lines().chain(std::iter::repeat("nothing")));
+        let (own, other) = lines.find(|(a, b)| a != b).unwrap_or(("", "more"));
+        return wrong("settings", format!("the run's ({own})"), format!("others ({other})"));
+    }
     let Some(step) = meta.get("step").and_then(|step| step.as_u64()) else {
         return wrong("metadata: step", "a number".into(), "none".into());
     };
-    let mut source = Source { path, tensors: container.tensors };
+    let mut source = Source { path, tensors: container.tensors.clone() };
     let mut state = first_state(config, channels);
     source.weights(&mut state, Part::All)?;
     source.mask(&mut state, config.mask.enabled)?;
     let mut buffers = Vec::new();
     let mut failed = None;
-    visit_named(&state, &mut |name, value, layout| {
-        match source.take(&format!("optim.{name}"), value, layout) {
-            Ok(buffer) => buffers.push(buffer),
-            Err(e) => failed = failed.take().or(Some(e)),
-        }
+    visit_named(&state, &mut |name, value, layout| match source.take(
+        &format!("optim.{name}"),
+        value,
+        layout,
+    ) {
+        Ok(buffer) => buffers.push(buffer),
+        Err(e) => failed = failed.take().or(Some(e)),
     });
     if let Some(error) = failed {
         return Err(error);
