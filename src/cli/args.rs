@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        clap::CommandFactory::command().debug_assert();
+        <Cli as clap::CommandFactory>::command().debug_assert();
         let _: Cli = Cli::try_parse_from(["dimask"]).unwrap();
         let both = ["dimask", "train", "--resume", "x", "--epochs", "2"];
         assert!(Cli::try_parse_from(both).is_err());

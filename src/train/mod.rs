@@ -14,6 +14,8 @@ pub mod metrics;
 pub mod model;
 mod run;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 pub(crate) mod tests_support;
 
 use std::sync::Arc;
