@@ -1,4 +1,33 @@
 //! MetaMask on its own tensor engine, in pure Rust.
+//!
+//! Image representations are learned without labels; a *dimensional mask* on them is learned by
+//! differentiating a contrastive loss through a training step. The crate holds everything for it:
+//! tensors, derivatives of any order in reverse and forward mode, convolutions, the losses, the exact
+//! meta-gradient, data, training and evaluation.
+//!
+//! ```
+//! use dimask::{Tensor, Var, grad, grad_graph};
+//! // The gradient of a loss after a trial step, through the step: 1-d, by hand and by engine.
+//! let w = Var::leaf(Tensor::scalar(1.0f64));
+//! let mask = Var::leaf(Tensor::scalar(0.5));
+//! let loss = |w: &Var<f64>| (w * &mask).square();
+//! let g = grad_graph(&loss(&w), &[&w]).remove(0);         // 2 m² w
+//! let trial = &w - &g.scale(0.1);                         // w (1 - 0.2 m²)
+//! let after = loss(&trial);                               // m² w² (1 - 0.2 m²)²
+//! let meta = grad(after, &[&mask])[0].item();
+//! let m: f64 = 0.5;
+//! let by_hand = 2.0 * m * (1.0 - 0.2 * m * m) * (1.0 - 0.6 * m * m);
+//! assert!((meta - by_hand).abs() < 1e-12);
+//! ```
+//!
+//! # Letters
+//! N batch, H W space, C and O channels in and out, K a kernel's side, D features.
+//! Images are `[N, H, W, C]`, convolution weights `[K, K, C, O]`, linear weights `[in, out]`;
+//! `x` input, `w` weight, `y` output, `g` incoming cotangent, `dx` outgoing or a tangent.
+//!
+//! # Modules, from the bottom up
+//! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
+//! [`augment`], [`eval`]; and with the feature `cli`: `config`, `train`, `cli`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -21,5 +50,7 @@ pub mod rng;
 pub mod ssl;
 pub mod tensor;
 
+pub use autodiff::{Var, grad, grad_graph, hvp, pull, push};
 pub use error::{Error, Result};
 pub use kernels::Real;
+pub use tensor::{Shape, Tensor};

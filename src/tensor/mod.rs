@@ -14,9 +14,9 @@ use std::sync::Arc;
 use crate::kernels::Real;
 use crate::kernels::alloc::Buffer;
 
-pub use index::Indices;
 pub use crate::kernels::conv::Geometry;
 pub use crate::kernels::gemm::Trans;
+pub use index::Indices;
 pub use ops::BatchNormStats;
 pub(crate) use ops::{images, norm_shape, window_counts};
 pub use shape::{Keep, MAX_RANK, Shape, broadcast};

@@ -152,4 +152,3 @@ impl<T: Real> Neg for &Tensor<T> {
         self.map(|x| -x)
     }
 }
-

@@ -1,9 +1,9 @@
 //! The same numbers in other places, their adjoints, and reductions.
 
 use crate::kernels::{Real, index, layout, reduce};
+use crate::tensor::Tensor;
 use crate::tensor::index::{Indices, split};
 use crate::tensor::shape::{Keep, Shape, broadcast};
-use crate::tensor::Tensor;
 
 /// Layout: the same numbers in other places, and the adjoints.
 impl<T: Real> Tensor<T> {
@@ -59,8 +59,7 @@ impl<T: Real> Tensor<T> {
         let fits = [starts.len(), ends.len(), steps.len()] == [rank; 3]
             && (0..rank).all(|a| starts[a] <= ends[a] && ends[a] <= self.shape[a] && steps[a] > 0);
         assert!(fits, "slice: {starts:?}..{ends:?} step {steps:?} of {:?}", self.shape);
-        let shape: Vec<_> =
-            (0..rank).map(|a| (ends[a] - starts[a]).div_ceil(steps[a])).collect();
+        let shape: Vec<_> = (0..rank).map(|a| (ends[a] - starts[a]).div_ceil(steps[a])).collect();
         Tensor::filled(&shape, |y| {
             layout::slice(self.as_slice(), self.shape(), starts, steps, &shape, y);
         })
@@ -175,4 +174,3 @@ impl<T: Real> Tensor<T> {
         (y, Indices::new(flat, outer))
     }
 }
-

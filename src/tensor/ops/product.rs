@@ -140,4 +140,3 @@ pub(crate) fn window_counts(
         (size[a] + 2 * padding[a] - kernel[a]) / stride[a] + 1
     })
 }
-

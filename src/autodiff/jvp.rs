@@ -1,0 +1,118 @@
+//! The forward table: for each operation, the tangent of its result from those of its operands.
+//!
+//! A linear operation applies itself, a bilinear one is the product rule, an elementwise one
+//! multiplies by the derivative that [`vjp`](super::vjp) uses.
+
+use super::Var;
+use super::op::{Context, Op};
+use super::ops::fused::{batch_norm_definition, log_softmax_definition};
+use super::push::walk;
+use super::vjp::{fence, vjp};
+use crate::kernels::Real;
+use crate::tensor::Tensor;
+
+/// The tangent of the result; an operand that does not move has none.
+pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T> {
+    let moving = |i: usize| tangents[i].as_ref();
+    // The operand of a unary node moves, or the node would not be on the path.
+    let dx = || moving(0).expect("a node on the path has an operand that moves");
+    let sum = |terms: [Option<Var<T>>; 2]| {
+        let total = terms.into_iter().flatten().reduce(|a, b| a + b);
+        total.expect("a node on the path has an operand that moves")
+    };
+    let full = |term: Var<T>| term.broadcast_to(c.out_shape());
+    match &c.node.op {
+        Op::Leaf => unreachable!("a leaf has no operands"),
+
+        Op::Add => full(sum([moving(0).cloned(), moving(1).cloned()])),
+        Op::Sub => full(sum([moving(0).cloned(), moving(1).map(|db| -db)])),
+        Op::Mul { a, b } => full(sum([
+            moving(0).map(|da| da * c.input(1, b)),
+            moving(1).map(|db| db * c.input(0, a)),
+        ])),
+        Op::Div { b, y } => {
+            let numerator = sum([moving(0).cloned(), moving(1).map(|db| -(db * c.output(y)))]);
+            full(numerator / c.input(1, b))
+        }
+        // Elementwise in one operand: the Jacobian is diagonal, so both tables have one rule.
+        Op::Identity
+        | Op::Neg
+        | Op::Scale(_)
+        | Op::Shift
+        | Op::Exp { .. }
+        | Op::Ln { .. }
+        | Op::Sqrt { .. }
+        | Op::Tanh { .. }
+        | Op::Sigmoid { .. }
+        | Op::Powf { .. }
+        | Op::Gate { .. } => {
+            let dy = vjp(dx(), c).remove(0);
+            dy.expect("the operand moves, so its rule applies")
+        }
+
+        Op::Reshape => dx().reshape(c.out_shape()),
+        Op::Permute { axes } => dx().permute(axes),
+        Op::BroadcastTo => dx().broadcast_to(c.out_shape()),
+        Op::SumTo => dx().sum_to(c.out_shape()),
+        Op::Slice { starts, steps } => {
+            let y = c.out_shape();
+            let ends = |a: usize| starts[a] + y[a].saturating_sub(1) * steps[a] + y[a].min(1);
+            dx().slice(starts, &(0..y.len()).map(ends).collect::<Vec<_>>(), steps)
+        }
+        Op::Embed { starts, steps } => dx().embed(c.out_shape(), starts, steps),
+        Op::Concat { axis } => {
+            let still = |i: usize| Var::constant(Tensor::zeros(c.shape(i)));
+            let parts = (0..tangents.len()).map(|i| moving(i).cloned().unwrap_or_else(|| still(i)));
+            let parts: Vec<_> = parts.collect();
+            Var::concat(&parts.iter().collect::<Vec<_>>(), *axis)
+        }
+        Op::Take(indices) => dx().take(indices, c.out_shape()),
+        Op::Put(indices) => dx().put_add(indices, c.out_shape()),
+
+        Op::Matmul { a, b, trans } => sum([
+            moving(0).map(|da| da.matmul_trans(&c.input(1, b), *trans)),
+            moving(1).map(|db| c.input(0, a).matmul_trans(db, *trans)),
+        ]),
+        Op::Conv2d { x, w, geometry } => sum([
+            moving(0).map(|dx| dx.conv2d_at(&c.input(1, w), geometry)),
+            moving(1).map(|dw| c.input(0, x).conv2d_at(dw, geometry)),
+        ]),
+        Op::Conv2dInputGrad { w, g, geometry } => sum([
+            moving(0).map(|dw| dw.conv2d_input_grad(&c.input(1, g), geometry)),
+            moving(1).map(|dg| c.input(0, w).conv2d_input_grad(dg, geometry)),
+        ]),
+        Op::Conv2dWeightGrad { x, g, geometry } => sum([
+            moving(0).map(|dx| dx.conv2d_weight_grad(&c.input(1, g), geometry)),
+            moving(1).map(|dg| c.input(0, x).conv2d_weight_grad(dg, geometry)),
+        ]),
+
+        Op::LogSoftmax { x, .. } => through(c, &[x], tangents, log_softmax_definition),
+        Op::BatchNorm { x, weight, bias, stats, eps } => match c.recording {
+            false => {
+                let moving = [0, 1, 2].map(|i| moving(i).map(Var::value));
+                Var::constant(x.batch_norm_tangent(stats, weight, moving))
+            }
+            true => through(c, &[x, weight, bias], tangents, |inputs| {
+                batch_norm_definition(inputs, stats, *eps)
+            }),
+        },
+    }
+}
+
+/// Rebuilds a definition on the saved operands, fenced, and pushes the tangents along it.
+fn through<T: Real>(
+    c: &Context<T>,
+    saved: &[&Tensor<T>],
+    tangents: &[Option<Var<T>>],
+    definition: impl Fn(&[Var<T>]) -> Var<T>,
+) -> Var<T> {
+    let fenced: Vec<Var<T>> = match c.recording {
+        true => fence(c, saved),
+        // Nothing outside is recorded: leaves give the definition a graph to push along.
+        false => saved.iter().map(|&value| Var::leaf(value.clone())).collect(),
+    };
+    let y = definition(&fenced);
+    let moving = fenced.iter().zip(tangents).filter_map(|(x, dx)| Some((x, dx.as_ref()?)));
+    let moving: Vec<_> = moving.collect();
+    walk(&[&y], &moving, c.recording).remove(0)
+}

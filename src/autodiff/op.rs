@@ -1,0 +1,235 @@
+//! What each operation saves for its derivatives, and the node that holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::var::Var;
+use crate::kernels::Real;
+use crate::tensor::{BatchNormStats, Geometry, Indices, Shape, Tensor, Trans};
+
+/// An operation with the values that its derivatives need: no edges, so no cycles.
+pub(crate) enum Op<T: Real> {
+    /// A variable of the user's; no parents.
+    Leaf,
+    /// The value itself: a fence, so that a definition's inputs are distinct nodes.
+    Identity,
+    /// `a + b`; saves nothing.
+    Add,
+    /// `a - b`; saves nothing.
+    Sub,
+    /// `a * b`.
+    Mul { a: Tensor<T>, b: Tensor<T> },
+    /// `y = a / b`.
+    Div { b: Tensor<T>, y: Tensor<T> },
+    /// `-x`; saves nothing.
+    Neg,
+    /// `factor * x`.
+    Scale(T),
+    /// `x + constant`; saves nothing.
+    Shift,
+    /// `y = e^x`.
+    Exp { y: Tensor<T> },
+    /// `ln x`.
+    Ln { x: Tensor<T> },
+    /// `y = sqrt x`.
+    Sqrt { y: Tensor<T> },
+    /// `y = tanh x`.
+    Tanh { y: Tensor<T> },
+    /// `y = 1 / (1 + e^-x)`.
+    Sigmoid { y: Tensor<T> },
+    /// `x^exponent`.
+    Powf { x: Tensor<T>, exponent: T },
+    /// `x` where `by > 0`, else 0; `by` is constant.
+    Gate { by: Tensor<T> },
+    /// Another shape for the same elements; saves nothing.
+    Reshape,
+    /// Axes in another order.
+    Permute { axes: Vec<usize> },
+    /// Repetition along axes; saves nothing.
+    BroadcastTo,
+    /// Sums along axes; saves nothing.
+    SumTo,
+    /// Every `step`-th element from `starts`.
+    Slice { starts: Vec<usize>, steps: Vec<usize> },
+    /// The adjoint of a slice.
+    Embed { starts: Vec<usize>, steps: Vec<usize> },
+    /// Operands one after the other.
+    Concat { axis: usize },
+    /// Elements at flat positions.
+    Take(Indices),
+    /// The adjoint of a take.
+    Put(Indices),
+    /// A matrix product.
+    Matmul { a: Tensor<T>, b: Tensor<T>, trans: Trans },
+    /// A convolution of `x` with `w`.
+    Conv2d { x: Tensor<T>, w: Tensor<T>, geometry: Geometry },
+    /// Its adjoint in `x`, applied to `g`.
+    Conv2dInputGrad { w: Tensor<T>, g: Tensor<T>, geometry: Geometry },
+    /// Its adjoint in `w`, applied to `g`.
+    Conv2dWeightGrad { x: Tensor<T>, g: Tensor<T>, geometry: Geometry },
+    /// `y = x - log Σ e^x` over the last axis.
+    LogSoftmax { x: Tensor<T>, y: Tensor<T> },
+    /// Batch normalisation of `x`.
+    BatchNorm {
+        x: Tensor<T>,
+        weight: Tensor<T>,
+        bias: Tensor<T>,
+        stats: BatchNormStats<T>,
+        eps: f64,
+    },
+}
+
+/// The names of all operations, in the order of the tables: what a complete test must cover.
+pub const OP_NAMES: &[&str] = &[
+    "leaf",
+    "identity",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "scale",
+    "shift",
+    "exp",
+    "ln",
+    "sqrt",
+    "tanh",
+    "sigmoid",
+    "powf",
+    "gate",
+    "reshape",
+    "permute",
+    "broadcast_to",
+    "sum_to",
+    "slice",
+    "embed",
+    "concat",
+    "take",
+    "put",
+    "matmul",
+    "conv2d",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "log_softmax",
+    "batch_norm",
+];
+
+impl<T: Real> Op<T> {
+    /// The operation's place in [`OP_NAMES`]; the compiler asks for one here for each new variant.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Op::Leaf => "leaf",
+            Op::Identity => "identity",
+            Op::Add => "add",
+            Op::Sub => "sub",
+            Op::Mul { .. } => "mul",
+            Op::Div { .. } => "div",
+            Op::Neg => "neg",
+            Op::Scale(_) => "scale",
+            Op::Shift => "shift",
+            Op::Exp { .. } => "exp",
+            Op::Ln { .. } => "ln",
+            Op::Sqrt { .. } => "sqrt",
+            Op::Tanh { .. } => "tanh",
+            Op::Sigmoid { .. } => "sigmoid",
+            Op::Powf { .. } => "powf",
+            Op::Gate { .. } => "gate",
+            Op::Reshape => "reshape",
+            Op::Permute { .. } => "permute",
+            Op::BroadcastTo => "broadcast_to",
+            Op::SumTo => "sum_to",
+            Op::Slice { .. } => "slice",
+            Op::Embed { .. } => "embed",
+            Op::Concat { .. } => "concat",
+            Op::Take(_) => "take",
+            Op::Put(_) => "put",
+            Op::Matmul { .. } => "matmul",
+            Op::Conv2d { .. } => "conv2d",
+            Op::Conv2dInputGrad { .. } => "conv2d_input_grad",
+            Op::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
+            Op::LogSoftmax { .. } => "log_softmax",
+            Op::BatchNorm { .. } => "batch_norm",
+        }
+    }
+}
+
+/// One recorded operation.
+pub(crate) struct Node<T: Real> {
+    /// From one counter: a child's id is larger than its parents', so ids sort a graph.
+    pub(crate) id: u64,
+    pub(crate) op: Op<T>,
+    /// The shape of the value that the operation made.
+    pub(crate) shape: Shape,
+    /// The shapes of the operands, and the nodes of those that have one.
+    pub(crate) parents: Vec<(Shape, Option<Arc<Node<T>>>)>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+impl<T: Real> Node<T> {
+    pub(crate) fn new(
+        op: Op<T>,
+        shape: Shape,
+        parents: Vec<(Shape, Option<Arc<Node<T>>>)>,
+    ) -> Arc<Node<T>> {
+        // Relaxed is enough: a thread can hold a parent only after its id was drawn.
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Node { id, op, shape, parents })
+    }
+
+    /// The nodes among the parents.
+    pub(crate) fn parent_nodes(&self) -> impl Iterator<Item = &Arc<Node<T>>> {
+        self.parents.iter().filter_map(|(_, node)| node.as_ref())
+    }
+}
+
+impl<T: Real> Drop for Node<T> {
+    /// Takes ancestors down with a worklist: a chain of a million nodes must not overflow the stack.
+    fn drop(&mut self) {
+        let mut orphans: Vec<_> = self.parents.drain(..).filter_map(|(_, node)| node).collect();
+        while let Some(node) = orphans.pop() {
+            if let Some(mut node) = Arc::into_inner(node) {
+                orphans.extend(node.parents.drain(..).filter_map(|(_, node)| node));
+            }
+        }
+    }
+}
+
+/// What a rule may ask about the node that it differentiates.
+///
+/// When recording, saved values come back attached to their nodes, so that the rule's result is a
+/// function of them; otherwise they come back as constants, and nothing is recorded.
+pub(crate) struct Context<'a, T: Real> {
+    pub(crate) node: &'a Arc<Node<T>>,
+    pub(crate) recording: bool,
+    /// Which parents' cotangents (in reverse) are asked for.
+    pub(crate) wanted: &'a [bool],
+}
+
+impl<T: Real> Context<'_, T> {
+    /// The saved operand `i`.
+    pub(crate) fn input(&self, i: usize, value: &Tensor<T>) -> Var<T> {
+        let node = self.node.parents[i].1.as_ref().filter(|_| self.recording);
+        Var::with_node(value.clone(), node.cloned())
+    }
+
+    /// The saved result.
+    pub(crate) fn output(&self, value: &Tensor<T>) -> Var<T> {
+        Var::with_node(value.clone(), self.recording.then(|| Arc::clone(self.node)))
+    }
+
+    /// Whether operand `i`'s cotangent is asked for.
+    pub(crate) fn wants(&self, i: usize) -> bool {
+        self.wanted[i]
+    }
+
+    /// The shape of operand `i`.
+    pub(crate) fn shape(&self, i: usize) -> &[usize] {
+        &self.node.parents[i].0
+    }
+
+    /// The shape of the result.
+    pub(crate) fn out_shape(&self) -> &[usize] {
+        &self.node.shape
+    }
+}

@@ -1,0 +1,202 @@
+//! The reverse engine: find the path, walk it from the last node to the first, add up, free.
+//!
+//! Ids replace sorting: a child's id is larger than its parents', so "largest open id first" is a
+//! topological order, without recursion and the same on every machine and thread count.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use super::op::{Context, Node};
+use super::var::Var;
+use super::vjp::vjp;
+use crate::kernels::Real;
+use crate::tensor::Tensor;
+
+/// The gradient of one number in each of `wrt`; zeros where it does not depend on one.
+///
+/// Consumes the loss: unless someone else holds the graph, each saved value is freed as soon as the
+/// walk has passed it.
+///
+/// # Panics
+/// If the loss is not one number, or one of `wrt` is a constant.
+///
+/// ```
+/// use dimask::{Tensor, Var, grad};
+/// let x = Var::leaf(Tensor::scalar(2.0f64));
+/// assert_eq!(grad(x.exp(), &[&x])[0].item(), 2f64.exp());
+/// ```
+#[track_caller]
+pub fn grad<T: Real>(loss: Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
+    let one = seed(&loss);
+    pull(vec![(loss, one)], wrt)
+}
+
+/// The gradient of one number in each of `wrt`, as variables that can be differentiated again.
+///
+/// Frees nothing: the results hold the graph.
+///
+/// # Panics
+/// If the loss is not one number, or one of `wrt` is a constant.
+#[track_caller]
+pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
+    let one = Var::constant(seed(loss));
+    pull_graph(&[(loss, &one)], wrt)
+}
+
+/// The product of the Hessian of `loss` in `wrt` with the direction `v`.
+///
+/// # Panics
+/// If the loss is not one number, one of `wrt` is a constant, or a direction has another shape.
+#[track_caller]
+pub fn hvp<T: Real>(loss: &Var<T>, wrt: &[&Var<T>], v: &[&Tensor<T>]) -> Vec<Tensor<T>> {
+    let gradient = grad_graph(loss, wrt);
+    pull(gradient.into_iter().zip(v).map(|(g, &v)| (g, v.clone())).collect(), wrt)
+}
+
+/// Vector-Jacobian products: the gradient of `Σ <cotangent, output>` in each of `wrt`.
+///
+/// Consumes the outputs and frees as it walks, like [`grad`].
+///
+/// # Panics
+/// If a cotangent has another shape than its output, or one of `wrt` is a constant.
+#[track_caller]
+pub fn pull<T: Real>(outputs: Vec<(Var<T>, Tensor<T>)>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
+    let mut open = Open::new(false);
+    let mut roots = Vec::new();
+    for (output, cotangent) in outputs {
+        check(&output, cotangent.shape());
+        let (_, node) = output.into_parts();
+        roots.extend(node.map(|node| (node, Var::constant(cotangent))));
+    }
+    let path = path(roots.iter().map(|(node, _)| node), wrt);
+    roots.into_iter().for_each(|(node, g)| open.add(node, g));
+    open.walk(&path, wrt).into_iter().map(Var::into_value).collect()
+}
+
+/// [`pull`] with recording on: the results can be differentiated, also in the cotangents.
+///
+/// # Panics
+/// If a cotangent has another shape than its output, or one of `wrt` is a constant.
+#[track_caller]
+pub fn pull_graph<T: Real>(outputs: &[(&Var<T>, &Var<T>)], wrt: &[&Var<T>]) -> Vec<Var<T>> {
+    let mut open = Open::new(true);
+    for (output, cotangent) in outputs {
+        check(output, cotangent.shape());
+        if let Some(node) = output.node() {
+            open.add(Arc::clone(node), (*cotangent).clone());
+        }
+    }
+    let path = path(outputs.iter().filter_map(|(output, _)| output.node()), wrt);
+    open.walk(&path, wrt)
+}
+
+#[track_caller]
+fn seed<T: Real>(loss: &Var<T>) -> Tensor<T> {
+    assert!(loss.value().len() == 1, "grad: a loss is one number, got {:?}", loss.shape());
+    Tensor::full(loss.shape(), T::ONE)
+}
+
+#[track_caller]
+fn check<T: Real>(output: &Var<T>, cotangent: &[usize]) {
+    assert!(output.shape() == cotangent, "pull: {:?}, cotangent {cotangent:?}", output.shape());
+}
+
+/// The ids, ascending, of the nodes behind `roots` that depend on one of `ends` (or are one).
+///
+/// Ids only: holding the nodes would keep the walk from freeing them.
+#[track_caller]
+pub(crate) fn path<'a, T: Real>(
+    roots: impl Iterator<Item = &'a Arc<Node<T>>>,
+    ends: &[&Var<T>],
+) -> Vec<u64> {
+    let ends = end_ids(ends);
+    // A node made before all ends cannot depend on one: a definition's walk stays inside it.
+    let first = ends.iter().min().copied().unwrap_or(u64::MAX);
+    let mut found: BTreeMap<u64, &Node<T>> = BTreeMap::new();
+    let mut todo: Vec<&Node<T>> = roots.map(Arc::as_ref).collect();
+    while let Some(node) = todo.pop() {
+        if node.id >= first && found.insert(node.id, node).is_none() {
+            todo.extend(node.parent_nodes().map(Arc::as_ref));
+        }
+    }
+    let mut path: Vec<u64> = Vec::new();
+    for (&id, node) in &found {
+        let on_path = |parent: &Arc<Node<T>>| path.binary_search(&parent.id).is_ok();
+        if ends.contains(&id) || node.parent_nodes().any(on_path) {
+            path.push(id);
+        }
+    }
+    path
+}
+
+/// The ids of variables that derivatives are taken in.
+#[track_caller]
+pub(crate) fn end_ids<T: Real>(ends: &[&Var<T>]) -> Vec<u64> {
+    let id = |end: &&Var<T>| end.node().expect("differentiation in a constant: make it a leaf").id;
+    ends.iter().map(id).collect()
+}
+
+/// Nodes whose cotangents are still being added up.
+struct Open<T: Real> {
+    nodes: BTreeMap<u64, (Arc<Node<T>>, Var<T>)>,
+    recording: bool,
+}
+
+impl<T: Real> Open<T> {
+    fn new(recording: bool) -> Self {
+        Open { nodes: BTreeMap::new(), recording }
+    }
+
+    fn add(&mut self, node: Arc<Node<T>>, g: Var<T>) {
+        // Broadcasting is undone here, once, for all rules.
+        let g = g.sum_to(&node.shape);
+        match self.nodes.entry(node.id) {
+            Entry::Vacant(entry) => {
+                entry.insert((node, g));
+            }
+            Entry::Occupied(mut entry) => {
+                let sum = &mut entry.get_mut().1;
+                *sum = if self.recording { &*sum + &g } else { add_in_place(sum, g) };
+            }
+        }
+    }
+
+    /// Visits the path from its last node to its first; the cotangents that reached `wrt`.
+    fn walk(mut self, path: &[u64], wrt: &[&Var<T>]) -> Vec<Var<T>> {
+        let ids = end_ids(wrt);
+        let mut results: Vec<Option<Var<T>>> = vec![None; wrt.len()];
+        let on_path = |node: &Arc<Node<T>>| path.binary_search(&node.id).is_ok();
+        while let Some((id, (node, g))) = self.nodes.pop_last() {
+            for (result, _) in results.iter_mut().zip(&ids).filter(|&(_, &end)| end == id) {
+                *result = Some(g.clone());
+            }
+            let wanted: Vec<bool> = node
+                .parents
+                .iter()
+                .map(|(_, parent)| parent.as_ref().is_some_and(on_path))
+                .collect();
+            if !wanted.contains(&true) {
+                continue;
+            }
+            let rule = Context { node: &node, recording: self.recording, wanted: &wanted };
+            let cotangents = vjp(&g, &rule);
+            drop(g);
+            for ((_, parent), cotangent) in node.parents.iter().zip(cotangents) {
+                if let (Some(parent), Some(g)) = (parent.as_ref().filter(|p| on_path(p)), cotangent)
+                {
+                    self.add(Arc::clone(parent), g);
+                }
+            }
+        }
+        let zeros = |v: &Var<T>| Var::constant(Tensor::zeros(v.shape()));
+        results.into_iter().zip(wrt).map(|(g, v)| g.unwrap_or_else(|| zeros(v))).collect()
+    }
+}
+
+/// The sum of two constants, in the memory of either where nothing else holds it.
+fn add_in_place<T: Real>(sum: &mut Var<T>, g: Var<T>) -> Var<T> {
+    let mut total = std::mem::replace(sum, Var::scalar(0.0)).into_value();
+    total.add_assign(g.value());
+    Var::constant(total)
+}

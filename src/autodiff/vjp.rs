@@ -1,0 +1,141 @@
+//! The reverse table: for each operation, the cotangents of its operands from that of its result.
+//!
+//! Rules are written with public operations only, return instead of adding up, and do not undo
+//! broadcasting: the [engine](super::pull) adds, un-broadcasts, prunes and frees.
+
+use super::Var;
+use super::op::{Context, Op};
+use super::ops::fused::{batch_norm_definition, log_softmax_definition};
+use super::pull::pull_graph;
+use crate::kernels::Real;
+use crate::tensor::{Tensor, Trans};
+
+/// The cotangents of the operands, `None` where none is asked for.
+pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
+    // Only the binary rules have a choice; a unary node is reached because its operand is wanted.
+    let one = |dx: Var<T>| vec![Some(dx)];
+    let two = |da: &dyn Fn() -> Var<T>, db: &dyn Fn() -> Var<T>| {
+        vec![c.wants(0).then(da), c.wants(1).then(db)]
+    };
+    match &c.node.op {
+        Op::Leaf => Vec::new(),
+        Op::Identity => one(g.clone()),
+
+        Op::Add => two(&|| g.clone(), &|| g.clone()),
+        Op::Sub => two(&|| g.clone(), &|| -g),
+        Op::Mul { a, b } => two(&|| g * c.input(1, b), &|| g * c.input(0, a)),
+        Op::Div { b, y } => {
+            let da = g / c.input(1, b);
+            two(&|| da.clone(), &|| -(&da * c.output(y)))
+        }
+        Op::Neg => one(-g),
+        Op::Scale(factor) => one(g * *factor),
+        Op::Shift => one(g.clone()),
+        Op::Exp { y } => one(g * c.output(y)),
+        Op::Ln { x } => one(g / c.input(0, x)),
+        Op::Sqrt { y } => one(g.scale(0.5) / c.output(y)),
+        Op::Tanh { y } => one(g - g * c.output(y).square()),
+        Op::Sigmoid { y } => {
+            let y = c.output(y);
+            one(g * (&y - &y.square()))
+        }
+        Op::Powf { x, exponent } => {
+            let p = exponent.to_f64();
+            one(g * c.input(0, x).powf(p - 1.0).scale(p))
+        }
+        Op::Gate { by } => one(g.gate(by)),
+
+        Op::Reshape => one(g.reshape(c.shape(0))),
+        Op::Permute { axes } => one(g.permute(&inverse(axes))),
+        Op::BroadcastTo => one(g.sum_to(c.shape(0))),
+        Op::SumTo => one(g.broadcast_to(c.shape(0))),
+        Op::Slice { starts, steps } => one(g.embed(c.shape(0), starts, steps)),
+        Op::Embed { starts, steps } => {
+            let x = c.shape(0);
+            let ends = |a: usize| starts[a] + x[a].saturating_sub(1) * steps[a] + x[a].min(1);
+            one(g.slice(starts, &(0..x.len()).map(ends).collect::<Vec<_>>(), steps))
+        }
+        Op::Concat { axis } => {
+            let mut start = 0;
+            let part = |i: usize| {
+                let end = start + c.shape(i)[*axis];
+                let dx = c.wants(i).then(|| g.narrow(*axis, start..end));
+                start = end;
+                dx
+            };
+            (0..c.wanted.len()).map(part).collect()
+        }
+        Op::Take(indices) => one(g.put_add(indices, c.shape(0))),
+        Op::Put(indices) => one(g.take(indices, c.shape(0))),
+
+        Op::Matmul { a, b, trans } => {
+            let (a, b) = (c.input(0, a), c.input(1, b));
+            match trans {
+                Trans::Nn => two(&|| g.matmul_nt(&b), &|| a.matmul_tn(g)),
+                Trans::Nt => two(&|| g.matmul(&b), &|| g.matmul_tn(&a)),
+                Trans::Tn => two(&|| b.matmul_nt(g), &|| a.matmul(g)),
+            }
+        }
+        Op::Conv2d { x, w, geometry } => {
+            let (x, w) = (c.input(0, x), c.input(1, w));
+            two(&|| w.conv2d_input_grad(g, geometry), &|| x.conv2d_weight_grad(g, geometry))
+        }
+        Op::Conv2dInputGrad { w, g: upstream, geometry } => {
+            let (w, upstream) = (c.input(0, w), c.input(1, upstream));
+            two(&|| g.conv2d_weight_grad(&upstream, geometry), &|| g.conv2d_at(&w, geometry))
+        }
+        Op::Conv2dWeightGrad { x, g: upstream, geometry } => {
+            let (x, upstream) = (c.input(0, x), c.input(1, upstream));
+            two(&|| g.conv2d_input_grad(&upstream, geometry), &|| x.conv2d_at(g, geometry))
+        }
+
+        Op::LogSoftmax { x, y } => match c.recording {
+            false => one(Var::constant(y.log_softmax_grad(g.value()))),
+            true => through(c, &[x], g, log_softmax_definition),
+        },
+        Op::BatchNorm { x, weight, bias, stats, eps } => match c.recording {
+            false => {
+                let (dx, dw, db) = x.batch_norm_grad(stats, weight, g.value(), c.wants(0));
+                vec![dx.map(Var::constant), Some(Var::constant(dw)), Some(Var::constant(db))]
+            }
+            true => through(c, &[x, weight, bias], g, |inputs| {
+                batch_norm_definition(inputs, stats, *eps)
+            }),
+        },
+    }
+}
+
+/// The permutation that undoes `axes`.
+pub(crate) fn inverse(axes: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; axes.len()];
+    for (i, &axis) in axes.iter().enumerate() {
+        inverse[axis] = i;
+    }
+    inverse
+}
+
+/// Rebuilds a definition on the saved operands, and pulls `g` through it with recording on.
+///
+/// The operands are fenced: where one is an ancestor of another, the walk through the definition
+/// must stop at each of them, or the path through the second would be counted twice.
+fn through<T: Real>(
+    c: &Context<T>,
+    saved: &[&Tensor<T>],
+    g: &Var<T>,
+    definition: impl Fn(&[Var<T>]) -> Var<T>,
+) -> Vec<Option<Var<T>>> {
+    let fenced = fence(c, saved);
+    let y = definition(&fenced);
+    let wanted: Vec<usize> = (0..saved.len()).filter(|&i| c.wants(i)).collect();
+    let wrt: Vec<&Var<T>> = wanted.iter().map(|&i| &fenced[i]).collect();
+    let mut found = vec![None; saved.len()];
+    for (i, dx) in wanted.into_iter().zip(pull_graph(&[(&y, g)], &wrt)) {
+        found[i] = Some(dx);
+    }
+    found
+}
+
+/// The saved operands of a fused operation, each under a node of its own.
+pub(crate) fn fence<T: Real>(c: &Context<T>, saved: &[&Tensor<T>]) -> Vec<Var<T>> {
+    saved.iter().enumerate().map(|(i, value)| c.input(i, value).fence()).collect()
+}
