@@ -1,0 +1,314 @@
+//! The mask's gradient against published numbers, its twin, and differences of the objective.
+
+use super::meta_gradient::{exact, finite_difference, first_order, reverse_over_reverse};
+use super::*;
+use crate::autodiff::Var;
+use crate::kernels::Real;
+use crate::nn::{
+    BatchNorm, Conv2d, Encode, Init, Layout, Linear, Mlp, MlpLayer, Module, Pass, params,
+};
+use crate::optim::Sgd;
+use crate::ssl::Loss;
+use crate::ssl::tests::wave;
+use crate::tensor::Tensor;
+
+/// The smooth encoder: `h = tanh(x w)`.
+#[derive(Clone)]
+struct Smooth(Linear<f64>);
+
+impl Module<f64> for Smooth {
+    fn map_params(&self, f: &mut dyn FnMut(&str, &Var<f64>, Layout) -> Var<f64>) -> Self {
+        Smooth(self.0.map_params(f))
+    }
+}
+
+impl Encode<f64> for Smooth {
+    fn features(&self) -> usize {
+        self.0.weight.shape()[1]
+    }
+    fn forward(&self, x: &Var<f64>, _: &mut Pass<'_, f64>) -> Var<f64> {
+        self.0.forward(x).tanh()
+    }
+}
+
+/// Two convolutions with batch-norm and ReLU, pooled.
+#[derive(Clone)]
+struct Tiny<T: Real>([(Conv2d<T>, BatchNorm<T>); 2]);
+
+impl<T: Real> Tiny<T> {
+    fn new(init: &Init) -> Self {
+        let block = |i: usize, channels: [usize; 2], stride| {
+            let conv = Conv2d::new(&format!("conv{i}"), channels, 3, stride, init);
+            (conv, BatchNorm::new(&format!("bn{i}"), channels[1]))
+        };
+        Tiny([block(1, [2, 4], 1), block(2, [4, 6], 2)])
+    }
+}
+
+impl<T: Real> Module<T> for Tiny<T> {
+    fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self {
+        Tiny(self.0.each_ref().map(|(conv, norm)| {
+            let conv = conv.map_params(f);
+            (conv, norm.map_params(f))
+        }))
+    }
+}
+
+impl<T: Real> Encode<T> for Tiny<T> {
+    fn features(&self) -> usize {
+        6
+    }
+    fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
+        let block = |x: Var<T>, (conv, norm): &(Conv2d<T>, BatchNorm<T>)| {
+            norm.forward(&conv.forward(&x), pass).relu()
+        };
+        self.0.iter().fold(x.clone(), block).global_avg_pool2d()
+    }
+}
+
+/// A network at ω with its momentum, a mask and a batch: what a [`Problem`] borrows.
+struct Setting<E> {
+    network: Network<f64, E>,
+    buffers: Vec<Tensor<f64>>,
+    sgd: Sgd,
+    mask: Mask<f64>,
+    objective: Objective,
+    trial: TrialStep,
+    x: Tensor<f64>,
+}
+
+impl<E: Encode<f64>> Setting<E> {
+    fn problem(&self) -> Problem<'_, f64, E> {
+        Problem {
+            network: &self.network,
+            buffers: &self.buffers,
+            sgd: &self.sgd,
+            mask: &self.mask,
+            objective: &self.objective,
+            trial: self.trial,
+            x: &self.x,
+        }
+    }
+
+    /// dJ/da by central differences of the whole objective.
+    fn differences(&self, step: f64) -> Vec<f64> {
+        let outer = |j: usize, step: f64| {
+            let mut mask = self.mask.clone();
+            mask.logits.make_mut()[j] += step;
+            first_order(&Problem { mask: &mask, ..self.problem() }).outer_loss
+        };
+        let slope = |j| (outer(j, step) - outer(j, -step)) / (2.0 * step);
+        (0..self.mask.logits.len()).map(slope).collect()
+    }
+}
+
+/// The smooth two-layer net of the published numbers.
+fn smooth() -> Setting<Smooth> {
+    let x0 = wave(6, 5, 0.2);
+    let x1 = &x0 + &wave(6, 5, 1.1).scale(0.3);
+    let linear = |name: &str, weight: Tensor<f64>| {
+        let weight = Var::constant(weight.scale(0.5));
+        Linear { name: name.into(), weight, bias: None }
+    };
+    let encoder = Smooth(linear("w0", wave(5, 4, 0.3)));
+    let layer = MlpLayer { linear: linear("w1", wave(4, 3, 0.5)), norm: None };
+    let heads = Heads { redundancy: None, base: Mlp { layers: vec![layer] } };
+    let base = Loss::NtXent { temperature: 0.5 };
+    Setting {
+        network: Network { encoder, heads },
+        buffers: vec![wave(5, 4, 0.7).scale(0.1), wave(4, 3, 0.8).scale(0.1)],
+        sgd: Sgd { lr: 0.1, ..Sgd::default() },
+        mask: Mask { logits: wave(1, 4, 0.9).scale(0.2).reshape(&[4]), form: MaskForm::Sigmoid },
+        objective: Objective { base, ..Objective::default() },
+        trial: TrialStep::Contrastive,
+        x: Tensor::concat(&[&x0, &x1], 0),
+    }
+}
+
+/// A net with convolutions, batch-norm and ReLU, whose second-order part is not small.
+fn tiny(trial: TrialStep) -> Setting<Tiny<f64>> {
+    let init = Init::new(5);
+    let network = Network::new(Tiny::new(&init), &[5, 4], Some(&[5, 5, 3]), &init);
+    let buffer = |(i, p): (usize, &Var<f64>)| {
+        Tensor::from_fn(p.shape(), |j| 0.1 * (1.1 * j as f64 + i as f64).sin())
+    };
+    let buffers = params(&network).iter().enumerate().map(buffer).collect();
+    let view = Tensor::from_fn(&[5, 6, 6, 2], |i| (0.37 * (i as f64).powf(1.3)).sin());
+    let other = Tensor::from_fn(&[5, 6, 6, 2], |i| 0.4 * (0.91 * (i as f64).powf(1.2)).cos());
+    let base = Loss::NtXent { temperature: 0.3 };
+    Setting {
+        network,
+        buffers,
+        sgd: Sgd { lr: 0.1, ..Sgd::default() },
+        mask: Mask {
+            logits: Tensor::from_fn(&[6], |i| (0.9 * i as f64).sin()),
+            form: MaskForm::Sigmoid,
+        },
+        objective: Objective { base, w_con: 2.0, w_drr: 0.7, ..Objective::default() },
+        trial,
+        x: Tensor::concat(&[&view, &(&view + &other)], 0),
+    }
+}
+
+/// The largest difference, relative to the largest expected value.
+fn error(got: &Tensor<f64>, expected: &[f64]) -> f64 {
+    let largest = expected.iter().fold(0.0f64, |max, e| max.max(e.abs()));
+    let pairs = got.as_slice().iter().zip(expected);
+    pairs.fold(0.0f64, |worst, (g, e)| worst.max((g - e).abs())) / largest
+}
+
+#[track_caller]
+fn check(got: &Tensor<f64>, expected: &[f64], tolerance: f64) {
+    let error = error(got, expected);
+    assert!(error <= tolerance, "{got:?} differs from {expected:?} by {error:e} of the largest");
+}
+
+#[test]
+fn published_numbers() {
+    let setting = smooth();
+    let problem = setting.problem();
+    let exact = exact(&problem);
+    assert!((exact.outer_loss - 1.1512996859668705).abs() < 1e-12);
+    assert!((exact.direction_norm - 0.5518689301636714).abs() < 1e-12);
+    let first = [0.084192612722, -0.048042466498, -0.062397622567, 0.029111172209];
+    let whole = [0.078681221551, -0.042537323777, -0.058927207986, 0.025269772806];
+    let darts = [0.078678922688, -0.042536418590, -0.058926507017, 0.025270494477];
+    check(&exact.gradient, &whole, 1e-10);
+    check(&exact.first_order, &first, 1e-10);
+    check(&first_order(&problem).gradient, &first, 1e-10);
+    check(&finite_difference(&problem, 1e-2).gradient, &darts, 1e-10);
+    check(&reverse_over_reverse(&problem).gradient, &whole, 1e-10);
+
+    let h = setting.network.encoder.forward(&Var::constant(setting.x.clone()), &mut Pass::train(2));
+    let masked = &h * &Var::constant(setting.mask.factors());
+    let inner = setting.objective.contrastive(&setting.network.heads, &masked, &mut Pass::train(2));
+    assert!((inner.value().item() - 1.1903442542232145).abs() < 1e-12);
+}
+
+#[track_caller]
+fn check_exact<E: Encode<f64>>(setting: &Setting<E>, step: f64) {
+    let problem = setting.problem();
+    let (exact, twin) = (exact(&problem), reverse_over_reverse(&problem));
+    check(&exact.gradient, twin.gradient.as_slice(), 1e-10);
+    check(&exact.mixed, twin.mixed.as_slice(), 1e-9);
+    assert!((exact.direction_norm - twin.direction_norm).abs() < 1e-12);
+    let expected = setting.differences(step);
+    check(&exact.gradient, &expected, 1e-6);
+    // The plausible mistakes are far outside that tolerance: no second order, its sign, no
+    // learning rate, and the momentum's geometric factor.
+    for wrong in [0.0, setting.sgd.lr, -1.0, -setting.sgd.lr / (1.0 - setting.sgd.momentum)] {
+        let mut gradient = exact.first_order.clone();
+        gradient.add_scaled(wrong, &exact.mixed);
+        assert!(error(&gradient, &expected) > 1e-3, "a factor of {wrong} is not seen");
+    }
+}
+
+#[test]
+fn exact_is_its_twin_and_the_slope_of_the_objective() {
+    check_exact(&smooth(), 1e-5);
+    check_exact(&tiny(TrialStep::Contrastive), 1e-6);
+    check_exact(&tiny(TrialStep::Joint), 1e-6);
+    let mut identity = tiny(TrialStep::Contrastive);
+    identity.mask = Mask { logits: identity.mask.factors(), form: MaskForm::Identity };
+    check_exact(&identity, 1e-6);
+}
+
+#[test]
+fn finite_difference_converges_to_exact_where_nothing_has_a_kink() {
+    let setting = smooth();
+    let exact = exact(&setting.problem());
+    let error_at =
+        |r| error(&finite_difference(&setting.problem(), r).mixed, exact.mixed.as_slice());
+    let (coarse, fine) = (error_at(1e-2), error_at(1e-3));
+    assert!(coarse < 1e-2 && fine < 0.02 * coarse, "{coarse:e} then {fine:e}");
+}
+
+#[test]
+fn a_common_factor_on_the_mask_changes_nothing() {
+    for trial in [TrialStep::Contrastive, TrialStep::Joint] {
+        let mut setting = tiny(trial);
+        setting.mask = Mask { logits: setting.mask.factors(), form: MaskForm::Identity };
+        // Exact only without the batch-norms' eps, and without weight decay in the first layer.
+        for head in
+            [&mut setting.network.heads.base, setting.network.heads.redundancy.as_mut().unwrap()]
+        {
+            for layer in &mut head.layers {
+                layer.norm.as_mut().unwrap().eps = 1e-14;
+            }
+        }
+        let first = first_order(&setting.problem()).gradient;
+        let along = first.dot(&setting.mask.logits);
+        let scale = (first.sum_of_squares() * setting.mask.logits.sum_of_squares()).sqrt();
+        assert!(along.abs() < 1e-9 * scale, "{along:e} of {scale:e}");
+    }
+}
+
+fn state(seed: u64) -> State<f64, Tiny<f64>> {
+    let init = Init::new(seed);
+    let network = Network::new(Tiny::new(&init), &[5, 4], Some(&[5, 5, 3]), &init);
+    State::new(network, Mask::new(6, MaskForm::Sigmoid))
+}
+
+#[test]
+fn an_iteration_is_a_regular_step_then_a_mask_step_at_the_new_weights() {
+    let x = tiny(TrialStep::Contrastive).x;
+    let mut settings = Settings { compare: Some(1e-2), ..Settings::default() };
+    settings.sgd.lr = 0.05;
+    settings.mask_sgd.lr = 0.5;
+    let (done, report) = step(state(3), &x, &settings);
+    let mask = report.mask.expect("a mask step was asked for");
+    assert_eq!(report.non_finite, None);
+    assert!(report.loss > report.loss_drr.unwrap() && report.gradient_norm > 0.0);
+    assert!(mask.second_order_norm > 0.0 && mask.agreement.unwrap().gradient > 0.9);
+
+    // The networks do not feel the mask's step, and the mask's gradient belongs to the new weights.
+    let (regular, _) = step(state(3), &x, &Settings { mode: Mode::Joint, ..settings });
+    let weights = |s: &State<f64, _>| {
+        params(&s.network).iter().map(|p| p.value().clone()).collect::<Vec<Tensor<f64>>>()
+    };
+    assert_eq!(weights(&done), weights(&regular));
+    assert_eq!(regular.mask, state(3).mask);
+    let again = exact(&Problem {
+        network: &regular.network,
+        buffers: &regular.optimizer.buffers,
+        sgd: &settings.sgd,
+        mask: &regular.mask,
+        objective: &settings.objective,
+        trial: settings.trial,
+        x: &x,
+    });
+    assert_eq!(again.gradient, mask.meta.gradient);
+    let expected: Vec<f64> = again.gradient.as_slice().iter().map(|g| -0.5 * g).collect();
+    check(&done.mask.logits, &expected, 1e-12);
+}
+
+#[test]
+fn a_plain_iteration_leaves_mask_and_redundancy_loss_alone() {
+    let x = tiny(TrialStep::Contrastive).x;
+    let (done, report) = step(state(3), &x, &Settings { mode: Mode::Plain, ..Settings::default() });
+    assert_eq!(report.loss, report.loss_con);
+    assert!(report.loss_drr.is_none() && report.mask.is_none());
+    assert_eq!(done.mask, state(3).mask);
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_not_taken() {
+    let mut x = tiny(TrialStep::Contrastive).x;
+    x.make_mut()[0] = f64::NAN;
+    let before = state(3);
+    let (after, report) = step(before.clone(), &x, &Settings::default());
+    let expected = NonFinite { part: "loss_con", layer: Some("bn1".into()) };
+    assert_eq!(report.non_finite, Some(expected));
+    assert_eq!(after.running, before.running);
+    let same = |(a, b): (&Var<f64>, &Var<f64>)| a.value() == b.value();
+    assert!(params(&after.network).iter().zip(&params(&before.network)).all(same));
+
+    // A sick weight is named before the moments that it spoils.
+    let sick = before.network.map_params(&mut |name, var, _| match name {
+        "base.fc2.weight" => Var::constant(var.value().scale(f64::INFINITY)),
+        _ => var.clone(),
+    });
+    let x = tiny(TrialStep::Contrastive).x;
+    let (_, report) = step(State { network: sick, ..before }, &x, &Settings::default());
+    assert_eq!(report.non_finite.unwrap().layer.as_deref(), Some("base.fc2"));
+}

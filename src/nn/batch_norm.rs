@@ -1,0 +1,81 @@
+//! Batch normalisation over every axis but the last.
+
+use super::pass::Mode;
+use super::{LayerMoments, Layout, Module, Pass};
+use crate::autodiff::Var;
+use crate::kernels::Real;
+use crate::tensor::Tensor;
+
+/// `y = (x - mean) / √(var + eps) · weight + bias`, channel by channel.
+///
+/// In a training pass mean and (biased) variance are the batch's own, in each view separately; in
+/// an evaluation they are the running ones.
+///
+/// Source: Ioffe and Szegedy 2015, arXiv 1502.03167.
+#[derive(Clone, Debug)]
+pub struct BatchNorm<T: Real = f32> {
+    /// The layer's name; its parameters are `NAME.weight` and `NAME.bias`, and its running moments
+    /// are kept under `NAME`.
+    pub name: String,
+    /// `[C]`, at first 1.
+    pub weight: Var<T>,
+    /// `[C]`, at first 0.
+    pub bias: Var<T>,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl<T: Real> BatchNorm<T> {
+    /// A layer with torch's defaults: weight 1, bias 0, `eps` 1e-5.
+    pub fn new(name: &str, channels: usize) -> BatchNorm<T> {
+        BatchNorm {
+            name: name.to_string(),
+            weight: Var::constant(Tensor::full(&[channels], T::ONE)),
+            bias: Var::constant(Tensor::zeros(&[channels])),
+            eps: 1e-5,
+        }
+    }
+
+    /// `x: [N, .., C]` → the same shape; a training pass notes the batch's moments.
+    ///
+    /// # Panics
+    /// If `x` does not have `C` channels, if its batch does not split into the pass's views, if a
+    /// training batch has one value a channel only (it has no variance), or if an evaluation has
+    /// no running moments for this layer.
+    #[track_caller]
+    pub fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
+        let name = &self.name;
+        match pass.mode() {
+            Mode::Train { groups, moments } => {
+                let channels = self.weight.value().len();
+                let count = x.value().len() / channels / *groups;
+                assert!(count > 1, "batch_norm {name}: one value a channel in {:?}", x.shape());
+                let normal = x.batch_norm(&self.weight, &self.bias, self.eps, *groups);
+                let (mean, var) = (normal.mean, normal.var);
+                moments.push(LayerMoments { name: name.clone(), mean, var, count });
+                normal.y
+            }
+            Mode::Eval(running) => {
+                let (mean, var) = running
+                    .get(name)
+                    .unwrap_or_else(|| panic!("batch_norm {name}: no running moments"));
+                let eps = T::from_f64(self.eps);
+                let scale = &self.weight / &Var::constant(var.map(|var| (var + eps).sqrt()));
+                let shift = &self.bias - &(&Var::constant(mean.clone()) * &scale);
+                &(x * &scale) + &shift
+            }
+        }
+    }
+}
+
+impl<T: Real> Module<T> for BatchNorm<T> {
+    fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self {
+        let BatchNorm { name, weight, bias, eps } = self;
+        BatchNorm {
+            name: name.clone(),
+            weight: f(&format!("{name}.weight"), weight, Layout::Vector),
+            bias: f(&format!("{name}.bias"), bias, Layout::Vector),
+            eps: *eps,
+        }
+    }
+}

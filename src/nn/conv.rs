@@ -1,0 +1,56 @@
+//! The convolution layer, without bias: a batch-norm always follows it here and brings its own.
+
+use super::{Init, Layout, Module};
+use crate::autodiff::Var;
+use crate::kernels::Real;
+
+/// A two-dimensional convolution (cross-correlation) with zero padding and no bias.
+#[derive(Clone, Debug)]
+pub struct Conv2d<T: Real = f32> {
+    /// The layer's name; its parameter is `NAME.weight`.
+    pub name: String,
+    /// `[K, K, C, O]`.
+    pub weight: Var<T>,
+    /// The step of the window, the same down and across.
+    pub stride: usize,
+    /// Zeros added on every side.
+    pub padding: usize,
+}
+
+impl<T: Real> Conv2d<T> {
+    /// A layer with a `side x side` window that keeps the size at stride 1 (`padding = side / 2`),
+    /// with torch's default first weights.
+    pub fn new(
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        side: usize,
+        stride: usize,
+        init: &Init,
+    ) -> Conv2d<T> {
+        let (shape, fan_in) = ([side, side, inputs, outputs], side * side * inputs);
+        let weight = init.uniform(&format!("{name}.weight"), &shape, fan_in);
+        Conv2d { name: name.to_string(), weight, stride, padding: side / 2 }
+    }
+
+    /// `x: [N, H, W, C]` → `[N, H', W', O]` with `H' = (H + 2 padding - K) / stride + 1`, rounded
+    /// down.
+    ///
+    /// # Panics
+    /// If `x` does not have `C` channels.
+    #[track_caller]
+    pub fn forward(&self, x: &Var<T>) -> Var<T> {
+        x.conv2d(&self.weight, [self.stride; 2], [self.padding; 2])
+    }
+}
+
+impl<T: Real> Module<T> for Conv2d<T> {
+    fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self {
+        let Conv2d { name, weight, stride, padding } = self;
+        Conv2d {
+            name: name.clone(),
+            weight: f(&format!("{name}.weight"), weight, Layout::Conv),
+            stride: *stride,
+            padding: *padding,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The projection heads: linear layers with batch-norm and ReLU between them.
+
+use super::{BatchNorm, Init, Layout, Linear, Module, Pass};
+use crate::autodiff::Var;
+use crate::kernels::Real;
+
+/// One layer of an [`Mlp`].
+#[derive(Clone, Debug)]
+pub struct MlpLayer<T: Real = f32> {
+    /// The linear map.
+    pub linear: Linear<T>,
+    /// What normalises its output, if anything does.
+    pub norm: Option<BatchNorm<T>>,
+}
+
+/// Linear, batch-norm, ReLU, over and over; the last layer has no ReLU.
+///
+/// Source: MetaMask's heads, which are lightly 1.0.8's SimSiam projection.
+#[derive(Clone, Debug)]
+pub struct Mlp<T: Real = f32> {
+    /// First to last.
+    pub layers: Vec<MlpLayer<T>>,
+}
+
+impl<T: Real> Mlp<T> {
+    /// The head with `sizes[0]` inputs and `sizes[1..]` outputs layer by layer, each layer with
+    /// bias and batch-norm; layer `i`, counted from 1, is called `NAME.fci` and `NAME.bni`.
+    pub fn new(name: &str, sizes: &[usize], init: &Init) -> Mlp<T> {
+        let layer = |(i, pair): (usize, &[usize])| MlpLayer {
+            linear: Linear::new(&format!("{name}.fc{}", i + 1), pair[0], pair[1], init),
+            norm: Some(BatchNorm::new(&format!("{name}.bn{}", i + 1), pair[1])),
+        };
+        Mlp { layers: sizes.windows(2).enumerate().map(layer).collect() }
+    }
+
+    /// `x: [N, in]` → `[N, out]`.
+    ///
+    /// # Panics
+    /// If `x` does not have `in` columns.
+    #[track_caller]
+    pub fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
+        let mut y = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            if i > 0 {
+                y = y.relu();
+            }
+            y = layer.linear.forward(&y);
+            if let Some(norm) = &layer.norm {
+                y = norm.forward(&y, pass);
+            }
+        }
+        y
+    }
+}
+
+impl<T: Real> Module<T> for Mlp<T> {
+    fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self {
+        let layer = |layer: &MlpLayer<T>| MlpLayer {
+            linear: layer.linear.map_params(f),
+            norm: layer.norm.as_ref().map(|norm| norm.map_params(f)),
+        };
+        Mlp { layers: self.layers.iter().map(layer).collect() }
+    }
+}

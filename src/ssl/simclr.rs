@@ -1,0 +1,50 @@
+//! SimCLR: find an image's other view among all views of the batch.
+
+use crate::autodiff::{Reduction, Var};
+use crate::kernels::Real;
+use crate::tensor::Tensor;
+
+/// Contrasts the two views of each image against all other views: NT-Xent.
+///
+/// With the 2N rows `u` of both views divided by their lengths, the loss of anchor `i`, whose other
+/// view is `p(i)`, is `-log( exp(uᵢ·uₚ₍ᵢ₎ / t) / Σₖ≠ᵢ exp(uᵢ·uₖ / t) )`, `t` the temperature; the
+/// result is the mean over the 2N anchors, which is the mean of the two directions.
+/// The positive is one of the 2N - 1 terms of the denominator.
+///
+/// Shapes: `z0, z1: [N, D]` → `[]`. Differentiable to any order in both.
+///
+/// # Panics
+/// If the shapes differ or are not `[N, D]`.
+///
+/// # Example
+/// One image has no negatives, so nothing is left to learn:
+/// ```
+/// use dimask::autodiff::Var;
+/// use dimask::ssl::nt_xent;
+/// use dimask::tensor::Tensor;
+///
+/// let z0 = Var::constant(Tensor::<f64>::from_rows(&[&[1.0, 2.0]]));
+/// let z1 = Var::constant(Tensor::<f64>::from_rows(&[&[3.0, -1.0]]));
+/// assert!(nt_xent(&z0, &z1, 0.5).value().item().abs() < 1e-12);
+/// ```
+///
+/// Source: Chen et al. 2020, arXiv 2002.05709, eq. 1.
+#[track_caller]
+pub fn nt_xent<T: Real>(z0: &Var<T>, z1: &Var<T>, temperature: f64) -> Var<T> {
+    let shape = z0.shape();
+    assert!(
+        shape == z1.shape() && shape.len() == 2,
+        "nt_xent: z0 {shape:?} and z1 {:?} should be the same [N, D]",
+        z1.shape()
+    );
+    let (n, rows) = (shape[0], 2 * shape[0]);
+    let u = Var::concat(&[z0, z1], 0).l2_normalize(1, 1e-12);
+    let similarity = u.matmul_nt(&u) * T::from_f64(1.0 / temperature);
+    // An anchor is not its own negative: this term takes it out of the softmax, its exponential is
+    // zero in both float types.
+    let itself = Tensor::from_fn(&[rows, rows], |at| {
+        if at % (rows + 1) == 0 { T::from_f64(-1e9) } else { T::ZERO }
+    });
+    let other_view: Vec<u32> = (0..rows).map(|i| ((i + n) % rows) as u32).collect();
+    (&similarity + &Var::constant(itself)).cross_entropy(&other_view, Reduction::Mean)
+}
