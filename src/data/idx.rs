@@ -1,0 +1,154 @@
+//! The IDX files of MNIST and Fashion-MNIST.
+//!
+//! An IDX file is a big-endian header and then bytes. Images: the magic number 0x00000803 (type
+//! byte 8, three dimensions), their number, rows, columns, then every image row by row. Labels:
+//! 0x00000801, their number, then one byte each. Read plain, or gzip-compressed with the feature
+//! `cli`.
+
+use super::read::{Bytes, MOST_BYTES, missing, open, plain_or_gz};
+use super::{Dataset, Splits};
+use crate::error::Result;
+use byteorder::{BigEndian, ByteOrder};
+use std::io::Read;
+use std::path::Path;
+
+const IMAGES_MAGIC: u32 = 0x0803;
+const LABELS_MAGIC: u32 = 0x0801;
+/// What Fashion-MNIST's labels mean, from its paper.
+const CLASS_NAMES: [&str; 10] = [
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+];
+/// The longest side of an image: sixteen bits, so that no product of sizes overflows.
+const LONGEST_SIDE: u32 = 1 << 16;
+
+/// The gray images of an IDX file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// All images, `[N, H, W]`.
+    pub bytes: Vec<u8>,
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
+}
+
+/// Reads an IDX file of images from `reader`; `path` is for the errors.
+///
+/// # Errors
+/// `Format` for another magic number, no images or no pixels, more than 4 GiB of them, fewer or
+/// more bytes than the header says, a damaged gzip stream.
+pub fn read_images(reader: impl Read, path: &Path) -> Result<Images> {
+    let mut bytes = Bytes::new(reader, path);
+    let count = read_header(&mut bytes, IMAGES_MAGIC, "images")?;
+    let mut sides = [0; 8];
+    bytes.exact(&mut sides, "rows and columns")?;
+    let [height, width] = [BigEndian::read_u32(&sides), BigEndian::read_u32(&sides[4..])];
+    if [height, width].iter().any(|side| !(1..=LONGEST_SIDE).contains(side)) {
+        let expected = format!("rows and columns from 1 to {LONGEST_SIDE}");
+        return Err(bytes.error(8, expected, format!("{height} and {width}")));
+    }
+    let pixels = u64::from(height) * u64::from(width);
+    if u64::from(count) > MOST_BYTES / pixels {
+        let expected = format!("at most {MOST_BYTES} bytes of images");
+        return Err(bytes.error(4, expected, format!("{count} images of {height}x{width}")));
+    }
+    let what = format!("{count} images of {height}x{width}");
+    let images = bytes.rest(u64::from(count) * pixels, &what)?;
+    Ok(Images { bytes: images, height: height as usize, width: width as usize })
+}
+
+/// Reads an IDX file of labels, each below `classes`, from `reader`; `path` is for the errors.
+///
+/// # Errors
+/// `Format` for another magic number, no labels, a label out of range, fewer or more bytes than the
+/// header says, a damaged gzip stream.
+pub fn read_labels(reader: impl Read, path: &Path, classes: u32) -> Result<Vec<u32>> {
+    let mut bytes = Bytes::new(reader, path);
+    let count = read_header(&mut bytes, LABELS_MAGIC, "labels")?;
+    let labels = bytes.rest(u64::from(count), &format!("{count} labels"))?;
+    if let Some(at) = labels.iter().position(|&label| u32::from(label) >= classes) {
+        let expected = format!("a label below {classes}");
+        return Err(bytes.error(8 + at as u64, expected, labels[at].to_string()));
+    }
+    Ok(labels.into_iter().map(u32::from).collect())
+}
+
+/// Checks the magic number and returns the count behind it.
+fn read_header<R: Read>(bytes: &mut Bytes<'_, R>, magic: u32, what: &str) -> Result<u32> {
+    let mut header = [0; 8];
+    bytes.exact(&mut header[..4], "the magic number")?;
+    let found = BigEndian::read_u32(&header);
+    if found != magic {
+        let expected = format!("the magic number {magic:#010x} of IDX {what}");
+        return Err(bytes.error(0, expected, format!("{found:#010x}")));
+    }
+    bytes.exact(&mut header[4..], &format!("the number of {what}"))?;
+    match BigEndian::read_u32(&header[4..]) {
+        0 => Err(bytes.error(4, format!("at least one of its {what}"), "0")),
+        count => Ok(count),
+    }
+}
+
+/// Reads Fashion-MNIST from the folder of its four files, each plain or compressed.
+///
+/// # Errors
+/// `Format` for a missing file, for what [`read_images`] and [`read_labels`] refuse, and where the
+/// files do not fit each other; `Io` for what the system refuses.
+pub fn fashion_mnist(folder: &Path) -> Result<Splits> {
+    let part = |split: &str, prefix: &str| {
+        let find = |suffix: &str| {
+            let name = format!("{prefix}-{suffix}-ubyte");
+            let found = plain_or_gz(folder, &name);
+            found.ok_or_else(|| missing(folder, &format!("{name}.gz (or {name})")))
+        };
+        let images_path = find("images-idx3")?;
+        let labels_path = find("labels-idx1")?;
+        let images = read_images(open(&images_path)?, &images_path)?;
+        let labels = read_labels(open(&labels_path)?, &labels_path, CLASS_NAMES.len() as u32)?;
+        let count = images.bytes.len() / (images.height * images.width);
+        if labels.len() != count {
+            let expected = format!("{count} labels, one for each of the images beside it");
+            let error = Bytes::new(std::io::empty(), &labels_path).error(
+                4,
+                expected,
+                labels.len().to_string(),
+            );
+            return Err(error);
+        }
+        Ok(Dataset {
+            name: format!("fashion-mnist {split}"),
+            images: images.bytes,
+            height: images.height,
+            width: images.width,
+            channels: 1,
+            labels: Some(labels),
+            classes: CLASS_NAMES.len(),
+            class_names: CLASS_NAMES.map(String::from).to_vec(),
+        })
+    };
+    let splits = Splits { train: part("train", "train")?, test: part("test", "t10k")? };
+    let [train, test] = [splits.train.size(), splits.test.size()];
+    if train != test {
+        let path = folder.join("t10k-images-idx3-ubyte");
+        let expected = format!("images of {}x{} as in training", train[0], train[1]);
+        let bytes = Bytes::new(std::io::empty(), &path);
+        return Err(bytes.error(8, expected, format!("{}x{}", test[0], test[1])));
+    }
+    Ok(splits)
+}
+
+/// The files by which a folder is recognised as Fashion-MNIST's.
+pub(super) fn is_fashion_mnist(folder: &Path) -> bool {
+    ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"]
+        .iter()
+        .any(|name| plain_or_gz(folder, name).is_some())
+}
