@@ -1,6 +1,14 @@
 //! The integration tests: one binary, so that everything links once and shares its helpers.
 
+// Nothing outside can see into a test binary, so `pub` only says that another file uses an item.
+#![allow(unreachable_pub)]
+
 mod support;
+
+mod fused;
+mod graph;
+mod laws;
+mod ops;
 
 #[cfg(feature = "cli")]
 mod oracle;

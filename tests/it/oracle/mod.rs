@@ -10,7 +10,6 @@ mod case;
 mod compare;
 mod driver;
 mod image;
-mod knn;
 mod layers;
 mod losses;
 mod meta;
@@ -18,7 +17,6 @@ mod nested;
 mod ops;
 mod optim;
 mod resnet;
-mod self_test;
 mod store;
 mod tiny;
 
@@ -161,8 +159,6 @@ fn compute<T: Real>(case: &Case, out: &mut Results) -> Check {
         "sgd" => optim::sgd::<T>(case, out),
         "schedule_cosine" => optim::cosine(case, out),
         "resnet18_cifar" => resnet::compute::<T>(case, out),
-        "knn" => knn::knn::<T>(case, out),
-        "topk_accuracy" => knn::topk_accuracy::<T>(case, out),
         op if op.starts_with("image_") => image::compute::<T>(case, out),
         _ => ops::compute::<T>(case, out),
     }
