@@ -160,8 +160,8 @@ impl Augment {
                 format!("{name}: {strength} is not a strength, a number from 0{most}")
             })?;
         }
-        require([1, 3].contains(&c), &|| {
-            format!("images of {c} channels cannot be augmented, only of 1 or 3")
+        require(h > 0 && w > 0 && [1, 3].contains(&c), &|| {
+            format!("images of {h}x{w} with {c} channels have no views, only of 1 or 3 channels")
         })?;
         for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
             require(values.len() == c, &|| {
@@ -207,6 +207,19 @@ impl Augment {
     ///
     /// # Panics
     /// If [`check`](Augment::check) fails, or an index is outside the set.
+    ///
+    /// # Example
+    /// Batches may be cut in any way, the views of an image stay the same:
+    /// ```
+    /// let images: Vec<u8> = (0..3 * 8 * 8).collect();
+    /// let views = |indices: &[usize]| {
+    ///     let views = dimask::augment::Augment::gray().views(&images, [8, 8, 1], indices, 0, 1);
+    ///     views.to_vec()
+    /// };
+    /// let (batch, alone) = (views(&[0, 1, 2]), views(&[2]));
+    /// assert_eq!(batch[2 * 64..3 * 64], alone[..64]); // view 0 of image 2
+    /// assert_eq!(batch[5 * 64..6 * 64], alone[64..]); // view 1 of image 2
+    /// ```
     #[track_caller]
     pub fn views(
         &self,
@@ -220,16 +233,15 @@ impl Augment {
         let [h, w, c] = size;
         let stream = Stream::new(seed, "augment");
         let len = h * w * c;
-        let mut out = vec![0.0; 2 * indices.len() * len];
-        out.par_chunks_mut(len).enumerate().with_min_len(8).for_each_init(
-            Scratch::default,
-            |scratch, (i, out)| {
-                let (view, index) = (i / indices.len(), indices[i % indices.len()]);
-                let rng = &mut stream.at(&[epoch, index as u64, view as u64]);
-                self.draw_view(&images[index * len..][..len], size, rng, out, scratch);
-            },
-        );
-        Tensor::from_vec(out, &[2 * indices.len(), h, w, c])
+        let one = |scratch: &mut Scratch, (i, out): (usize, &mut [f32])| {
+            let (view, index) = (i / indices.len(), indices[i % indices.len()]);
+            let rng = &mut stream.at(&[epoch, index as u64, view as u64]);
+            self.draw_view(&images[index * len..][..len], size, rng, out, scratch);
+        };
+        Tensor::filled(&[2 * indices.len(), h, w, c], |out| {
+            let views = out.par_chunks_mut(len).enumerate().with_min_len(8);
+            views.for_each_init(Scratch::default, one);
+        })
     }
 
     /// The images `indices` as they are, only normalised: what evaluation looks at.
@@ -250,16 +262,17 @@ impl Augment {
                 std::array::from_fn(|byte| ((byte as f64 / 255.0 - mean) / std) as f32)
             })
             .collect();
-        let mut out = vec![0.0; indices.len() * len];
-        out.par_chunks_mut(len).zip(indices).for_each(|(out, &index)| {
+        let one = |(out, &index): (&mut [f32], &usize)| {
             let image = &images[index * len..][..len];
             for (pixel, bytes) in out.chunks_exact_mut(c).zip(image.chunks_exact(c)) {
                 for channel in 0..c {
                     pixel[channel] = table[channel][bytes[channel] as usize];
                 }
             }
-        });
-        Tensor::from_vec(out, &[indices.len(), h, w, c])
+        };
+        Tensor::filled(&[indices.len(), h, w, c], |out| {
+            out.par_chunks_mut(len).zip(indices).with_min_len(64).for_each(one);
+        })
     }
 
     #[track_caller]

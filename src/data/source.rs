@@ -87,6 +87,7 @@ impl Source {
         let places = match &self.path {
             Some(path) => vec![path.clone()],
             None => variable
+                .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
                 .into_iter()
                 .chain([PathBuf::from("data"), Path::new(env!("CARGO_MANIFEST_DIR")).join("data")])

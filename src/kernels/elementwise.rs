@@ -1,47 +1,156 @@
-//! stub
+//! One output element from one element of each input: maps, zips, axpy.
+//!
+//! Moving elements without arithmetic is in [`layout`](super::layout) and [`index`](super::index);
+//! their kernels are re-exported here.
+
 use super::Real;
-/// s
+use super::layout::{Walk, coalesce2};
+use super::parallel::{for_each_chunk, grain};
+
+pub use super::index::{put_add, take};
+pub use super::layout::{broadcast_to, embed, permute, slice};
+
+/// `y[i] = f(x[i])`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
 pub fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Sync + Copy) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = f(x)
-    }
-}
-/// s
-pub fn zip<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync + Copy) {
-    for i in 0..y.len() {
-        y[i] = f(a[i], b[i])
-    }
-}
-pub(crate) fn each(shape: &[usize], mut f: impl FnMut(usize, &[usize])) {
-    let n: usize = shape.iter().product();
-    let mut idx = vec![0; shape.len()];
-    for i in 0..n {
-        let mut r = i;
-        for a in (0..shape.len()).rev() {
-            idx[a] = r % shape[a];
-            r /= shape[a];
+    assert_eq!(x.len(), y.len(), "map: x has {} elements, y {}", x.len(), y.len());
+    let chunk = grain(y.len());
+    for_each_chunk(y, chunk, |i, y| {
+        let x = &x[i * chunk..][..y.len()];
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
         }
-        f(i, &idx);
-    }
+    });
 }
-/// s
+
+/// `y[i] = f(y[i])`.
+pub fn map_inplace<T: Real>(y: &mut [T], f: impl Fn(T) -> T + Sync + Copy) {
+    let chunk = grain(y.len());
+    for_each_chunk(y, chunk, |_, y| {
+        for y in y {
+            *y = f(*y);
+        }
+    });
+}
+
+/// `y[i] = f(a[i], b[i])`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn zip<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync + Copy) {
+    assert!(
+        a.len() == y.len() && b.len() == y.len(),
+        "zip: a has {} elements, b {}, y {}",
+        a.len(),
+        b.len(),
+        y.len()
+    );
+    let chunk = grain(y.len());
+    for_each_chunk(y, chunk, |i, y| {
+        let a = &a[i * chunk..][..y.len()];
+        let b = &b[i * chunk..][..y.len()];
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = f(a, b);
+        }
+    });
+}
+
+/// `y[i] = f(y[i], x[i])`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn zip_inplace<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync + Copy) {
+    assert_eq!(x.len(), y.len(), "zip_inplace: x has {} elements, y {}", x.len(), y.len());
+    let chunk = grain(y.len());
+    for_each_chunk(y, chunk, |i, y| {
+        let x = &x[i * chunk..][..y.len()];
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(*y, x);
+        }
+    });
+}
+
+/// `y += alpha x`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn axpy<T: Real>(alpha: T, x: &[T], y: &mut [T]) {
+    assert_eq!(x.len(), y.len(), "axpy: x has {} elements, y {}", x.len(), y.len());
+    zip_inplace(y, x, move |y, x| y + alpha * x);
+}
+
+/// `y[i, j, ..] = f(a[i, j, ..], b[i, j, ..])` where `a` and `b` repeat along their axes of stride 0.
+///
+/// `shape` is the shape of `y` (contiguous); `a_strides` and `b_strides` say how many elements one step
+/// along each axis moves in `a` and `b`. The same shape, a trailing row vector `[C]`, a scalar and a
+/// column all reduce, after merging axes, to rows along which each operand is contiguous or constant.
+///
+/// # Panics
+/// If the ranks differ, `y` has not the length of `shape`, or a stride leads outside `a` or `b`.
+#[track_caller]
 pub fn zip_broadcast<T: Real>(
     shape: &[usize],
     a: &[T],
-    sa: &[usize],
+    a_strides: &[usize],
     b: &[T],
-    sb: &[usize],
+    b_strides: &[usize],
     y: &mut [T],
     f: impl Fn(T, T) -> T + Sync + Copy,
 ) {
-    each(shape, |i, idx| {
-        let o = |s: &[usize]| idx.iter().zip(s).map(|(i, s)| i * s).sum::<usize>();
-        y[i] = f(a[o(sa)], b[o(sb)])
-    });
-}
-/// s
-pub fn axpy<T: Real>(alpha: T, x: &[T], y: &mut [T]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y += alpha * x
+    assert!(
+        shape.len() == a_strides.len() && shape.len() == b_strides.len(),
+        "zip_broadcast: shape {shape:?}, strides {a_strides:?} and {b_strides:?}"
+    );
+    let len: usize = shape.iter().product();
+    assert_eq!(y.len(), len, "zip_broadcast: y has {} elements, shape {shape:?}", y.len());
+    if len == 0 {
+        return;
     }
+    let axes = coalesce2(shape, a_strides, b_strides);
+    let last = axes.iter().fold([0, 0], |l, axis| {
+        [l[0] + (axis.len - 1) * axis.strides[0], l[1] + (axis.len - 1) * axis.strides[1]]
+    });
+    assert!(
+        last[0] < a.len() && last[1] < b.len(),
+        "zip_broadcast: shape {shape:?} with strides {a_strides:?} and {b_strides:?} needs {last:?} \
+         elements and one more, has {} and {}",
+        a.len(),
+        b.len()
+    );
+    let chunk = grain(len);
+    for_each_chunk(y, chunk, |i, y| {
+        Walk::new(&axes, i * chunk).rows(y, |[a_at, b_at], [a_step, b_step], y| {
+            let n = y.len();
+            match (a_step, b_step) {
+                (1, 1) => {
+                    for ((y, &a), &b) in y.iter_mut().zip(&a[a_at..][..n]).zip(&b[b_at..][..n]) {
+                        *y = f(a, b);
+                    }
+                }
+                (1, 0) => {
+                    let b = b[b_at];
+                    for (y, &a) in y.iter_mut().zip(&a[a_at..][..n]) {
+                        *y = f(a, b);
+                    }
+                }
+                (0, 1) => {
+                    let a = a[a_at];
+                    for (y, &b) in y.iter_mut().zip(&b[b_at..][..n]) {
+                        *y = f(a, b);
+                    }
+                }
+                _ => {
+                    for (i, y) in y.iter_mut().enumerate() {
+                        *y = f(a[a_at + i * a_step], b[b_at + i * b_step]);
+                    }
+                }
+            }
+        });
+    });
 }

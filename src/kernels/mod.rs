@@ -7,9 +7,11 @@ pub mod gemm;
 pub mod index;
 pub mod layout;
 pub mod norm;
+pub mod parallel;
 pub mod pool;
-mod real;
 pub mod reduce;
 pub mod softmax;
+
+mod real;
 
 pub use real::Real;

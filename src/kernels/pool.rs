@@ -1,43 +1,101 @@
-//! stub
+//! Pooling windows over images.
+
 use super::Real;
-/// s
+use super::parallel::{for_each_chunk2, row_grain};
+use super::reduce::keep_larger;
+
+/// The largest value of each window, `[N, H, W, C]` → `[N, OH, OW, C]`, and where it was found.
+///
+/// `OH = (H + 2 padding − kernel) / stride + 1` and likewise `OW`; padding counts as −∞ and is never
+/// picked. `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
+///
+/// # Panics
+/// If a length differs from its shape's, a window is larger than the padded image or may lie wholly in
+/// the padding (`2 padding > kernel`), or `x` has more than `u32::MAX` elements.
+#[track_caller]
 pub fn max_pool2d<T: Real>(
     x: &[T],
     n: usize,
     h: usize,
     w: usize,
     c: usize,
-    k: [usize; 2],
-    s: [usize; 2],
-    p: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
     y: &mut [T],
-    idx: &mut [u32],
+    indices: &mut [u32],
 ) {
-    let (oh, ow) = ((h + 2 * p[0] - k[0]) / s[0] + 1, (w + 2 * p[1] - k[1]) / s[1] + 1);
-    for b in 0..n {
-        for i in 0..oh {
-            for j in 0..ow {
-                for ch in 0..c {
-                    let mut best = usize::MAX;
-                    for u in 0..k[0] {
-                        for v in 0..k[1] {
-                            let (r, q) = (
-                                (i * s[0] + u).wrapping_sub(p[0]),
-                                (j * s[1] + v).wrapping_sub(p[1]),
-                            );
-                            if r < h && q < w {
-                                let at = ((b * h + r) * w + q) * c + ch;
-                                if best == usize::MAX || x[at] > x[best] {
-                                    best = at
-                                }
-                            }
+    let [oh, ow] = check(n, [h, w], c, kernel, stride, padding, [x.len(), y.len(), indices.len()]);
+    if y.is_empty() {
+        return;
+    }
+    let row = ow * c;
+    let rows = row_grain(n * oh, row * kernel[0] * kernel[1]);
+    for_each_chunk2(y, rows * row, indices, rows * row, |piece, y, indices| {
+        for (j, (y, indices)) in y.chunks_mut(row).zip(indices.chunks_mut(row)).enumerate() {
+            let (image, i) = ((piece * rows + j) / oh, (piece * rows + j) % oh);
+            let ys = window(i, kernel[0], stride[0], padding[0], h);
+            for (j, (y, indices)) in y.chunks_mut(c).zip(indices.chunks_mut(c)).enumerate() {
+                let xs = window(j, kernel[1], stride[1], padding[1], w);
+                let first = ((image * h + ys.start) * w + xs.start) * c;
+                y.copy_from_slice(&x[first..][..c]);
+                for (k, index) in indices.iter_mut().enumerate() {
+                    *index = (first + k) as u32;
+                }
+                for p in ys.clone() {
+                    for q in xs.clone() {
+                        let at = ((image * h + p) * w + q) * c;
+                        if at != first {
+                            keep_larger(&x[at..][..c], at as u32, y, indices);
                         }
                     }
-                    let o = ((b * oh + i) * ow + j) * c + ch;
-                    y[o] = x[best];
-                    idx[o] = best as u32;
                 }
             }
         }
-    }
+    });
+}
+
+/// The rows (or columns) of the image that output row `i` sees.
+fn window(
+    i: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    side: usize,
+) -> std::ops::Range<usize> {
+    let start = i * stride;
+    start.saturating_sub(padding)..(start + kernel - padding).min(side)
+}
+
+#[track_caller]
+fn check(
+    n: usize,
+    sides: [usize; 2],
+    c: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    lens: [usize; 3],
+) -> [usize; 2] {
+    let fits = |i: usize| {
+        stride[i] > 0
+            && kernel[i] > 0
+            && 2 * padding[i] <= kernel[i]
+            && kernel[i] <= sides[i] + 2 * padding[i]
+    };
+    assert!(
+        fits(0) && fits(1),
+        "max_pool2d: kernel {kernel:?}, stride {stride:?}, padding {padding:?} over {sides:?}"
+    );
+    let out = [0, 1].map(|i| (sides[i] + 2 * padding[i] - kernel[i]) / stride[i] + 1);
+    let (x_len, y_len) = (n * sides[0] * sides[1] * c, n * out[0] * out[1] * c);
+    assert!(
+        lens == [x_len, y_len, y_len],
+        "max_pool2d: x [{n}, {sides:?}, {c}], y [{n}, {out:?}, {c}], with {lens:?} elements"
+    );
+    assert!(
+        u32::try_from(x_len).is_ok(),
+        "max_pool2d: {x_len} elements do not fit in u32 positions"
+    );
+    out
 }

@@ -1,22 +1,80 @@
-//! stub
+//! The logarithm of the softmax over rows, its adjoint and its tangent.
+
 use super::Real;
-/// s
+use super::parallel::{for_each_chunk, row_grain};
+
+/// `y[r, j] = x[r, j] − ln Σₖ exp(x[r, k])`, shapes `[rows, cols]`.
+///
+/// The largest element of each row is taken out first, so that nothing overflows.
+///
+/// # Panics
+/// If a length is not `rows * cols`.
+#[track_caller]
 pub fn log_softmax<T: Real>(x: &[T], rows: usize, cols: usize, y: &mut [T]) {
-    for r in 0..rows {
-        let x = &x[r * cols..][..cols];
-        let m = x.iter().copied().fold(x[0], |a, b| a.max(b));
-        let l = m + x.iter().map(|&v| (v - m).exp()).sum::<T>().ln();
-        for (y, &x) in y[r * cols..][..cols].iter_mut().zip(x) {
-            *y = x - l
+    check("log_softmax", rows, cols, [x.len(), y.len()]);
+    by_rows(rows, cols, y, |at, y| {
+        let x = &x[at..][..cols];
+        let top = x.iter().fold(x[0], |top, &x| top.max(x));
+        // A row of nothing but −∞ has no finite top to take out.
+        let top = if top.is_finite() { top } else { T::ZERO };
+        let total: T = x.iter().map(|&x| (x - top).exp()).sum();
+        let shift = top + total.ln();
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = x - shift;
         }
-    }
+    });
 }
-/// s
+
+/// `dx[r, j] = g[r, j] − exp(y[r, j]) Σₖ g[r, k]`: the adjoint of [`log_softmax`] at its output `y`.
+///
+/// # Panics
+/// If a length is not `rows * cols`.
+#[track_caller]
 pub fn log_softmax_grad<T: Real>(y: &[T], g: &[T], rows: usize, cols: usize, dx: &mut [T]) {
-    for r in 0..rows {
-        let s: T = g[r * cols..][..cols].iter().copied().sum();
-        for i in r * cols..(r + 1) * cols {
-            dx[i] = g[i] - y[i].exp() * s
+    check("log_softmax_grad", rows, cols, [y.len(), dx.len()]);
+    assert_eq!(g.len(), y.len(), "log_softmax_grad: g has {} elements, y {}", g.len(), y.len());
+    by_rows(rows, cols, dx, |at, dx| {
+        let (y, g) = (&y[at..][..cols], &g[at..][..cols]);
+        let total: T = g.iter().copied().sum();
+        for ((dx, &y), &g) in dx.iter_mut().zip(y).zip(g) {
+            *dx = g - y.exp() * total;
         }
+    });
+}
+
+/// `dy[r, j] = dx[r, j] − Σₖ exp(y[r, k]) dx[r, k]`: the tangent of [`log_softmax`] at its output `y`.
+///
+/// # Panics
+/// If a length is not `rows * cols`.
+#[track_caller]
+pub fn log_softmax_tangent<T: Real>(y: &[T], dx: &[T], rows: usize, cols: usize, dy: &mut [T]) {
+    check("log_softmax_tangent", rows, cols, [y.len(), dy.len()]);
+    assert_eq!(dx.len(), y.len(), "log_softmax_tangent: dx has {}, y {}", dx.len(), y.len());
+    by_rows(rows, cols, dy, |at, dy| {
+        let (y, dx) = (&y[at..][..cols], &dx[at..][..cols]);
+        let shift: T = y.iter().zip(dx).map(|(&y, &dx)| y.exp() * dx).sum();
+        for (dy, &dx) in dy.iter_mut().zip(dx) {
+            *dy = dx - shift;
+        }
+    });
+}
+
+fn by_rows<T: Real>(rows: usize, cols: usize, y: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
+    if y.is_empty() {
+        return;
     }
+    let grain = row_grain(rows, cols) * cols;
+    for_each_chunk(y, grain, |i, y| {
+        for (j, y) in y.chunks_mut(cols).enumerate() {
+            f(i * grain + j * cols, y);
+        }
+    });
+}
+
+#[track_caller]
+fn check(op: &str, rows: usize, cols: usize, lens: [usize; 2]) {
+    assert!(
+        lens.iter().all(|&len| len == rows * cols),
+        "{op}: [{rows}, {cols}] with {lens:?} elements"
+    );
 }

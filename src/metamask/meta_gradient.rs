@@ -93,11 +93,10 @@ pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient
     let outer = Outer::after(problem, at_omega.grads());
 
     let (v_theta, v_phi) = outer.direction.split_at(theta.len());
-    let tangents: Vec<_> = theta.iter().zip(v_theta).collect();
-    let h_dot = push(&[&graph], &tangents).remove(0);
+    let h_dot = push(&[&graph], &theta.iter().zip(v_theta).collect::<Vec<_>>()).remove(0);
     // From here on only the features' value is needed; the encoder's graph goes.
     let h = Var::leaf(graph.value().clone());
-    drop((graph, tangents, theta));
+    drop((graph, theta));
 
     let heads = leaves(&problem.network.heads);
     let a = Var::leaf(problem.mask.logits.clone());
@@ -167,10 +166,9 @@ pub fn reverse_over_reverse<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) 
     let omega = params(&network);
     let g = grad_graph(&loss(&network, problem.trial), &omega.iter().collect::<Vec<_>>());
     let sgd = problem.sgd;
-    let [lr, momentum, decay] = [sgd.lr, sgd.momentum, sgd.weight_decay].map(T::from_f64);
     let moved = omega.iter().zip(&g).zip(problem.buffers).map(|((w, g), b)| {
         let (w, b) = (w.detach(), Var::constant(b.clone()));
-        &w - &(&(&(&b * momentum) + g) + &(&w * decay)) * lr
+        &w - (b.scale(sgd.momentum) + g + w.scale(sgd.weight_decay)).scale(sgd.lr)
     });
     let moved = with_params(&network, moved.collect());
 
@@ -180,7 +178,7 @@ pub fn reverse_over_reverse<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) 
     let outer = loss(&moved, TrialStep::Contrastive);
     let outer_loss = outer.value().item();
     let gradient = grad(outer, &[&a]).remove(0);
-    let mixed = (&first_order - &gradient).scale(T::ONE / lr);
+    let mixed = (&first_order - &gradient).scale(T::from_f64(1.0 / sgd.lr));
     MetaGradient { gradient, first_order, mixed, outer_loss, direction_norm }
 }
 

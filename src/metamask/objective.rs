@@ -69,7 +69,7 @@ impl Objective {
         let [z0, z1] = project(redundancy, features, pass);
         let drr = barlow_twins(&z0, &z1, &self.redundancy);
         let con = self.contrastive(heads, features, pass);
-        let total = &(&drr * T::from_f64(self.w_drr)) + &(&con * T::from_f64(self.w_con));
+        let total = drr.scale(self.w_drr) + con.scale(self.w_con);
         Joint { total, con, drr }
     }
 }

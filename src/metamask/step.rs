@@ -189,17 +189,16 @@ fn regular_step<T: Real, E: Encode<T>>(
     let network = leaves(&state.network);
     let mut pass = Pass::train(2);
     let h = network.encoder.forward(&Var::constant(x.clone()), &mut pass);
-    let number = |loss: &Var<T>| loss.value().item().to_f64();
     let (loss, loss_con, loss_drr) = match settings.mode {
         Mode::Plain => {
             let con = settings.objective.contrastive(&network.heads, &h, &mut pass);
-            let value = number(&con);
+            let value = con.item();
             (con, value, None)
         }
         Mode::Joint | Mode::MetaMask(_) => {
             let masked = &h * &Var::constant(state.mask.factors());
             let joint = settings.objective.joint(&network.heads, &masked, &mut pass);
-            let parts = (number(&joint.con), number(&joint.drr));
+            let parts = (joint.con.item(), joint.drr.item());
             (joint.total, parts.0, Some(parts.1))
         }
     };
@@ -208,7 +207,7 @@ fn regular_step<T: Real, E: Encode<T>>(
     let wrt = params(&network);
     drop(network);
     let mut report = StepReport {
-        loss: number(&loss),
+        loss: loss.item(),
         loss_con,
         loss_drr,
         gradient_norm: f64::NAN,

@@ -60,9 +60,9 @@ impl<T: Real> BatchNorm<T> {
                     .get(name)
                     .unwrap_or_else(|| panic!("batch_norm {name}: no running moments"));
                 let eps = T::from_f64(self.eps);
-                let scale = &self.weight / &Var::constant(var.map(|var| (var + eps).sqrt()));
-                let shift = &self.bias - &(&Var::constant(mean.clone()) * &scale);
-                &(x * &scale) + &shift
+                let scale = &self.weight / Var::constant(var.map(|var| (var + eps).sqrt()));
+                let shift = &self.bias - &scale * Var::constant(mean.clone());
+                x * scale + shift
             }
         }
     }

@@ -33,7 +33,7 @@ impl<T: Real> Linear<T> {
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
         let y = x.matmul(&self.weight);
         match &self.bias {
-            Some(bias) => &y + bias,
+            Some(bias) => y + bias,
             None => y,
         }
     }

@@ -119,7 +119,7 @@ impl<T: Real> RunningStats<T> {
                 .get_mut(name)
                 .unwrap_or_else(|| panic!("running moments: no layer {name}"));
             let unbiased = T::from_f64(*count as f64 / (*count as f64 - 1.0));
-            let mut blend = |running: &mut Tensor<T>, batch: &Tensor<T>, factor: T| {
+            let blend = |running: &mut Tensor<T>, batch: &Tensor<T>, factor: T| {
                 let channels = running.len();
                 assert_eq!(batch.shape()[1], channels, "running moments: channels of {name}");
                 let running = running.make_mut();

@@ -77,11 +77,10 @@ pub fn barlow_twins<T: Real>(z0: &Var<T>, z1: &Var<T>, settings: &BarlowTwins) -
         Normalization::Unbiased => (0.0, (n - 1.0) / n),
         Normalization::BatchNorm { eps } => (eps, 1.0),
     };
-    let (a, b) = (z0.standardize(eps, 1).y, z1.standardize(eps, 1).y);
-    let (a, factor) = (&a * T::from_f64(unbias / n), T::from_f64(settings.lambda));
+    let (a, b) = (z0.standardize(eps, 1).y.scale(unbias / n), z1.standardize(eps, 1).y);
     let c = a.matmul_tn(&b);
     let diagonal = (&a * &b).sum_axes(&[0], Keep::Drop);
-    let invariance = (&diagonal - T::ONE).square().sum();
-    let redundancy = &c.square().sum() - &diagonal.square().sum();
-    (&invariance + &(&redundancy * factor)) * T::from_f64(settings.scale)
+    let invariance = diagonal.shift(-1.0).square().sum();
+    let redundancy = c.square().sum() - diagonal.square().sum();
+    (invariance + redundancy.scale(settings.lambda)).scale(settings.scale)
 }

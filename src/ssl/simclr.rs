@@ -39,12 +39,12 @@ pub fn nt_xent<T: Real>(z0: &Var<T>, z1: &Var<T>, temperature: f64) -> Var<T> {
     );
     let (n, rows) = (shape[0], 2 * shape[0]);
     let u = Var::concat(&[z0, z1], 0).l2_normalize(1, 1e-12);
-    let similarity = u.matmul_nt(&u) * T::from_f64(1.0 / temperature);
+    let similarity = u.matmul_nt(&u).scale(1.0 / temperature);
     // An anchor is not its own negative: this term takes it out of the softmax, its exponential is
     // zero in both float types.
     let itself = Tensor::from_fn(&[rows, rows], |at| {
         if at % (rows + 1) == 0 { T::from_f64(-1e9) } else { T::ZERO }
     });
     let other_view: Vec<u32> = (0..rows).map(|i| ((i + n) % rows) as u32).collect();
-    (&similarity + &Var::constant(itself)).cross_entropy(&other_view, Reduction::Mean)
+    (similarity + Var::constant(itself)).cross_entropy(&other_view, Reduction::Mean)
 }

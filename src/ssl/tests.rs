@@ -1,7 +1,8 @@
 //! The losses against numbers computed elsewhere, by hand, and against their symmetries.
 
 use super::*;
-use crate::autodiff::{Var, check_grads};
+use crate::autodiff::Var;
+use crate::autodiff::check::check_grads;
 use crate::tensor::Tensor;
 
 /// `m(n, d, p)[i, j] = sin(1.3 i + 0.7 j + p) + 0.5 cos(0.9 i j + p)`: the inputs of the numbers
