@@ -1,0 +1,276 @@
+//! Weighted nearest neighbours: a classifier without training, over a bank of labelled features.
+//!
+//! The similarities of a block of queries are one matrix product; each query then keeps its nearest
+//! bank rows by partial selection. Every query is handled by itself, so no thread count shows.
+
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
+use crate::eval::statistics::{features, topk_correct};
+use crate::kernels::Real;
+use crate::tensor::Tensor;
+
+/// Queries whose similarities to the whole bank are in memory at a time.
+const BLOCK: usize = 256;
+
+/// How many neighbours vote, and how much more the near ones count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Vote {
+    /// Number of neighbours; the size of the bank if that is smaller.
+    pub k: usize,
+    /// A neighbour with cosine `s` has the weight `exp(s / temperature)`.
+    pub temperature: f64,
+}
+
+/// The neighbours of each query and what they voted for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Knn {
+    /// Bank rows, the nearest first: `[Q, k]`, with `k` capped at the size of the bank.
+    pub neighbours: Vec<Vec<u32>>,
+    /// Sum of the weights of the neighbours of each class, `[Q, classes]`.
+    pub scores: Tensor<f64>,
+    /// The class with the largest score, the lower one where scores are equal: `[Q]`.
+    pub predictions: Vec<u32>,
+}
+
+impl Knn {
+    /// Whether the label of each query is among the `top` classes with the largest scores.
+    ///
+    /// # Panics
+    /// If there is not one label a query.
+    #[track_caller]
+    pub fn correct(&self, labels: &[u32], top: usize) -> Vec<bool> {
+        topk_correct(&self.scores, labels, top)
+    }
+
+    /// The share of queries that [`Knn::correct`] finds right; NaN without queries.
+    ///
+    /// # Panics
+    /// If there is not one label a query.
+    #[track_caller]
+    pub fn accuracy(&self, labels: &[u32], top: usize) -> f64 {
+        super::share(&self.correct(labels, top))
+    }
+}
+
+/// A bank row and its cosine with the query.
+type Neighbour<T> = (T, u32);
+
+/// Classifies queries by the labels of their nearest bank rows, once for each of `votes`.
+///
+/// All rows are l2-normalised; the `k` bank rows with the largest cosine `s` vote for their label
+/// with weight `exp(s / temperature)`: `score_c = Σ exp(s / temperature)` over neighbours of
+/// class `c`. Among equal cosines the lower bank row is the nearer one. The similarities are
+/// computed once for all votes. Scores are f64 whatever `T` is.
+///
+/// Shapes: `bank [M, D]`, `bank_labels [M]`, `queries [Q, D]`.
+///
+/// # Panics
+/// If the shapes do not fit, a feature is not finite, the bank is empty, a bank label is not below
+/// `classes`, a `k` is 0, or a temperature so small that `exp(1 / temperature)` overflows.
+///
+/// # Example
+/// Two of the three nearest are of class 0, yet the nearest alone is not:
+/// ```
+/// use dimask::{Tensor, eval::knn::{Vote, knn}};
+/// let bank = Tensor::from_rows(&[&[1.0f32, 0.0], &[0.0, 2.0], &[0.1, 1.0], &[-1.0, 0.0]]);
+/// let query = Tensor::from_rows(&[&[0.5f32, 0.0]]);
+/// let votes = [Vote { k: 1, temperature: 1.0 }, Vote { k: 3, temperature: 1.0 }];
+/// let found = knn(&bank, &[1, 0, 0, 0], &query, 2, &votes);
+/// assert_eq!(found[1].neighbours, [[0, 2, 1]]);
+/// assert_eq!((found[0].predictions[0], found[1].predictions[0]), (1, 1));
+/// ```
+///
+/// Source: Wu et al. 2018, arXiv 1805.01978, section 3.4; the official MetaMask code votes with
+/// `k = 5` and temperature 1.
+#[track_caller]
+pub fn knn<T: Real>(
+    bank: &Tensor<T>,
+    bank_labels: &[u32],
+    queries: &Tensor<T>,
+    classes: usize,
+    votes: &[Vote],
+) -> Vec<Knn> {
+    let [m, d] = features(bank, "knn: bank");
+    let [q, query_d] = features(queries, "knn: queries");
+    assert!(m > 0 && d == query_d, "knn: bank {:?}, queries {:?}", bank.shape(), queries.shape());
+    assert!(bank_labels.len() == m, "knn: {} labels for {m} bank rows", bank_labels.len());
+    let foreign = bank_labels.iter().find(|&&label| label as usize >= classes);
+    assert!(foreign.is_none(), "knn: label {foreign:?} with {classes} classes");
+    assert!(bank.is_finite() && queries.is_finite(), "knn: a feature is not finite");
+    for vote in votes {
+        let sound =
+            vote.k > 0 && vote.temperature > 0.0 && (1.0 / vote.temperature).exp() < f64::MAX;
+        assert!(sound, "knn: {vote:?}");
+    }
+
+    let k_max = votes.iter().map(|vote| vote.k.min(m)).max().unwrap_or(0);
+    let bank = normalized(bank.as_slice(), d);
+    let mut nearest: Vec<Vec<Neighbour<T>>> = Vec::with_capacity(q);
+    for block in queries.as_slice().chunks(BLOCK * d) {
+        let similarities = normalized(block, d).matmul_nt(&bank);
+        nearest.par_extend(similarities.as_slice().par_chunks(m).map(|row| select(row, k_max)));
+    }
+    votes.iter().map(|&vote| tally(&nearest, bank_labels, classes, vote)).collect()
+}
+
+/// Each row of `x [N, D]` divided by its length; a row of zeros stays.
+fn normalized<T: Real>(x: &[T], d: usize) -> Tensor<T> {
+    let mut y = x.to_vec();
+    y.par_chunks_mut(d).for_each(|row| {
+        // In f64, so that no finite f32 row has an infinite length. The floor is PyTorch's.
+        let squares: f64 = row.iter().map(|x| x.to_f64() * x.to_f64()).sum();
+        let length = squares.sqrt().max(1e-12);
+        row.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() / length));
+    });
+    Tensor::from_vec(y, &[x.len() / d, d])
+}
+
+/// The `k` largest similarities of one query with their bank rows, the largest first.
+///
+/// A buffer of candidates above a rising threshold is cut back to the best `k` whenever it is full;
+/// after the first few cuts nearly every row costs one comparison.
+fn select<T: Real>(similarities: &[T], k: usize) -> Vec<Neighbour<T>> {
+    let limit = 2 * k + 64;
+    let mut best: Vec<Neighbour<T>> = Vec::with_capacity(limit);
+    let mut threshold = -T::MAX;
+    for (row, &similarity) in similarities.iter().enumerate() {
+        // An equal similarity further on loses its tie against the k rows already held.
+        if similarity <= threshold {
+            continue;
+        }
+        best.push((similarity, row as u32));
+        if best.len() == limit {
+            best.select_nth_unstable_by(k - 1, nearer);
+            best.truncate(k);
+            threshold = best[k - 1].0;
+        }
+    }
+    best.sort_unstable_by(nearer);
+    best.truncate(k);
+    best
+}
+
+/// The larger similarity first, then the lower bank row.
+fn nearer<T: Real>(a: &Neighbour<T>, b: &Neighbour<T>) -> Ordering {
+    b.0.partial_cmp(&a.0).expect("cosines of finite rows are finite").then(a.1.cmp(&b.1))
+}
+
+/// Counts the votes of the first `vote.k` neighbours of each query.
+fn tally<T: Real>(
+    nearest: &[Vec<Neighbour<T>>],
+    labels: &[u32],
+    classes: usize,
+    vote: Vote,
+) -> Knn {
+    let mut scores = vec![0.0f64; nearest.len() * classes];
+    for (all, score) in nearest.iter().zip(scores.chunks_mut(classes)) {
+        for &(similarity, row) in all.iter().take(vote.k) {
+            score[labels[row as usize] as usize] += (similarity.to_f64() / vote.temperature).exp();
+        }
+    }
+    let neighbours = nearest.iter().map(|all| all.iter().take(vote.k).map(|n| n.1).collect());
+    Knn {
+        neighbours: neighbours.collect(),
+        predictions: scores.chunks(classes).map(|score| super::argmax(score) as u32).collect(),
+        scores: Tensor::from_vec(scores, &[nearest.len(), classes]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::tests::{blobs, on_threads};
+
+    /// The definition: all cosines in f64, a full stable sort.
+    fn twin(
+        bank: &Tensor<f64>,
+        labels: &[u32],
+        queries: &Tensor<f64>,
+        vote: Vote,
+    ) -> Vec<Vec<u32>> {
+        let d = bank.shape()[1];
+        let rows = |x: &Tensor<f64>| -> Vec<Vec<f64>> {
+            let unit = |row: &[f64]| {
+                let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+                row.iter().map(|x| x / length).collect()
+            };
+            x.as_slice().chunks(d).map(unit).collect()
+        };
+        let bank = rows(bank);
+        let sorted = |query: Vec<f64>| {
+            let cosine = |row: &[f64]| query.iter().zip(row).map(|(a, b)| a * b).sum::<f64>();
+            let mut all: Vec<u32> = (0..labels.len() as u32).collect();
+            all.sort_by(|&a, &b| cosine(&bank[b as usize]).total_cmp(&cosine(&bank[a as usize])));
+            all.truncate(vote.k);
+            all
+        };
+        rows(queries).into_iter().map(sorted).collect()
+    }
+
+    #[test]
+    fn neighbours_are_those_of_a_full_sort() {
+        let (bank, labels) = blobs::<f64>(700, 9, 4, 0.8, 1);
+        let (queries, _) = blobs::<f64>(300, 9, 4, 0.8, 2);
+        let votes = [1, 5, 200, 700, 9999].map(|k| Vote { k, temperature: 0.1 });
+        for (vote, found) in votes.iter().zip(knn(&bank, &labels, &queries, 4, &votes)) {
+            assert_eq!(found.neighbours, twin(&bank, &labels, &queries, *vote), "{vote:?}");
+        }
+    }
+
+    #[test]
+    fn votes_are_weighted_by_the_exponential_of_the_cosine() {
+        // Cosines of the query [1, 0] with the bank: 0.6, 1, 0.8, -1, 0.6.
+        let bank = Tensor::from_rows(&[
+            &[3.0, 4.0],
+            &[2.0, 0.0],
+            &[4.0, -3.0],
+            &[-5.0, 0.0],
+            &[0.6, -0.8f64],
+        ]);
+        let query = Tensor::from_rows(&[&[7.0, 0.0f64]]);
+        let vote = Vote { k: 4, temperature: 0.5 };
+        let found = &knn(&bank, &[2, 0, 2, 1, 2], &query, 4, &[vote])[0];
+        assert_eq!(found.neighbours, [[1, 2, 0, 4]]);
+        let weight = |s: f64| (s / 0.5).exp();
+        let expected = [weight(1.0), 0.0, weight(0.8) + 2.0 * weight(0.6), 0.0];
+        for (got, expected) in found.scores.as_slice().iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-12, "{got} {expected}");
+        }
+        assert_eq!(found.predictions, [2]);
+        // Classes 1 and 3 both have 0: the lower comes first, so only 1 is among the top three.
+        let top3 = |label| found.correct(&[label], 3)[0];
+        assert_eq!([0, 1, 2, 3].map(top3), [true, true, true, false]);
+        assert_eq!((found.accuracy(&[2], 1), found.accuracy(&[3], 1)), (1.0, 0.0));
+    }
+
+    #[test]
+    fn equal_cosines_are_taken_from_the_lowest_row() {
+        let bank = Tensor::full(&[500, 3], 1.0f32);
+        let labels: Vec<u32> = (0..500).map(|row| u32::from(row >= 7)).collect();
+        let query = Tensor::full(&[2, 3], 2.0f32);
+        let votes = [Vote { k: 7, temperature: 1.0 }, Vote { k: 14, temperature: 1.0 }];
+        let found = knn(&bank, &labels, &query, 2, &votes);
+        assert_eq!(found[0].neighbours[1], [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(found[1].predictions, [0, 0], "seven votes each: the lower class");
+    }
+
+    #[test]
+    fn zeros_one_class_and_no_queries_are_no_special_cases() {
+        let bank = Tensor::from_rows(&[&[0.0f32, 0.0], &[1.0, 0.0]]);
+        let vote = Vote { k: 5, temperature: 1.0 };
+        let found = knn(&bank, &[0, 0], &Tensor::zeros(&[1, 2]), 1, &[vote]);
+        assert_eq!((found[0].neighbours[0].len(), found[0].scores.to_vec()), (2, vec![2.0]));
+        let none = &knn(&bank, &[0, 0], &Tensor::zeros(&[0, 2]), 1, &[vote])[0];
+        assert!(none.predictions.is_empty() && none.accuracy(&[], 1).is_nan());
+    }
+
+    #[test]
+    fn thread_counts_give_the_same_bits() {
+        let (bank, labels) = blobs::<f32>(900, 32, 6, 1.0, 3);
+        let (queries, _) = blobs::<f32>(400, 32, 6, 1.0, 4);
+        let votes = [Vote { k: 5, temperature: 1.0 }, Vote { k: 200, temperature: 0.1 }];
+        on_threads(|| knn(&bank, &labels, &queries, 6, &votes));
+    }
+}

@@ -1,0 +1,231 @@
+//! The linear probe: a softmax classifier on fixed features, trained on all labels.
+//!
+//! The gradient of such a classifier has a closed form, so no graph is recorded.
+
+use rayon::prelude::*;
+
+use crate::eval::statistics::{Moments, features};
+use crate::kernels::Real;
+use crate::optim::{Sgd, SgdState, cosine};
+use crate::rng::Stream;
+use crate::tensor::Tensor;
+
+/// Settings of the linear probe: SGD with momentum under a cosine schedule, no weight decay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearProbe {
+    /// Passes over the training features.
+    pub epochs: usize,
+    /// Rows in a step; the last step of an epoch takes what is left.
+    pub batch_size: usize,
+    /// Learning rate of the first epoch, on its way down to 0.
+    pub lr: f64,
+    /// How much of its momentum a step keeps.
+    pub momentum: f64,
+}
+
+impl Default for LinearProbe {
+    /// 100 epochs, batches of 256, learning rate 0.1, momentum 0.9.
+    fn default() -> LinearProbe {
+        LinearProbe { epochs: 100, batch_size: 256, lr: 0.1, momentum: 0.9 }
+    }
+}
+
+/// Trains a linear classifier on `train [N, D]` and returns its accuracy on `test [M, D]`.
+///
+/// Features are standardised by the training rows' mean and deviation, which takes away the scale
+/// that a mask gives to a dimension; a constant dimension becomes 0. The weights start at 0, the
+/// loss is the mean cross-entropy of a batch, and the order of the rows is drawn from `seed`.
+/// The result is a share, NaN without test rows.
+///
+/// # Panics
+/// If the shapes do not fit, there are no training rows, or a label is not below `classes`.
+#[track_caller]
+pub fn linear_probe<T: Real>(
+    train: &Tensor<T>,
+    train_labels: &[u32],
+    test: &Tensor<T>,
+    test_labels: &[u32],
+    classes: usize,
+    settings: &LinearProbe,
+    seed: u64,
+) -> f64 {
+    let [n, d] = features(train, "linear_probe: train");
+    assert!(n > 0 && train_labels.len() == n, "linear_probe: {} labels", train_labels.len());
+    assert!(settings.batch_size > 0, "linear_probe: batches of no rows");
+    let moments = Moments::of(train);
+    let order = Stream::new(seed, "linear probe");
+    let mut params = vec![Tensor::<T>::zeros(&[d, classes]), Tensor::zeros(&[classes])];
+    let mut state = SgdState::new(&params);
+    for epoch in 0..settings.epochs {
+        let sgd = Sgd {
+            lr: cosine(settings.lr, 0.0, epoch, settings.epochs),
+            momentum: settings.momentum,
+            weight_decay: 0.0,
+            nesterov: false,
+        };
+        let rows = super::permutation(n, &mut order.at(&[epoch as u64]));
+        for batch in rows.chunks(settings.batch_size) {
+            let x = gather(train, batch, &moments);
+            let labels: Vec<u32> = batch.iter().map(|&row| train_labels[row as usize]).collect();
+            let [_, weight, bias] = cross_entropy_grad(&x, &labels, &params[0], &params[1]);
+            (params, state) = sgd.step(params, &[weight, bias], state);
+        }
+    }
+    accuracy(test, test_labels, &moments, &params[0], &params[1])
+}
+
+/// The mean cross-entropy of a linear softmax classifier and its gradients.
+///
+/// With `p = softmax(x w + b)` and `e` the one-hot labels, `dw = xᵀ (p - e) / N` and
+/// `db = Σ (p - e) / N`.
+/// Shapes: `x [N, D]`, `w [D, classes]`, `b [classes]` → loss `[]`, `dw`, `db`.
+///
+/// # Panics
+/// If the shapes do not fit or a label is not below `classes`.
+#[track_caller]
+pub(super) fn cross_entropy_grad<T: Real>(
+    x: &Tensor<T>,
+    labels: &[u32],
+    weight: &Tensor<T>,
+    bias: &Tensor<T>,
+) -> [Tensor<T>; 3] {
+    let classes = bias.len();
+    let mut g = x.matmul(weight);
+    let share = T::ONE / T::from_usize(labels.len());
+    let mut loss = T::ZERO;
+    let mut db = vec![T::ZERO; classes];
+    for (row, &label) in g.make_mut().chunks_mut(classes).zip(labels) {
+        let label = label as usize;
+        assert!(label < classes, "cross_entropy_grad: label {label} with {classes} classes");
+        row.iter_mut().zip(bias.as_slice()).for_each(|(logit, &b)| *logit += b);
+        // Shifted by the largest logit, so that no exponential overflows.
+        let largest = row.iter().fold(-T::MAX, |largest, &logit| largest.max(logit));
+        let right = row[label] - largest;
+        row.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
+        let total: T = row.iter().copied().sum();
+        loss += (total.ln() - right) * share;
+        row.iter_mut().for_each(|p| *p = *p / total * share);
+        row[label] = row[label] - share;
+        db.iter_mut().zip(&*row).for_each(|(sum, &g)| *sum += g);
+    }
+    [Tensor::scalar(loss), x.matmul_tn(&g), Tensor::from_vec(db, &[classes])]
+}
+
+/// The standardised rows of `x [N, D]` at `rows`: `[rows.len(), D]`.
+pub(super) fn gather<T: Real, U: Real>(
+    x: &Tensor<T>,
+    rows: &[u32],
+    moments: &Moments,
+) -> Tensor<U> {
+    let d = x.shape()[1];
+    let mut y = vec![U::ZERO; rows.len() * d];
+    y.par_chunks_mut(d).zip(rows).with_min_len(16).for_each(|(y, &row)| {
+        moments.standardize(&x.as_slice()[row as usize * d..][..d], y);
+    });
+    Tensor::from_vec(y, &[rows.len(), d])
+}
+
+/// The share of rows of `x [N, D]` that the classifier puts into their class.
+#[track_caller]
+pub(super) fn accuracy<T: Real, U: Real>(
+    x: &Tensor<T>,
+    labels: &[u32],
+    moments: &Moments,
+    weight: &Tensor<U>,
+    bias: &Tensor<U>,
+) -> f64 {
+    const BLOCK: usize = 1024;
+    let [n, _] = features(x, "linear probe: test");
+    assert!(labels.len() == n, "linear probe: {} labels for {n} test rows", labels.len());
+    let classes = bias.len();
+    let mut correct = Vec::with_capacity(n);
+    let rows: Vec<u32> = (0..n as u32).collect();
+    for (rows, labels) in rows.chunks(BLOCK).zip(labels.chunks(BLOCK)) {
+        let mut logits = gather::<T, U>(x, rows, moments).matmul(weight);
+        for (row, &label) in logits.make_mut().chunks_mut(classes).zip(labels) {
+            row.iter_mut().zip(bias.as_slice()).for_each(|(logit, &b)| *logit += b);
+            correct.push(super::argmax(row) == label as usize);
+        }
+    }
+    super::share(&correct)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autodiff::{Reduction, Var, grad};
+    use crate::eval::tests::{blobs, normals, on_threads};
+
+    fn probe(
+        train: &(Tensor<f32>, Vec<u32>),
+        test: &(Tensor<f32>, Vec<u32>),
+        classes: usize,
+    ) -> f64 {
+        let settings = LinearProbe { epochs: 20, batch_size: 64, ..LinearProbe::default() };
+        linear_probe(&train.0, &train.1, &test.0, &test.1, classes, &settings, 1)
+    }
+
+    #[test]
+    fn the_closed_form_gradient_is_the_graphs() {
+        let (n, d, classes) = (7, 5, 3);
+        let x = Tensor::from_vec(normals(n * d, 1), &[n, d]);
+        let labels = [0, 2, 1, 1, 0, 2, 2];
+        let weight = Var::leaf(Tensor::from_vec(normals(d * classes, 2), &[d, classes]));
+        let bias = Var::leaf(Tensor::from_vec(normals(classes, 3), &[classes]));
+        let logits = Var::constant(x.clone()).matmul(&weight) + &bias;
+        let loss = logits.cross_entropy(&labels, Reduction::Mean);
+        let [value, dw, db] = cross_entropy_grad(&x, &labels, weight.value(), bias.value());
+        assert!((value.item() - loss.value().item()).abs() < 1e-14);
+        for (got, expected) in [dw, db].iter().zip(grad(loss, &[&weight, &bias])) {
+            for (got, expected) in got.as_slice().iter().zip(expected.as_slice()) {
+                assert!((got - expected).abs() < 1e-14, "{got} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn separable_classes_are_separated_and_noise_is_not() {
+        let accuracy = probe(&blobs(600, 8, 3, 0.1, 1), &blobs(300, 8, 3, 0.1, 2), 3);
+        assert_eq!(accuracy, 1.0);
+        let mut noise = blobs(600, 8, 1, 1.0, 3);
+        noise.1 = (0..600).map(|row| row % 3).collect();
+        let accuracy = probe(&noise, &blobs(3000, 8, 3, 0.1, 4), 3);
+        assert!((0.1..0.6).contains(&accuracy), "{accuracy}");
+    }
+
+    #[test]
+    fn scale_shift_and_constant_dimensions_do_not_matter() {
+        // A power of two scales without rounding, so the standardised features are the same bits.
+        let change = |(x, labels): (Tensor<f32>, Vec<u32>)| {
+            let wide = x.as_slice().chunks(4).flat_map(|row| [row, &[0.7]].concat());
+            let scaled: Vec<f32> =
+                wide.enumerate().map(|(i, x)| x * [1024.0, 1.0][i % 5 % 2]).collect();
+            let n = labels.len();
+            (Tensor::from_vec(scaled, &[n, 5]), labels)
+        };
+        let (train, test) = (blobs(400, 4, 3, 0.9, 5), blobs(400, 4, 3, 0.9, 6));
+        let plain = probe(&train, &test, 3);
+        assert!(plain < 1.0);
+        assert!((probe(&change(train), &change(test), 3) - plain).abs() < 0.02);
+    }
+
+    #[test]
+    fn one_class_or_constant_features_are_fine() {
+        let one = blobs(50, 4, 1, 1.0, 7);
+        assert_eq!(probe(&one, &one, 1), 1.0);
+        // Nothing to learn but the more frequent class, in the bias.
+        let labels: Vec<u32> = (0..90).map(|row| u32::from(row % 3 > 0)).collect();
+        let constant = (Tensor::full(&[90, 4], 0.3), labels);
+        assert!((probe(&constant, &constant, 2) - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn thread_counts_give_the_same_bits() {
+        let (train, labels) = blobs::<f32>(700, 40, 5, 2.0, 8);
+        let (test, test_labels) = blobs::<f32>(500, 40, 5, 2.0, 9);
+        let settings = LinearProbe { epochs: 3, ..LinearProbe::default() };
+        on_threads(|| {
+            linear_probe(&train, &labels, &test, &test_labels, 5, &settings, 4).to_bits()
+        });
+    }
+}
