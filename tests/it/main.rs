@@ -5,10 +5,13 @@
 
 mod support;
 
+mod determinism;
 mod fused;
 mod graph;
 mod laws;
 mod ops;
+mod panics;
+mod tidy;
 
 #[cfg(feature = "cli")]
 mod oracle;

@@ -10,6 +10,7 @@ mod case;
 mod compare;
 mod driver;
 mod image;
+mod knn;
 mod layers;
 mod losses;
 mod meta;
@@ -17,6 +18,7 @@ mod nested;
 mod ops;
 mod optim;
 mod resnet;
+mod self_test;
 mod store;
 mod tiny;
 
@@ -157,6 +159,8 @@ fn compute<T: Real>(case: &Case, out: &mut Results) -> Check {
         "meta_grad_first_order" => meta::first_order::<T>(case, out),
         "metamask_step" => meta::step::<T>(case, out),
         "sgd" => optim::sgd::<T>(case, out),
+        "knn" => knn::knn::<T>(case, out),
+        "topk_accuracy" => knn::topk_accuracy::<T>(case, out),
         "schedule_cosine" => optim::cosine(case, out),
         "resnet18_cifar" => resnet::compute::<T>(case, out),
         op if op.starts_with("image_") => image::compute::<T>(case, out),
