@@ -2,8 +2,10 @@
 
 pub mod alloc;
 pub mod elementwise;
+pub mod exp;
 pub mod index;
 pub mod layout;
+pub mod naive;
 pub mod norm;
 pub mod parallel;
 pub mod pool;
@@ -11,5 +13,8 @@ pub mod reduce;
 pub mod softmax;
 
 mod real;
+#[cfg(test)]
+mod tests;
+mod transpose;
 
 pub use real::Real;
