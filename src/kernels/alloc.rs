@@ -286,13 +286,14 @@ fn class_layout(bytes: usize) -> Option<Layout> {
     if bytes == 0 {
         return None;
     }
-    let (unit, align) = if bytes <= SMALL_BYTES {
-        (SMALL_ALIGN, SMALL_ALIGN)
+    let (size, align) = if bytes <= SMALL_BYTES {
+        (bytes.next_multiple_of(SMALL_ALIGN), SMALL_ALIGN)
     } else {
-        let huge = bytes >= 2 * HUGE_PAGE_BYTES;
-        (bytes.next_power_of_two() / 16, if huge { HUGE_PAGE_BYTES } else { LINE_BYTES })
+        let size = bytes.next_multiple_of(bytes.next_power_of_two() / 16);
+        // By the rounded size: all buffers of a class are aligned alike.
+        (size, if size >= 2 * HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { LINE_BYTES })
     };
-    let layout = Layout::from_size_align(bytes.next_multiple_of(unit), align);
+    let layout = Layout::from_size_align(size, align);
     Some(layout.expect("a buffer is smaller than the memory"))
 }
 
@@ -394,7 +395,7 @@ mod tests {
         for bytes in (SMALL_BYTES..30 << 20).step_by(100_003) {
             let layout = class_layout(bytes).unwrap();
             assert!(layout.size() >= bytes && layout.size() <= bytes + bytes / 8, "{bytes}");
-            assert_eq!(layout.align() == HUGE_PAGE_BYTES, bytes >= 2 * HUGE_PAGE_BYTES);
+            assert_eq!(layout.align() == HUGE_PAGE_BYTES, layout.size() >= 2 * HUGE_PAGE_BYTES);
             // All sizes of a class find the same layout, or a buffer would be freed with another.
             assert_eq!(class_layout(layout.size()), Some(layout), "{bytes}");
         }

@@ -135,7 +135,11 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
         });
         return;
     }
-    let block_rows = row_grain(rows, inner);
+    if inner >= GRAIN {
+        return sum_columns(x, rows, inner, y);
+    }
+    // At least 32 rows, so that the sums of blocks are few beside the elements.
+    let block_rows = row_grain(rows, inner).max(32).min(rows);
     let n_blocks = rows.div_ceil(block_rows);
     if n_blocks == 1 {
         let per_piece = row_grain(outer, rows * inner);
@@ -155,6 +159,28 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
         sum_rows(&x[(image * rows + block.start) * inner..(image * rows + block.end) * inner], y);
     });
     sum_middle(&partial, outer, n_blocks, inner, y);
+}
+
+/// [`sum_middle`] for rows so long that a piece of work is a part of each.
+fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
+    let chunk = GRAIN / 4;
+    for_each_chunk(y, chunk, |i, mut y| {
+        y.fill(T::ZERO);
+        let mut at = i * chunk;
+        while !y.is_empty() {
+            let (image, column) = (at / inner, at % inner);
+            let width = (inner - column).min(y.len());
+            let (part, rest) = y.split_at_mut(width);
+            for row in 0..rows {
+                let x = &x[(image * rows + row) * inner + column..][..part.len()];
+                for (y, &x) in part.iter_mut().zip(x) {
+                    *y += x;
+                }
+            }
+            at += part.len();
+            y = rest;
+        }
+    });
 }
 
 /// `y = Σ` of the rows of `x`, each as long as `y`; four rows a time, to touch `y` less often.

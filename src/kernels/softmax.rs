@@ -22,9 +22,9 @@ pub fn log_softmax<T: Real>(x: &[T], rows: usize, cols: usize, y: &mut [T]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = exp(x - top);
         }
-        let shift = top + sum_lanes(y).ln();
+        let rest = sum_lanes(y).ln();
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = x - shift;
+            *y = (x - top) - rest;
         }
     });
 }

@@ -69,7 +69,7 @@ fn zip_broadcast_is_its_definition() {
         (&[8, 1, 64, 1, 80], &[2], &[0, 1]),
     ];
     for (shape, a_repeats, b_repeats) in cases {
-        let len = shape.iter().product();
+        let len: usize = shape.iter().product();
         let (a, b) = (random::<f32>(3, len.max(1)), random::<f32>(4, len.max(1)));
         let a_strides = broadcast_strides(shape, a_repeats);
         let b_strides = broadcast_strides(shape, b_repeats);

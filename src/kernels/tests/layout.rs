@@ -22,7 +22,7 @@ fn permute_is_its_definition_and_undone_by_its_inverse() {
         (&[2, 3, 4, 5, 6, 3], &[5, 2, 0, 4, 3, 1]),
     ];
     for (shape, axes) in cases {
-        let len = shape.iter().product();
+        let len: usize = shape.iter().product();
         let x = random::<f32>(1, len);
         let [mut y, mut expected] = [vec![f32::MAX; len], vec![0.0; len]];
         permute(&x, shape, axes, &mut y);

@@ -19,7 +19,7 @@ fn sum_is_its_definition_in_both_types() {
 }
 
 fn sum_to_is_its_definition<T: Real>() {
-    let cases: [(&[usize], &[bool]); 16] = [
+    let cases: [(&[usize], &[bool]); 18] = [
         (&[], &[]),
         (&[0, 3], &[false, true]),
         (&[5], &[true]),
@@ -34,6 +34,8 @@ fn sum_to_is_its_definition<T: Real>() {
         (&[3, 2000, 17], &[true, false, true]),
         (&[30, 20, 90], &[false, true, false]),
         (&[300, 20, 9], &[true, false, true]),
+        (&[3, 5, 17_000], &[true, false, true]),
+        (&[70, 3000], &[false, true]),
         (&[4, 1, 5, 6, 7], &[false, true, true, false, true]),
         (&[4, 3, 5, 6, 7, 2], &[true, false, true, false, true, false]),
     ];
