@@ -1,3 +1,7 @@
 //! The `dimask` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(dimask::cli::run(std::env::args_os()))
+}

@@ -1,1 +1,88 @@
-//! The command line.
+//! The command line: words to settings, settings to runs, results to standard output.
+//!
+//! Standard output is for results, standard error for progress and complaints. Exit codes: 0, 1 for
+//! what the world got wrong, 2 for what the command line got wrong, 128 plus the signal for a run
+//! that was stopped.
+
+pub mod args;
+mod config;
+mod eval;
+mod features;
+pub mod output;
+mod progress;
+mod report;
+mod train;
+
+use std::error::Error as _;
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::error::{Error, Result};
+use args::{Cli, Command, TrainArgs};
+
+/// Runs the program with these arguments, the first of which is its name.
+///
+/// Returns the exit code, after the complaint about an error, in one line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version go to standard output and are no error. A closed pipe is none either.
+            let _ = e.print();
+            return e.exit_code() as u8;
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => 0,
+        Err(e) => {
+            output::progress(&format!("error: {}", chain(&e)));
+            e.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<()> {
+    set_threads(cli.threads)?;
+    match cli.command {
+        None => train::train(&TrainArgs::default()),
+        Some(Command::Train(args)) => train::train(&args),
+        Some(Command::Eval(args)) => eval::eval(&args),
+        Some(Command::Features(args)) => features::features(&args),
+        Some(Command::Config(args)) => config::config(&args),
+    }
+}
+
+/// Makes the thread pool of `--threads`, or else of `DIMASK_THREADS`; results do not depend on it.
+fn set_threads(flag: Option<usize>) -> Result<()> {
+    let (name, count) = match (flag, std::env::var("DIMASK_THREADS")) {
+        (Some(count), _) => ("--threads", count),
+        (None, Ok(text)) if !text.is_empty() => {
+            let count = text.parse().map_err(|_| {
+                Error::usage("DIMASK_THREADS", format!("{text:?} is not a number of threads"))
+            })?;
+            ("DIMASK_THREADS", count)
+        }
+        _ => return Ok(()),
+    };
+    let most = 1024;
+    if !(1..=most).contains(&count) {
+        return Err(Error::usage(name, format!("is {count}, must be between 1 and {most}")));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count);
+    pool.build_global().map_err(|e| Error::usage(name, e.to_string()))
+}
+
+/// An error and its causes in one line; a cause that is told already is not told again.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text.replace('\n', "; ")
+}

@@ -1,1 +1,97 @@
-//! A training run: the step, the loop, the run folder.
+//! A training run: from settings and images to a folder with weights, records and a judgement.
+//!
+//! [`run`] starts one and [`resume`] goes on with one. A run is a pure function of its settings:
+//! every draw is addressed by seed, epoch and image, so that a run which stops and goes on, on any
+//! number of threads, comes to the same bits as one that never stopped. This module writes files
+//! but prints nothing; an [`Observer`] is told what happens.
+
+pub mod container;
+pub mod estimate;
+pub mod evaluate;
+pub mod folder;
+pub mod images;
+pub mod metrics;
+pub mod model;
+mod run;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use run::{Outcome, load, resume, run};
+
+use metrics::{EpochRecord, StepRecord};
+
+/// What a run is about to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The networks' parameters, and the mask's.
+    pub parameters: usize,
+    /// Training images.
+    pub images: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Steps an epoch.
+    pub steps_per_epoch: usize,
+    /// Steps that an earlier part of the run has done.
+    pub steps_done: usize,
+}
+
+/// Who is told how a run goes on.
+pub trait Observer {
+    /// Training begins.
+    fn begin(&mut self, plan: &Plan) {
+        let _ = plan;
+    }
+
+    /// A step is done.
+    fn step(&mut self, record: &StepRecord) {
+        let _ = record;
+    }
+
+    /// An epoch is done.
+    fn epoch(&mut self, record: &EpochRecord) {
+        let _ = record;
+    }
+
+    /// Something else worth a line.
+    fn note(&mut self, text: &str) {
+        let _ = text;
+    }
+}
+
+/// Looks away.
+impl Observer for () {}
+
+/// A request to stop a run, from a signal's handler or another thread.
+///
+/// The run then saves its state and ends with [`Error::Interrupted`](crate::Error::Interrupted).
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    signal: Arc<AtomicUsize>,
+}
+
+impl Stop {
+    /// Asks for the stop; `signal` is what the run's error will say.
+    pub fn request(&self, signal: i32) {
+        self.signal.store(signal as usize, Ordering::Relaxed);
+    }
+
+    /// The signal that asked for the stop, if one did.
+    pub fn requested(&self) -> Option<i32> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some(signal as i32),
+        }
+    }
+
+    /// The number that a signal's handler sets to the signal; 0 before.
+    pub fn flag(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.signal)
+    }
+}

@@ -1,0 +1,301 @@
+//! The command line's words: commands, flags, and the settings that flags become.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use toml::Value;
+
+use crate::config::{Layers, RunConfig};
+use crate::error::Result;
+
+/// MetaMask: self-supervised image representations with a meta-learned dimensional mask.
+///
+/// Without a command: `train --preset demo`, the main job on the data that come along.
+#[derive(Debug, Parser)]
+#[command(name = "dimask", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Threads to compute with [default: $DIMASK_THREADS, or one a core]
+    #[arg(long, global = true, value_name = "T")]
+    pub threads: Option<usize>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train an encoder and judge its features
+    Train(Box<TrainArgs>),
+    /// Judge the features of a run's checkpoint again
+    Eval(EvalArgs),
+    /// Write the features of a run's checkpoint to a safetensors file
+    Features(FeaturesArgs),
+    /// Print all settings as TOML, as preset, file and flags make them
+    Config(Box<SettingArgs>),
+}
+
+/// Flags of `train`.
+#[derive(Debug, Default, Args)]
+pub struct TrainArgs {
+    /// The settings.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+
+    /// The run's folder [default: the first free runs/PRESET-N]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Continue the run in this folder, with its own settings
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["settings", "out"])]
+    pub resume: Option<PathBuf>,
+
+    /// Only say what would be trained, and about how much time and memory it takes
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags that are settings: a preset, a file over it, single settings over both.
+#[derive(Debug, Default, Args)]
+#[group(id = "settings", multiple = true)]
+pub struct SettingArgs {
+    /// The settings to start from: demo, small, official [default: demo]
+    #[arg(long, value_name = "P")]
+    pub preset: Option<String>,
+
+    /// A TOML file of settings over the preset's
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The images: fashion-mnist or cifar10, and perhaps where their folder is
+    #[arg(long, value_name = "NAME[:PATH]")]
+    pub data: Option<String>,
+
+    /// The base method: simclr, barlow-twins
+    #[arg(long, value_name = "M")]
+    pub method: Option<String>,
+
+    /// The base method alone, without the mask
+    #[arg(long)]
+    pub no_mask: bool,
+
+    /// The mask's gradient: exact, finite-difference, first-order, off
+    #[arg(long, value_name = "MODE")]
+    pub meta: Option<String>,
+
+    /// The encoder: conv4, resnet18
+    #[arg(long, value_name = "E")]
+    pub encoder: Option<String>,
+
+    /// Channels of resnet18's first block
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    pub width: Option<String>,
+
+    /// Passes over the images
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub epochs: Option<String>,
+
+    /// A seeded choice of this many training images, or "all"
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub images: Option<String>,
+
+    /// Images a step, two views each
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
+    pub batch_size: Option<String>,
+
+    /// The networks' learning rate
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub lr: Option<String>,
+
+    /// The temperature of the contrastive loss
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub temperature: Option<String>,
+
+    /// The seed of every draw
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub seed: Option<String>,
+
+    /// Training images to hold out and judge on instead of the test images
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub validation: Option<String>,
+
+    /// A safetensors file to take the first weights from
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<String>,
+
+    /// Steps between checkpoints, besides the one at every epoch's end
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub checkpoint_every: Option<String>,
+
+    /// Any setting by its key in the TOML file, as in loss.w_drr=0.5; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Flags of `eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// The run's folder
+    pub dir: PathBuf,
+
+    /// Other images than the run's own
+    #[arg(long, value_name = "NAME[:PATH]")]
+    pub data: Option<String>,
+}
+
+/// Flags of `features`.
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    /// The run's folder
+    pub dir: PathBuf,
+
+    /// Other images than the run's own
+    #[arg(long, value_name = "NAME[:PATH]")]
+    pub data: Option<String>,
+
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+impl SettingArgs {
+    /// The preset's name.
+    pub fn preset_name(&self) -> &str {
+        self.preset.as_deref().unwrap_or("demo")
+    }
+
+    /// The settings: preset, then file, then flags.
+    ///
+    /// # Errors
+    /// `Usage` naming the flag or the file's key at fault; `Io` if the file cannot be read.
+    pub fn resolve(&self) -> Result<RunConfig> {
+        let mut layers = Layers::preset(self.preset_name())?;
+        if let Some(path) = &self.config {
+            layers.file(path)?;
+        }
+        if let Some(data) = &self.data {
+            set_data(&mut layers, data)?;
+        }
+        // In this order: an encoder brings its own width.
+        let texts = [
+            ("--method", "method", &self.method),
+            ("--meta", "mask.meta", &self.meta),
+            ("--encoder", "model.encoder", &self.encoder),
+            ("--init", "init", &self.init),
+        ];
+        for (flag, key, text) in texts {
+            if let Some(text) = text {
+                layers.set(key, Value::String(text.clone()), flag)?;
+            }
+        }
+        let numbers = [
+            ("--width", "model.width", &self.width),
+            ("--epochs", "epochs", &self.epochs),
+            ("--images", "data.images", &self.images),
+            ("--batch-size", "batch_size", &self.batch_size),
+            ("--lr", "optimizer.lr", &self.lr),
+            ("--temperature", "loss.temperature", &self.temperature),
+            ("--seed", "seed", &self.seed),
+            ("--validation", "data.validation", &self.validation),
+            ("--checkpoint-every", "checkpoint_every", &self.checkpoint_every),
+        ];
+        for (flag, key, text) in numbers {
+            if let Some(text) = text {
+                layers.set(key, number(text), flag)?;
+            }
+        }
+        if self.no_mask {
+            layers.set("mask.enabled", Value::Boolean(false), "--no-mask")?;
+        }
+        for assignment in &self.set {
+            layers.set_text(assignment)?;
+        }
+        layers.finish()
+    }
+}
+
+/// A number as TOML has it; any other text stays one, and is refused where a number must be.
+fn number(text: &str) -> Value {
+    let whole = text.parse().map(Value::Integer);
+    let real = || text.parse().map(Value::Float);
+    whole.or_else(|_| real()).unwrap_or_else(|_| Value::String(text.to_string()))
+}
+
+fn set_data(layers: &mut Layers, data: &str) -> Result<()> {
+    let (name, path) = data.split_once(':').unwrap_or((data, ""));
+    layers.set("data.name", Value::String(name.to_string()), "--data")?;
+    layers.set("data.path", Value::String(path.to_string()), "--data")
+}
+
+/// A run's settings with the images of `--data NAME[:PATH]`, where that is given.
+///
+/// # Errors
+/// `Usage` if there are no such images.
+pub fn with_data(config: RunConfig, data: Option<&str>) -> Result<RunConfig> {
+    let Some(data) = data else { return Ok(config) };
+    let mut layers = Layers::from(&config);
+    set_data(&mut layers, data)?;
+    layers.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Amount, DataName, EncoderName, MetaMode};
+
+    fn resolve(line: &str) -> Result<RunConfig> {
+        let line = format!("dimask config {line}");
+        match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+            Some(Command::Config(args)) => args.resolve(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+        let _: Cli = Cli::try_parse_from(["dimask"]).unwrap();
+        let both = ["dimask", "train", "--resume", "x", "--epochs", "2"];
+        assert!(Cli::try_parse_from(both).is_err());
+        let threads = ["dimask", "train", "--resume", "x", "--threads", "2"];
+        assert_eq!(Cli::try_parse_from(threads).unwrap().threads, Some(2));
+    }
+
+    #[test]
+    fn flags_are_settings() {
+        let config = resolve(
+            "--preset small --data cifar10:some/where --method simclr --meta first-order \
+             --width 16 --encoder resnet18 --epochs 2 --images all --batch-size 64 --lr 1 \
+             --seed 9 --set loss.w_drr=0.5 --checkpoint-every 10",
+        )
+        .unwrap();
+        assert_eq!((config.data.name, &*config.data.path), (DataName::Cifar10, "some/where"));
+        assert_eq!((config.model.encoder, config.model.width), (EncoderName::Resnet18, 16));
+        assert_eq!((config.mask.meta, config.data.images), (MetaMode::FirstOrder, Amount::All));
+        assert_eq!((config.optimizer.lr, config.loss.w_drr, config.seed), (1.0, 0.5, 9));
+        assert_eq!((config.epochs, config.batch_size, config.checkpoint_every), (2, 64, 10));
+        assert!(!resolve("--no-mask").unwrap().mask.enabled);
+        assert_eq!(resolve("").unwrap(), RunConfig::preset("demo").unwrap());
+    }
+
+    #[track_caller]
+    fn refused(line: &str, expected: &str) {
+        let error = resolve(line).expect_err("should be refused");
+        assert_eq!(error.exit_code(), 2, "{error}");
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        refused("--preset big", "--preset: \"big\" is none of demo, small, official");
+        refused("--epochs two", "--epochs: invalid type: string \"two\"");
+        refused("--epochs -1", "--epochs: invalid value: integer `-1`");
+        refused("--epochs 0", "epochs: is 0");
+        refused("--data mnist", "--data: unknown variant `mnist`");
+        refused("--encoder vit", "--encoder: unknown variant `vit`");
+        refused("--lr -1", "optimizer.lr: is -1");
+        refused("--images 100", "batch_size: is 256, more than the run's 100 images");
+        refused("--set loss.x=1", "--set loss.x: unknown key \"x\"");
+    }
+}

@@ -1,0 +1,59 @@
+//! Standard output: results, and nothing but results.
+
+use std::io::{self, ErrorKind, Write};
+
+use crate::error::{Error, Result};
+
+/// Writes a text to standard output.
+///
+/// A reader that has gone away (`dimask ... | head`) is no error: it has seen enough.
+///
+/// # Errors
+/// `Io` if the system refuses otherwise.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error, where progress goes; if nobody reads it, it is gone.
+pub fn progress(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Columns of text, the first aligned left, the others right, two spaces apart.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| {
+        rows.iter().filter_map(move |row| row.get(column)).map(|text: &String| text.chars().count())
+    };
+    let widths: Vec<usize> = (0..columns).map(|c| width(c).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            match column {
+                0 => line.push_str(&format!("{cell:<width$}")),
+                _ => line.push_str(&format!("  {cell:>width$}")),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [["", "kNN"], ["raw pixels", "75.8"], ["é", "100.0"]];
+        let rows: Vec<Vec<String>> = rows.map(|r| r.map(String::from).to_vec()).to_vec();
+        assert_eq!(table(&rows), "              kNN\nraw pixels   75.8\né           100.0\n");
+    }
+}

@@ -1,0 +1,167 @@
+//! Results as people read them: the table of a run, the plan of a dry one.
+
+use std::path::Path;
+
+use super::output::table;
+use crate::config::{MetaMode, RunConfig};
+use crate::eval::Scores;
+use crate::train::estimate::Estimate;
+use crate::train::evaluate::Judgement;
+use crate::train::folder::RunFolder;
+use crate::train::images::Images;
+use crate::train::metrics::Summary;
+
+/// What a run trains, in words.
+pub(super) fn method(config: &RunConfig) -> String {
+    let base = config.method;
+    match (config.mask.enabled, config.mask.meta) {
+        (false, _) => base.to_string(),
+        (true, MetaMode::Off) => format!("{base} + redundancy loss, mask of ones"),
+        (true, MetaMode::Exact) => format!("{base} + MetaMask"),
+        (true, MetaMode::FiniteDifference) => format!("{base} + MetaMask (finite difference)"),
+        (true, MetaMode::FirstOrder) => format!("{base} + MetaMask (first order)"),
+    }
+}
+
+/// The table of a judgement.
+pub(super) fn judgement(config: &RunConfig, judgement: &Judgement) -> String {
+    let head = ["% right", "kNN k=5 t=1", "kNN k=200 t=0.1", "linear", "1 % labels"];
+    let row = |name: String, scores: &Scores| {
+        let figure = |score: Option<f64>| score.map_or("-".into(), |score| format!("{score:.2}"));
+        let Scores { knn5, knn200, linear, probe_1pct } = *scores;
+        let figures = [knn5, knn200, linear, probe_1pct].map(figure);
+        std::iter::once(name).chain(figures).collect::<Vec<_>>()
+    };
+    table(&[
+        head.map(String::from).to_vec(),
+        row("raw pixels".into(), &judgement.raw),
+        row("untrained encoder".into(), &judgement.untrained),
+        row(method(config), &judgement.trained),
+    ])
+}
+
+/// The end of a run: the table, the cost, where the files are.
+pub(super) fn summary(config: &RunConfig, summary: &Summary, out: &Path) -> String {
+    let judged = judgement(config, &judgement_of(summary));
+    let memory = summary
+        .peak_memory_bytes
+        .map_or(String::new(), |bytes| format!(", {} at most in memory", size(bytes)));
+    let folder = RunFolder::new(out);
+    let files = [
+        ("weights", folder.checkpoint()),
+        ("records", folder.metrics()),
+        ("summary", folder.summary()),
+        ("settings", folder.config()),
+    ];
+    let files = files.map(|(what, path)| vec![what.to_string(), path.display().to_string()]);
+    let seconds = duration(summary.seconds);
+    let rate = summary.images_per_second;
+    let places: String = files.iter().map(|row| format!("{:<9} {}\n", row[0], row[1])).collect();
+    format!("{judged}\ntrained in {seconds} ({rate:.0} images/s{memory})\n{places}")
+}
+
+fn judgement_of(summary: &Summary) -> Judgement {
+    let row = |knn5, knn200, linear, probe_1pct| Scores { knn5, knn200, linear, probe_1pct };
+    Judgement {
+        raw: row(summary.raw_knn5, summary.raw_knn200, summary.raw_linear, summary.raw_probe_1pct),
+        untrained: row(
+            summary.untrained_knn5,
+            summary.untrained_knn200,
+            summary.untrained_linear,
+            summary.untrained_probe_1pct,
+        ),
+        trained: row(summary.knn5, summary.knn200, summary.linear, summary.probe_1pct),
+    }
+}
+
+/// What would be trained and what it would cost.
+pub(super) fn plan(config: &RunConfig, images: &Images, estimate: &Estimate) -> String {
+    let [height, width, channels] = images.train.size();
+    let memory = estimate.peak_memory_bytes.map_or("unknown".into(), size);
+    let rows = [
+        ("method", method(config)),
+        ("encoder", format!("{}, width {}", config.model.encoder, config.model.width)),
+        ("parameters", grouped(estimate.parameters)),
+        (
+            "images",
+            format!(
+                "{} of {} ({height}x{width}x{channels}), judged on {}",
+                grouped(images.train.len()),
+                config.data.name,
+                grouped(images.test.len())
+            ),
+        ),
+        (
+            "steps",
+            format!(
+                "{} of {} images, in {} epochs",
+                grouped(estimate.steps),
+                config.batch_size,
+                config.epochs
+            ),
+        ),
+        (
+            "time",
+            format!(
+                "about {} of training on {} threads",
+                duration(estimate.seconds),
+                rayon::current_num_threads()
+            ),
+        ),
+        ("memory", format!("about {memory} at the peak")),
+        ("settings", format!("sha256 {}", config.sha256())),
+    ];
+    rows.iter().map(|(what, text)| format!("{what:<10} {text}\n")).collect()
+}
+
+/// A time in the unit that suits it.
+pub(super) fn duration(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        3600..172_800 => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
+/// A number of bytes in the unit that suits it.
+fn size(bytes: u64) -> String {
+    let megabytes = bytes as f64 / 1e6;
+    if megabytes < 1000.0 {
+        format!("{megabytes:.0} MB")
+    } else {
+        format!("{:.1} GB", megabytes / 1e3)
+    }
+}
+
+/// A number with commas between the thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_suit_the_number() {
+        assert_eq!(duration(5.25), "5.2 s");
+        assert_eq!(duration(59.99), "1 min 00 s");
+        assert_eq!(duration(3725.0), "1 h 02 min");
+        assert_eq!(duration(1e6), "11.6 days");
+        assert_eq!(
+            (size(999_000_000).as_str(), size(1_500_000_000).as_str()),
+            ("999 MB", "1.5 GB")
+        );
+        assert_eq!((grouped(999).as_str(), grouped(1_234_567).as_str()), ("999", "1,234,567"));
+    }
+}

@@ -1,0 +1,82 @@
+//! `dimask train`: a new run, the rest of an old one, or only the plan.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::args::TrainArgs;
+use super::progress::Progress;
+use super::{output, report};
+use crate::error::{Error, Result};
+use crate::train::estimate::estimate;
+use crate::train::folder::{RunFolder, free_folder};
+use crate::train::images::Images;
+use crate::train::metrics::Summary;
+use crate::train::{Outcome, Stop, resume, run};
+
+/// Trains, and prints the table of the run.
+pub(super) fn train(args: &TrainArgs) -> Result<()> {
+    if args.dry_run {
+        return dry_run(args);
+    }
+    let (mut progress, stop) = (Progress::new(), Stop::default());
+    let (out, result) = match &args.resume {
+        Some(dir) => {
+            watch_signals(&stop)?;
+            let result = resume(dir, &mut progress, &stop).map(|outcome| match outcome {
+                Outcome::Done(summary) => summary,
+                Outcome::AlreadyFinished(summary) => {
+                    output::progress(&format!("{} is finished already", dir.display()));
+                    summary
+                }
+            });
+            (dir.clone(), result)
+        }
+        None => {
+            let config = args.settings.resolve()?;
+            let free = || free_folder(args.settings.preset_name());
+            let out = args.out.clone().unwrap_or_else(free);
+            output::progress(&format!("{} in {}", report::method(&config), out.display()));
+            watch_signals(&stop)?;
+            let result = run(&config, &out, &mut progress, &stop);
+            (out, result)
+        }
+    };
+    progress.clear();
+    let summary = result.inspect_err(|e| {
+        if let Error::Interrupted { .. } = e {
+            output::progress(&format!("go on with: dimask train --resume {}", out.display()));
+        }
+    })?;
+    print_summary(&summary, &out)
+}
+
+fn print_summary(summary: &Summary, out: &Path) -> Result<()> {
+    let config = RunFolder::new(out).read_config()?;
+    output::print(&report::summary(&config, summary, out))
+}
+
+fn dry_run(args: &TrainArgs) -> Result<()> {
+    let config = match &args.resume {
+        Some(dir) => RunFolder::new(dir).read_config()?,
+        None => args.settings.resolve()?,
+    };
+    let images = Images::load(&config)?;
+    output::print(&report::plan(&config, &images, &estimate(&config, &images)))
+}
+
+/// The first Ctrl-C or termination request asks the run to stop, the second ends the process.
+fn watch_signals(stop: &Stop) -> Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        let seen = Arc::new(AtomicBool::new(false));
+        let second = flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen));
+        second
+            .and_then(|_| flag::register(signal, seen))
+            .and_then(|_| flag::register_usize(signal, stop.flag(), signal as usize))
+            .map_err(|e| Error::io("signal handlers", e))?;
+    }
+    Ok(())
+}

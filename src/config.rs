@@ -1,1 +1,0 @@
-//! One run's settings.

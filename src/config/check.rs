@@ -1,0 +1,132 @@
+//! Whether the settings make sense together; the data are not looked at here.
+
+use super::{Amount, EncoderName, Method, RunConfig};
+use crate::error::{Error, Result};
+
+/// `Ok` where `holds`, else a usage error under the setting's key.
+fn require(holds: bool, key: &str, reason: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::usage(key, reason())) }
+}
+
+impl RunConfig {
+    /// Refuses settings that cannot make a run.
+    ///
+    /// # Errors
+    /// `Usage` under the key at fault, with its value and what would be right.
+    pub fn check(&self) -> Result<()> {
+        let at_least = |key: &str, value: usize, least: usize| {
+            require(value >= least, key, || format!("is {value}, must be at least {least}"))
+        };
+        let positive = |key: &str, value: f64| {
+            let holds = value > 0.0 && value.is_finite();
+            require(holds, key, || format!("is {value}, must be a number above 0"))
+        };
+        let not_negative = |key: &str, value: f64| {
+            let holds = value >= 0.0 && value.is_finite();
+            require(holds, key, || format!("is {value}, must be a number of at least 0"))
+        };
+        let within = |key: &str, value: f64, low: f64, high: f64| {
+            let holds = (low..=high).contains(&value);
+            require(holds, key, || format!("is {value}, must lie between {low} and {high}"))
+        };
+
+        at_least("epochs", self.epochs, 1)?;
+        // Barlow Twins standardises over the batch, and NT-Xent needs a negative.
+        at_least("batch_size", self.batch_size, 2)?;
+        require(i64::try_from(self.seed).is_ok(), "seed", || {
+            format!("is {}, must be below 2^63", self.seed)
+        })?;
+        if let Amount::Exactly(images) = self.data.images {
+            at_least("data.images", images, 1)?;
+            require(self.batch_size <= images, "batch_size", || {
+                format!("is {}, more than the run's {images} images", self.batch_size)
+            })?;
+        }
+
+        let model = &self.model;
+        at_least("model.width", model.width, 1)?;
+        let most = 4096; // A width beyond it is a slip of the keyboard, and overflows memory first.
+        require(model.width <= most, "model.width", || {
+            format!("is {}, must be at most {most}", model.width)
+        })?;
+        let fits = model.encoder != EncoderName::Conv4 || model.width == 32;
+        require(fits, "model.width", || {
+            format!("is {}, but conv4 is 32 wide; resnet18 takes any width", model.width)
+        })?;
+        require(
+            model.stem_relu || model.encoder == EncoderName::Resnet18,
+            "model.stem_relu",
+            || "is false, but only resnet18 has a stem".to_string(),
+        )?;
+        let heads =
+            [("contrastive", &model.contrastive_head), ("redundancy", &model.redundancy_head)];
+        for (name, widths) in heads {
+            let key = format!("model.{name}_head");
+            require(!widths.is_empty(), &key, || "needs at least one layer".to_string())?;
+            for &width in widths {
+                require((1..=65_536).contains(&width), &key, || {
+                    format!("has a layer of width {width}, must be between 1 and 65536")
+                })?;
+            }
+        }
+
+        positive("loss.temperature", self.loss.temperature)?;
+        not_negative("loss.lambda", self.loss.lambda)?;
+        not_negative("loss.w_con", self.loss.w_con)?;
+        not_negative("loss.w_drr", self.loss.w_drr)?;
+        positive("optimizer.lr", self.optimizer.lr)?;
+        within("optimizer.momentum", self.optimizer.momentum, 0.0, 1.0)?;
+        not_negative("optimizer.weight_decay", self.optimizer.weight_decay)?;
+        not_negative("mask.lr", self.mask.lr)?;
+        within("mask.momentum", self.mask.momentum, 0.0, 1.0)?;
+        not_negative("mask.weight_decay", self.mask.weight_decay)?;
+        positive("mask.radius", self.mask.radius)?;
+        require(!self.mask.enabled || self.method == Method::Simclr, "method", || {
+            "the mask is defined over simclr only; add --no-mask (mask.enabled = false)".to_string()
+        })?;
+
+        at_least("eval.linear_epochs", self.eval.linear_epochs, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Layers;
+
+    #[track_caller]
+    fn refused(settings: &[&str], expected: &str) {
+        let mut layers = Layers::preset("demo").unwrap();
+        for setting in settings {
+            layers.set_text(setting).unwrap();
+        }
+        let error = layers.finish().expect_err("should be refused");
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn impossible_settings_are_refused_by_key() {
+        refused(&["epochs=0"], "epochs: is 0, must be at least 1");
+        refused(&["batch_size=1"], "batch_size: is 1");
+        refused(
+            &["data.images=100", "batch_size=256"],
+            "batch_size: is 256, more than the run's 100",
+        );
+        refused(&["data.images=0"], "data.images: is 0");
+        refused(&["model.width=0"], "model.width: is 0");
+        refused(&["model.contrastive_head=[]"], "model.contrastive_head: needs");
+        refused(&["model.redundancy_head=[8, 0]"], "model.redundancy_head: has a layer of width 0");
+        refused(&["model.stem_relu=false"], "model.stem_relu: is false");
+        refused(&["loss.temperature=0"], "loss.temperature: is 0");
+        refused(&["loss.temperature=nan"], "loss.temperature: is NaN");
+        refused(&["optimizer.lr=-0.1"], "optimizer.lr: is -0.1");
+        refused(&["optimizer.lr=inf"], "optimizer.lr: is inf");
+        refused(
+            &["optimizer.momentum=1.5"],
+            "optimizer.momentum: is 1.5, must lie between 0 and 1",
+        );
+        refused(&["method=barlow-twins"], "method: the mask is defined over simclr only");
+        refused(&["model.width=16"], "model.width: is 16, but conv4 is 32 wide");
+    }
+}

@@ -1,0 +1,282 @@
+//! Layers of settings: a preset, then a file, then flags; and the canonical form with its hash.
+//!
+//! Each setting is put in place one at a time and the whole is read again, so that an error names
+//! the very key, and where it was written.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use super::{EncoderName, RunConfig};
+use crate::error::{Error, Result};
+
+/// The presets by name, each a complete TOML file.
+pub const PRESETS: [(&str, &str); 3] = [
+    ("demo", include_str!("presets/demo.toml")),
+    ("small", include_str!("presets/small.toml")),
+    ("official", include_str!("presets/official.toml")),
+];
+
+/// Settings under construction.
+///
+/// # Example
+/// ```
+/// # use dimask::config::Layers;
+/// let mut layers = Layers::preset("demo")?;
+/// layers.set("optimizer.lr", 0.1.into(), "--lr")?;
+/// assert_eq!(layers.finish()?.optimizer.lr, 0.1);
+/// # Ok::<(), dimask::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Layers {
+    table: Table,
+}
+
+impl Layers {
+    /// Starts from the preset called `name`.
+    ///
+    /// # Errors
+    /// `Usage` if there is none of that name; the message lists the known ones.
+    pub fn preset(name: &str) -> Result<Layers> {
+        let found = PRESETS.iter().find(|(known, _)| *known == name);
+        let Some((_, text)) = found else {
+            let known = PRESETS.map(|(known, _)| known).join(", ");
+            return Err(Error::usage("--preset", format!("{name:?} is none of {known}")));
+        };
+        let table = text.parse::<Table>().expect("presets are checked by a test");
+        Ok(Layers { table })
+    }
+
+    /// Puts the settings of a TOML file on top.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be read, `Usage` if it is not TOML or holds an unknown key or a value of
+    /// the wrong type; each names the file and the key or the line.
+    pub fn file(&mut self, path: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        self.text(&text, &path.display().to_string())
+    }
+
+    fn text(&mut self, text: &str, source: &str) -> Result<()> {
+        let table = text.parse::<Table>().map_err(|e| {
+            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            Error::usage(format!("{source}: line {line}"), e.message().to_string())
+        })?;
+        let mut leaves = Vec::new();
+        flatten("", &table, &mut leaves);
+        for (key, value) in leaves {
+            self.set(&key, value, &format!("{source}: {key}"))?;
+        }
+        Ok(())
+    }
+
+    /// Puts one setting on top: `key` with its section, as in `loss.temperature`.
+    ///
+    /// `source` is what an error calls the place it was written in: a flag, or a file and a key.
+    ///
+    /// # Errors
+    /// `Usage` if there is no such key (the message lists its section's keys), or if the value is
+    /// of the wrong type or not among the key's values.
+    pub fn set(&mut self, key: &str, value: Value, source: &str) -> Result<()> {
+        let before = self.table.clone();
+        let place = locate(&mut self.table, key).map_err(|r| Error::usage(source, r))?;
+        // A whole number is a fine way to write a real one.
+        *place = match (&*place, value) {
+            (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
+            (_, value) => value,
+        };
+        match self.table.clone().try_into::<RunConfig>() {
+            Ok(config) => {
+                if key == "model.encoder" {
+                    self.own_width(config.model.encoder);
+                }
+                Ok(())
+            }
+            Err(e) => {
+                self.table = before;
+                Err(Error::usage(source, e.message().to_string()))
+            }
+        }
+    }
+
+    /// [`Layers::set`] from a `KEY=VALUE` text; a value that is not TOML is taken as a string.
+    ///
+    /// # Errors
+    /// As [`Layers::set`], and `Usage` if there is no `=`.
+    pub fn set_text(&mut self, assignment: &str) -> Result<()> {
+        let Some((key, text)) = assignment.split_once('=') else {
+            return Err(Error::usage("--set", format!("{assignment:?} is not KEY=VALUE")));
+        };
+        let (key, text) = (key.trim(), text.trim());
+        let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
+        let value = value.unwrap_or_else(|| Value::String(text.to_string()));
+        self.set(key, value, &format!("--set {key}"))
+    }
+
+    fn own_width(&mut self, encoder: EncoderName) {
+        let width = locate(&mut self.table, "model.width").expect("every preset has the key");
+        *width = Value::Integer(encoder.own_width() as i64);
+    }
+
+    /// The checked whole.
+    ///
+    /// # Errors
+    /// As [`RunConfig::check`].
+    pub fn finish(self) -> Result<RunConfig> {
+        let config: RunConfig =
+            self.table.try_into().expect("every layer was read when it was set");
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl From<&RunConfig> for Layers {
+    fn from(config: &RunConfig) -> Layers {
+        let table = Table::try_from(config).expect("settings are a TOML table");
+        Layers { table }
+    }
+}
+
+impl RunConfig {
+    /// The checked settings of a preset as it stands.
+    ///
+    /// # Errors
+    /// As [`Layers::preset`].
+    pub fn preset(name: &str) -> Result<RunConfig> {
+        Layers::preset(name)?.finish()
+    }
+
+    /// Reads the complete TOML that [`RunConfig::to_toml`] writes.
+    ///
+    /// # Errors
+    /// `Format` naming `path` if a key is missing, unknown or of the wrong type; `Usage` if the
+    /// whole makes no sense.
+    pub fn from_toml(text: &str, path: &Path) -> Result<RunConfig> {
+        let config: RunConfig = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            Error::format(path, format!("line {line}"), "a run's settings", e.message())
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The settings as a TOML file with every key.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("plain numbers, words and lists are always TOML")
+    }
+
+    /// The canonical form: the same without folders, which do not change the result.
+    ///
+    /// Of the file with the first weights its name stays: such a run is not one from drawn weights.
+    pub fn canonical(&self) -> String {
+        let mut config = self.clone();
+        config.data.path.clear();
+        let init = Path::new(&config.init).file_name();
+        config.init = init.unwrap_or_default().to_string_lossy().into_owned();
+        config.to_toml()
+    }
+
+    /// SHA-256 of the canonical form, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(self.canonical()))
+    }
+}
+
+/// Lower-case hexadecimal digits of some bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn flatten(prefix: &str, table: &Table, leaves: &mut Vec<(String, Value)>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => flatten(&key, inner, leaves),
+            value => leaves.push((key, value.clone())),
+        }
+    }
+    // In the order of the alphabet `model.encoder` comes before `model.width`, which it sets.
+    leaves.sort_by(|a, b| a.0.cmp(&b.0));
+}
+
+fn locate<'a>(table: &'a mut Table, key: &str) -> Result<&'a mut Value, String> {
+    let (section, rest) = key.split_once('.').map_or((key, None), |(s, r)| (s, Some(r)));
+    if !table.contains_key(section) {
+        let known = table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(format!("unknown key {section:?}; known here: {known}"));
+    }
+    match (&mut table[section], rest) {
+        (Value::Table(inner), Some(rest)) => locate(inner, rest),
+        (Value::Table(_), None) => Err(format!("{section:?} is a section, not a key")),
+        (_, Some(_)) => Err(format!("{section:?} is a key, not a section")),
+        (value, None) => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Amount, EncoderName};
+
+    fn message(result: Result<()>) -> String {
+        result.expect_err("should be refused").to_string()
+    }
+
+    #[test]
+    fn every_preset_is_complete_and_makes_sense() {
+        for (name, text) in PRESETS {
+            let config = RunConfig::preset(name).unwrap();
+            let reread = RunConfig::from_toml(&config.to_toml(), Path::new(name)).unwrap();
+            assert_eq!(config, reread, "{name}");
+            assert_eq!(RunConfig::from_toml(text, Path::new(name)).unwrap(), config, "{name}");
+        }
+        assert!(message(Layers::preset("big").map(|_| ())).contains("demo, small, official"));
+    }
+
+    #[test]
+    fn later_layers_win_and_errors_name_the_place() {
+        let mut layers = Layers::preset("demo").unwrap();
+        layers.text("[optimizer]\nlr = 1\n[data]\nimages = \"all\"", "run.toml").unwrap();
+        layers.set("epochs", 7.into(), "--epochs").unwrap();
+        layers.set_text("data.name=cifar10").unwrap();
+        layers.set_text("model.contrastive_head=[64, 32]").unwrap();
+
+        let wrong = message(layers.text("[loss]\ntemprature = 1", "run.toml"));
+        assert!(wrong.starts_with("run.toml: loss.temprature: unknown key"), "{wrong}");
+        assert!(wrong.contains("lambda, temperature, w_con"), "{wrong}");
+        let wrong = message(layers.text("seed = 1\nmethod = 'mocov3'", "run.toml"));
+        assert!(wrong.starts_with("run.toml: method: unknown variant `mocov3`"), "{wrong}");
+        let wrong = message(layers.text("seed = 1\nx = = 2", "run.toml"));
+        assert!(wrong.starts_with("run.toml: line 2: "), "{wrong}");
+        assert!(message(layers.set("epochs", "two".into(), "--epochs")).starts_with("--epochs: "));
+        assert!(message(layers.set_text("loss")).contains("KEY=VALUE"));
+        assert!(message(layers.set("loss", 1.into(), "--set loss")).contains("is a section"));
+
+        let config = layers.finish().unwrap();
+        assert_eq!((config.optimizer.lr, config.epochs, config.seed), (1.0, 7, 1));
+        assert_eq!(config.data.images, Amount::All);
+        assert_eq!(config.model.contrastive_head, [64, 32]);
+    }
+
+    #[test]
+    fn an_encoder_brings_its_own_width() {
+        let mut layers = Layers::preset("demo").unwrap();
+        layers.text("[model]\nwidth = 16\nencoder = \"resnet18\"", "f").unwrap();
+        assert_eq!(layers.clone().finish().unwrap().model.width, 16);
+        layers.set("model.encoder", "resnet18".into(), "--encoder").unwrap();
+        let model = layers.finish().unwrap().model;
+        assert_eq!((model.encoder, model.width), (EncoderName::Resnet18, 64));
+    }
+
+    #[test]
+    fn the_hash_ignores_where_the_data_lie_and_nothing_else() {
+        let base = RunConfig::preset("demo").unwrap();
+        let mut other = base.clone();
+        other.data.path = "/somewhere".into();
+        assert_eq!(base.sha256(), other.sha256());
+        other.seed += 1;
+        assert_ne!(base.sha256(), other.sha256());
+        assert_eq!(base.sha256().len(), 64);
+    }
+}

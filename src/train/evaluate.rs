@@ -1,0 +1,136 @@
+//! Judging a run's features: raw pixels, the untrained encoder, the trained one.
+
+use super::images::Images;
+use super::model::{self, State};
+use super::{Observer, Stop};
+use crate::autodiff::Var;
+use crate::config::RunConfig;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::eval::knn::knn;
+use crate::eval::linear_probe::LinearProbe;
+use crate::eval::{EvalSettings, KNN5, KNN200, Scores, evaluate};
+use crate::nn::{Encode, Pass};
+use crate::tensor::Tensor;
+
+/// Images that go through the encoder at a time.
+const BATCH: usize = 250;
+
+/// The accuracies of the three rows that a run is reported in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement {
+    /// Of the normalised pixels themselves.
+    pub raw: Scores,
+    /// Of the encoder with the weights drawn from the run's seed.
+    pub untrained: Scores,
+    /// Of the trained encoder's masked features.
+    pub trained: Scores,
+}
+
+/// Judges features of a run's images, always by the same draws.
+#[derive(Debug)]
+pub struct Judge<'a> {
+    images: &'a Images,
+    config: &'a RunConfig,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge for these images under these settings.
+    pub fn new(images: &'a Images, config: &'a RunConfig) -> Judge<'a> {
+        Judge { images, config }
+    }
+
+    /// The three rows.
+    ///
+    /// # Errors
+    /// `Interrupted` when `stop` asks; `Diverged` if a feature is not finite.
+    pub fn all(
+        &self,
+        state: &State,
+        observer: &mut dyn Observer,
+        stop: &Stop,
+    ) -> Result<Judgement> {
+        let mut row = |name: &str, [train, test]: [Tensor; 2]| {
+            observer.note(&format!("judging {name}: {} features", train.shape()[1]));
+            let (train_labels, test_labels) = (&self.images.train.labels, &self.images.test.labels);
+            let classes = self.images.train.classes;
+            let settings = self.settings();
+            let scores = evaluate(
+                &train,
+                train_labels.as_deref(),
+                &test,
+                test_labels.as_deref(),
+                classes,
+                &settings,
+            )?;
+            match stop.requested() {
+                Some(signal) => Err(Error::Interrupted { signal }),
+                None => Ok(scores),
+            }
+        };
+        let untrained = model::first_state(self.config, self.images.train.channels);
+        Ok(Judgement {
+            raw: row("raw pixels", self.pixels())?,
+            untrained: row("the untrained encoder", self.masked_features(&untrained))?,
+            trained: row("the trained encoder", self.masked_features(state))?,
+        })
+    }
+
+    /// Accuracies of kNN with (k = 5, t = 1) and (k = 200, t = 0.1) in percent, of the masked
+    /// features; none without labels.
+    ///
+    /// # Errors
+    /// `Diverged` if a feature is not finite.
+    pub fn knn(&self, state: &State) -> Result<(Option<f64>, Option<f64>)> {
+        let (train, test) = (&self.images.train, &self.images.test);
+        let (Some(bank_labels), Some(labels)) = (&train.labels, &test.labels) else {
+            return Ok((None, None));
+        };
+        let [bank, queries] = self.masked_features(state);
+        if !bank.is_finite() || !queries.is_finite() {
+            return Err(Error::Diverged { step: 0, part: "a feature".into() });
+        }
+        let found = knn(&bank, bank_labels, &queries, train.classes, &[KNN5, KNN200]);
+        let percent = |vote: usize| Some(100.0 * found[vote].accuracy(labels, 1));
+        Ok((percent(0), percent(1)))
+    }
+
+    fn settings(&self) -> EvalSettings {
+        let linear = LinearProbe { epochs: self.config.eval.linear_epochs, ..Default::default() };
+        // A fixed seed: runs that differ in theirs are judged by the same draws.
+        EvalSettings { linear, seed: 0 }
+    }
+
+    /// The normalised pixels of training and test images, `[N, H · W · C]`.
+    fn pixels(&self) -> [Tensor; 2] {
+        [&self.images.train, &self.images.test].map(|set| {
+            let all: Vec<usize> = (0..set.len()).collect();
+            let pixels = self.images.augment.evaluation(&set.images, set.size(), &all);
+            pixels.reshape(&[set.len(), set.height * set.width * set.channels])
+        })
+    }
+
+    /// The features of training and test images under the mask, `[N, D]`.
+    fn masked_features(&self, state: &State) -> [Tensor; 2] {
+        [&self.images.train, &self.images.test].map(|set| masked(&self.features(state, set), state))
+    }
+
+    /// The encoder's features of a set of images, `[N, D]`, with batch-norm's running moments.
+    pub fn features(&self, state: &State, set: &Dataset) -> Tensor {
+        let all: Vec<usize> = (0..set.len()).collect();
+        let mut features = Vec::new();
+        for batch in all.chunks(BATCH) {
+            let x = self.images.augment.evaluation(&set.images, set.size(), batch);
+            let mut pass = Pass::eval(&state.running);
+            let h = state.network.encoder.forward(&Var::constant(x), &mut pass);
+            features.extend_from_slice(h.value().as_slice());
+        }
+        Tensor::from_vec(features, &[set.len(), state.network.encoder.features()])
+    }
+}
+
+/// Features `[N, D]` times the mask's factors.
+pub fn masked(features: &Tensor, state: &State) -> Tensor {
+    let factors = Var::constant(state.mask.factors());
+    (&Var::constant(features.clone()) * &factors).value().clone()
+}

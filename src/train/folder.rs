@@ -1,0 +1,179 @@
+//! The folder of a run: who may write to it, and what lies in it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config.toml` | every setting |
+//! | `metrics.jsonl` | a line a step, a line an epoch |
+//! | `checkpoint.safetensors` | the last whole state |
+//! | `summary.json` | the end's figures; its presence says that the run is finished |
+//! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::container::write_atomically;
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+
+/// The paths in a run's folder; reading needs no lock.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    root: PathBuf,
+}
+
+impl RunFolder {
+    /// The run folder at `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> RunFolder {
+        RunFolder { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the settings are.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// Where the records of steps and epochs are.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// Where the last whole state is.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.root.join("checkpoint.safetensors")
+    }
+
+    /// Where the end's figures are.
+    pub fn summary(&self) -> PathBuf {
+        self.root.join("summary.json")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.root.join(".lock")
+    }
+
+    /// Whether the run has come to its end.
+    pub fn is_finished(&self) -> bool {
+        self.summary().exists()
+    }
+
+    /// The settings of the run that lives here.
+    ///
+    /// # Errors
+    /// `Usage` if there is no run here, `Io` or `Format` if its `config.toml` cannot be read.
+    pub fn read_config(&self) -> Result<RunConfig> {
+        let path = self.config();
+        if !path.exists() {
+            let reason = "is not the folder of a run: it has no config.toml";
+            return Err(Error::usage(self.root.display().to_string(), reason));
+        }
+        let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        RunConfig::from_toml(&text, &path)
+    }
+
+    /// Makes the folder of a new run, takes its lock and writes `config.toml`.
+    ///
+    /// # Errors
+    /// `Usage` if a run lives here already, or is being written by another process; `Io` if the
+    /// system refuses.
+    pub fn create(&self, config: &RunConfig) -> Result<Lock> {
+        let files = [self.config(), self.metrics(), self.checkpoint(), self.summary()];
+        if let Some(used) = files.iter().find(|path| path.exists()) {
+            return Err(Error::usage(
+                "--out",
+                format!(
+                    "{} already has a run ({} exists); continue it with --resume {0}, or choose \
+                     another folder",
+                    self.root.display(),
+                    used.file_name().unwrap_or_default().to_string_lossy()
+                ),
+            ));
+        }
+        fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
+        let lock = self.lock()?;
+        write_atomically(&self.config(), config.to_toml().as_bytes())?;
+        Ok(lock)
+    }
+
+    /// Takes the lock of a folder that exists.
+    ///
+    /// It is the operating system's lock on the open file, so the one of a killed process is gone
+    /// with the process, whatever is written in the file.
+    ///
+    /// # Errors
+    /// `Usage` if a living process holds it, `Io` if the system refuses.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.lock_file();
+        let refused = |e| Error::io(&path, e);
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(refused)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder); // Only for the message.
+                let holder = holder.trim();
+                let reason = format!("is in use by process {holder}, which is still running");
+                return Err(Error::usage(self.root.display().to_string(), reason));
+            }
+            // A file system without locks: better to run without one than not at all.
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(e)) => return Err(refused(e)),
+        }
+        file.set_len(0).map_err(refused)?;
+        write!(file, "{}", std::process::id()).map_err(refused)?;
+        Ok(Lock { _file: file })
+    }
+}
+
+/// The right to write to a run folder, until dropped.
+///
+/// The file stays: removing it could take it from a process that has just opened it.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// The first folder `runs/NAME-1`, `runs/NAME-2`, ... that does not exist.
+pub fn free_folder(name: &str) -> PathBuf {
+    let numbered = |number: usize| Path::new("runs").join(format!("{name}-{number}"));
+    (1..).map(numbered).find(|path| !path.exists()).expect("there is always a greater number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::tests_support::TempDir;
+
+    #[test]
+    fn a_used_folder_is_refused_and_a_dead_lock_is_not() {
+        let dir = TempDir::new("folder");
+        let folder = RunFolder::new(dir.path().join("deep/run"));
+        let config = RunConfig::preset("demo").unwrap();
+        let lock = folder.create(&config).unwrap();
+        assert_eq!(folder.read_config().unwrap(), config);
+
+        let error = folder.lock().unwrap_err();
+        assert!(error.to_string().contains("still running"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+        drop(lock);
+        fs::write(folder.lock_file(), "999999999").unwrap();
+        drop(folder.lock().unwrap());
+
+        let error = folder.create(&config).unwrap_err();
+        assert!(error.to_string().contains("config.toml exists"), "{error}");
+        let nothing = RunFolder::new(dir.path()).read_config().unwrap_err();
+        assert!(nothing.to_string().contains("not the folder of a run"), "{nothing}");
+    }
+}

@@ -1,0 +1,253 @@
+//! The records of a run: a line of JSON a step, a line an epoch, and the summary at the end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::container::write_atomically;
+use super::folder::RunFolder;
+use crate::error::{Error, Result};
+
+/// A line of `metrics.jsonl`, told apart by its key `kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Record {
+    /// What a step saw.
+    Step(StepRecord),
+    /// What an epoch came to.
+    Epoch(EpochRecord),
+}
+
+impl Record {
+    fn step(&self) -> usize {
+        match self {
+            Record::Step(record) => record.step,
+            Record::Epoch(record) => record.step,
+        }
+    }
+
+    /// Training time so far, in seconds.
+    pub fn elapsed(&self) -> f64 {
+        match self {
+            Record::Step(record) => record.elapsed,
+            Record::Epoch(record) => record.elapsed,
+        }
+    }
+}
+
+/// What a step saw. Absent figures are `null`: a plain method has no mask gradient.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// The loss that the networks descended.
+    pub loss: f64,
+    /// The contrastive loss, unweighted.
+    pub loss_con: Option<f64>,
+    /// The redundancy loss, unweighted, in the configuration's unit.
+    pub loss_drr: Option<f64>,
+    /// The networks' learning rate.
+    pub lr: f64,
+    /// Euclidean norm of the networks' gradient.
+    pub grad_norm: f64,
+    /// The mask's learning rate.
+    pub mask_lr: Option<f64>,
+    /// The outer loss: the contrastive loss at the trial weights.
+    pub outer_loss: Option<f64>,
+    /// Euclidean norm of the mask logits' gradient.
+    pub mask_grad_norm: Option<f64>,
+    /// Euclidean norm of that gradient's second-order part.
+    pub second_order_norm: Option<f64>,
+    /// Cosine between the exact and the finite-difference gradient, on the steps that compare.
+    pub meta_cosine: Option<f64>,
+    /// Training time so far, in seconds.
+    pub elapsed: f64,
+}
+
+/// What an epoch came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Steps done.
+    pub step: usize,
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// The mean of its steps' losses.
+    pub loss: f64,
+    /// The mean of its steps' contrastive losses.
+    pub loss_con: Option<f64>,
+    /// The mean of its steps' redundancy losses.
+    pub loss_drr: Option<f64>,
+    /// The least entry of the mask.
+    pub mask_min: Option<f64>,
+    /// The mean of the mask.
+    pub mask_mean: Option<f64>,
+    /// The greatest entry of the mask.
+    pub mask_max: Option<f64>,
+    /// Accuracy of kNN with k = 5 and t = 1, in percent, where the epoch was judged.
+    pub knn5: Option<f64>,
+    /// Accuracy of kNN with k = 200 and t = 0.1, in percent, where the epoch was judged.
+    pub knn200: Option<f64>,
+    /// Training images a second; each makes two views.
+    pub images_per_second: f64,
+    /// Training time of the epoch, in seconds.
+    pub seconds: f64,
+    /// Training time so far, in seconds.
+    pub elapsed: f64,
+}
+
+/// The end's figures: accuracies in percent, `null` where the data have no labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // The prefixes of twelve like fields say it all.
+pub struct Summary {
+    pub knn5: Option<f64>,
+    pub knn200: Option<f64>,
+    pub linear: Option<f64>,
+    pub probe_1pct: Option<f64>,
+    pub raw_knn5: Option<f64>,
+    pub raw_knn200: Option<f64>,
+    pub raw_linear: Option<f64>,
+    pub raw_probe_1pct: Option<f64>,
+    pub untrained_knn5: Option<f64>,
+    pub untrained_knn200: Option<f64>,
+    pub untrained_linear: Option<f64>,
+    pub untrained_probe_1pct: Option<f64>,
+    /// Training time, in seconds, without evaluation.
+    pub seconds: f64,
+    /// Training images a second; each makes two views.
+    pub images_per_second: f64,
+    /// The most memory the process has held; `null` where the system does not say.
+    pub peak_memory_bytes: Option<u64>,
+    /// The run's seed.
+    pub seed: u64,
+    /// SHA-256 of the final weights.
+    pub weights_sha256: String,
+    /// SHA-256 of the settings' canonical form.
+    pub config_sha256: String,
+}
+
+impl Summary {
+    /// Writes `summary.json`.
+    ///
+    /// # Errors
+    /// `Io` if the system refuses.
+    pub fn write(&self, folder: &RunFolder) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("numbers and text are JSON");
+        write_atomically(&folder.summary(), (text + "\n").as_bytes())
+    }
+
+    /// Reads `summary.json`.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be read, `Format` if it is not a summary.
+    pub fn read(folder: &RunFolder) -> Result<Summary> {
+        let path = folder.summary();
+        let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        serde_json::from_str(&text).map_err(|e| {
+            Error::format(&path, format!("line {}", e.line()), "a run's summary", e.to_string())
+        })
+    }
+}
+
+/// The file of records, open for adding.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Metrics {
+    /// Opens the file, drops every record after `step` and returns those that stay.
+    ///
+    /// A line that is no record, as a crash may leave, ends the file.
+    ///
+    /// # Errors
+    /// `Io` if the system refuses.
+    pub fn open(path: &Path, step: usize) -> Result<(Metrics, Vec<Record>)> {
+        let refused = |e| Error::io(path, e);
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(refused(e)),
+        };
+        let (mut kept, mut len) = (Vec::new(), 0);
+        for line in text.split_inclusive('\n') {
+            match serde_json::from_str::<Record>(line) {
+                Ok(record) if line.ends_with('\n') && record.step() <= step => kept.push(record),
+                _ => break,
+            }
+            len += line.len();
+        }
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).open(path).map_err(refused)?;
+        file.set_len(len as u64).map_err(refused)?;
+        Ok((Metrics { path: path.to_path_buf(), file: BufWriter::new(file) }, kept))
+    }
+
+    /// Adds a record; at the latest after an epoch's it can be read in the file.
+    ///
+    /// # Errors
+    /// `Io` if the system refuses.
+    pub fn add(&mut self, record: &Record) -> Result<()> {
+        let line = serde_json::to_string(record).expect("numbers are JSON");
+        let written = writeln!(self.file, "{line}").and_then(|()| self.file.flush());
+        written.map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Makes what was added safe against a crash of the machine.
+    ///
+    /// # Errors
+    /// `Io` if the system refuses.
+    pub fn sync(&mut self) -> Result<()> {
+        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        synced.map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+/// The most memory this process has held, in bytes, where the system says.
+pub fn peak_memory_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::tests_support::TempDir;
+
+    fn step(step: usize) -> Record {
+        Record::Step(StepRecord { step, epoch: 1, loss: 0.1 + step as f64, ..Default::default() })
+    }
+
+    #[test]
+    fn reopening_drops_what_came_after_the_checkpoint() {
+        let dir = TempDir::new("metrics");
+        let path = dir.path().join("metrics.jsonl");
+        let (mut metrics, kept) = Metrics::open(&path, 0).unwrap();
+        assert!(kept.is_empty());
+        let epoch = Record::Epoch(EpochRecord { step: 2, epoch: 1, ..Default::default() });
+        for record in [step(1), step(2), epoch.clone(), step(3)] {
+            metrics.add(&record).unwrap();
+        }
+        drop(metrics);
+        let mut text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"kind\":\"step\",\"step\":1,\"epoch\":1,\"loss\":1.1,"));
+        text.push_str("{\"kind\":\"step\",\"st"); // As a kill in the middle of a write leaves it.
+        fs::write(&path, text).unwrap();
+
+        let (mut metrics, kept) = Metrics::open(&path, 2).unwrap();
+        assert_eq!(kept, [step(1), step(2), epoch]);
+        metrics.add(&step(3)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+    }
+
+    #[test]
+    fn peak_memory_is_known_on_linux() {
+        assert_eq!(peak_memory_bytes().is_some(), cfg!(target_os = "linux"));
+    }
+}

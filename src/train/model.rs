@@ -1,0 +1,367 @@
+//! From settings to networks and back: building a state, saving it, reading it.
+//!
+//! In a file the encoder's tensors have torchvision's bare names and torch's layouts, so that
+//! PyTorch's `load_state_dict` takes them; everything else has a prefix: `head.`, `mask.`,
+//! `optim.`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::container::{Container, Data, Stored};
+use crate::config::{
+    Curve, DrrUnit, EncoderName, MetaMode, Method, Per, RunConfig, SgdConfig, Squash, TrialStep,
+    hex,
+};
+use crate::error::{Error, Result};
+use crate::metamask::{self, Mask, MaskForm, Meta, Mode, Network, Objective, Settings};
+use crate::nn::{Architecture, Encode, Encoder, Init, Layout, Module, Stem};
+use crate::optim::{Sgd, cosine};
+use crate::ssl::{BarlowTwins, Loss, Normalization};
+use crate::tensor::Tensor;
+
+/// All that a step hands to the next, of the networks that a configuration can name.
+pub type State = metamask::State<f32, Encoder>;
+
+/// The state before the first step, drawn from the run's seed, for images of `channels` channels.
+pub fn first_state(config: &RunConfig, channels: usize) -> State {
+    let model = &config.model;
+    let stem = if model.stem_relu { Stem::Relu } else { Stem::Linear };
+    let architecture = match model.encoder {
+        EncoderName::Conv4 => Architecture::Conv4,
+        EncoderName::Resnet18 => Architecture::ResNet18 { width: model.width, stem },
+    };
+    let init = Init::new(config.seed);
+    let encoder = Encoder::new(architecture, channels, &init);
+    let features = encoder.features();
+    let base = match config.method {
+        Method::Simclr => &model.contrastive_head,
+        Method::BarlowTwins => &model.redundancy_head,
+    };
+    let redundancy = config.mask.enabled.then_some(&model.redundancy_head[..]);
+    let form = match (config.mask.enabled, config.mask.meta, config.mask.squash) {
+        // A mask of ones changes nothing.
+        (false, _, _) | (_, MetaMode::Off, _) | (_, _, Squash::None) => MaskForm::Identity,
+        (_, _, Squash::Sigmoid) => MaskForm::Sigmoid,
+    };
+    let network = Network::new(encoder, base, redundancy, &init);
+    State::new(network, Mask::new(features, form))
+}
+
+/// The number of the networks' parameters, and of the mask's.
+pub fn parameter_count(config: &RunConfig, state: &State) -> usize {
+    let mut count = if config.mask.enabled { state.mask.logits.len() } else { 0 };
+    state.network.visit(&mut |_, var, _| count += var.value().len());
+    count
+}
+
+/// The settings of the step after `step` steps, in epochs of `steps_per_epoch`.
+pub fn step_settings(config: &RunConfig, step: usize, steps_per_epoch: usize) -> Settings {
+    let (t, total) = match config.schedule.per {
+        Per::Epoch => (step / steps_per_epoch, config.epochs),
+        Per::Step => (step, config.epochs * steps_per_epoch),
+    };
+    let rate = |base: f64| match config.schedule.curve {
+        Curve::Cosine => cosine(base, 0.0, t, total),
+        Curve::Constant => base,
+    };
+    let sgd = |rule: SgdConfig| Sgd {
+        lr: rate(rule.lr),
+        momentum: rule.momentum,
+        weight_decay: rule.weight_decay,
+        nesterov: false,
+    };
+    let mask = &config.mask;
+    let mode = match (mask.enabled, mask.meta) {
+        (false, _) => Mode::Plain,
+        (true, MetaMode::Off) => Mode::Joint,
+        (true, MetaMode::Exact) => Mode::MetaMask(Meta::Exact),
+        (true, MetaMode::FirstOrder) => Mode::MetaMask(Meta::FirstOrder),
+        (true, MetaMode::FiniteDifference) => {
+            Mode::MetaMask(Meta::FiniteDifference { r: mask.radius })
+        }
+    };
+    let compares = mask.compare_every > 0 && (step + 1).is_multiple_of(mask.compare_every);
+    Settings {
+        mode,
+        objective: objective(config),
+        trial: match mask.trial {
+            TrialStep::Contrastive => metamask::TrialStep::Contrastive,
+            TrialStep::Joint => metamask::TrialStep::Joint,
+        },
+        sgd: sgd(config.optimizer),
+        mask_sgd: sgd(SgdConfig {
+            lr: mask.lr,
+            momentum: mask.momentum,
+            weight_decay: mask.weight_decay,
+        }),
+        compare: compares.then_some(mask.radius),
+        ..Settings::default()
+    }
+}
+
+fn objective(config: &RunConfig) -> Objective {
+    let loss = &config.loss;
+    let dimensions = config.model.redundancy_head.last().copied().unwrap_or(1);
+    let scale = match loss.drr_unit {
+        DrrUnit::Raw => 1.0,
+        DrrUnit::PerDimension => 1.0 / dimensions as f64,
+    };
+    let redundancy =
+        BarlowTwins { lambda: loss.lambda, normalization: Normalization::Unbiased, scale };
+    let base = match config.method {
+        Method::Simclr => Loss::NtXent { temperature: loss.temperature },
+        // The method's authors standardise by batch norm; MetaMask's code, above, does not.
+        Method::BarlowTwins => Loss::BarlowTwins(BarlowTwins {
+            normalization: Normalization::BatchNorm { eps: 1e-5 },
+            ..redundancy
+        }),
+    };
+    Objective { base, redundancy, w_con: loss.w_con, w_drr: loss.w_drr }
+}
+
+/// Calls `f` with every parameter's name in a file, its value and its layout, in the order of the
+/// optimiser's buffers.
+fn visit_named(state: &State, f: &mut dyn FnMut(String, &Tensor, Layout)) {
+    let encoder = &state.network.encoder;
+    encoder.visit(&mut |name, var, layout| f(name.to_string(), var.value(), layout));
+    let heads = &state.network.heads;
+    heads.visit(&mut |name, var, layout| f(format!("head.{name}"), var.value(), layout));
+}
+
+/// The name in a file of a batch-norm layer, which the encoder or a head calls `layer`.
+fn layer_name(state: &State, layer: &str) -> String {
+    let mut in_head = false;
+    let weight = format!("{layer}.weight");
+    state.network.heads.visit(&mut |name, _, _| in_head |= name == weight);
+    if in_head { format!("head.{layer}") } else { layer.to_string() }
+}
+
+fn stored(tensor: &Tensor, layout: Layout) -> Stored {
+    let tensor = layout.to_torch(tensor);
+    Stored::f32(tensor.shape(), tensor.to_vec())
+}
+
+/// The weights as they go into a file: parameters, batch-norm's moments, the mask.
+///
+/// `steps` steps of two views have been taken, which torch's `num_batches_tracked` counts.
+fn weights(config: &RunConfig, state: &State, steps: usize) -> BTreeMap<String, Stored> {
+    let mut tensors = BTreeMap::new();
+    visit_named(state, &mut |name, value, layout| {
+        tensors.insert(name, stored(value, layout));
+    });
+    for (layer, mean, var) in state.running.iter() {
+        let layer = layer_name(state, layer);
+        let mut add = |suffix: &str, value| tensors.insert(format!("{layer}.{suffix}"), value);
+        add("running_mean", stored(mean, Layout::Vector));
+        add("running_var", stored(var, Layout::Vector));
+        add("num_batches_tracked", Stored::i64(&[], vec![2 * steps as i64]));
+    }
+    if config.mask.enabled {
+        tensors.insert("mask.logits".into(), stored(&state.mask.logits, Layout::Vector));
+    }
+    tensors
+}
+
+/// SHA-256 of the weights, in hexadecimal: names, shapes and bits, in the order of names.
+pub fn weights_sha256(config: &RunConfig, state: &State, steps: usize) -> String {
+    let mut hasher = Sha256::new();
+    for (name, tensor) in weights(config, state, steps) {
+        hasher.update(format!("{name} {:?}\n", tensor.shape));
+        match tensor.data {
+            Data::F32(data) => data.iter().for_each(|x| hasher.update(x.to_le_bytes())),
+            Data::I64(data) => data.iter().for_each(|x| hasher.update(x.to_le_bytes())),
+            Data::Foreign(_) => {}
+        }
+    }
+    hex(&hasher.finalize())
+}
+
+/// The whole state after `step` steps, with the settings and the position.
+///
+/// Draws are addressed by seed, epoch and image, so the seed and the number of steps are all there
+/// is to say about random numbers. Nothing in here depends on clocks, threads or folders.
+pub fn checkpoint(config: &RunConfig, state: &State, step: usize, epoch: usize) -> Container {
+    let mut tensors = weights(config, state, step);
+    let mut buffers = state.optimizer.buffers.iter();
+    visit_named(state, &mut |name, _, layout| {
+        let buffer = buffers.next().expect("a buffer for every parameter");
+        tensors.insert(format!("optim.{name}"), stored(buffer, layout));
+    });
+    if config.mask.enabled {
+        let buffer = &state.mask_optimizer.buffers[0];
+        tensors.insert("optim.mask.logits".into(), stored(buffer, Layout::Vector));
+    }
+    let mut meta = serde_json::Map::new();
+    meta.insert("format".into(), FORMAT.into());
+    meta.insert("config".into(), config.canonical().into());
+    meta.insert("seed".into(), config.seed.into());
+    meta.insert("step".into(), step.into());
+    meta.insert("epoch".into(), epoch.into());
+    Container { meta, tensors }
+}
+
+/// The version of a checkpoint's layout.
+const FORMAT: u64 = 1;
+
+/// Reads what [`checkpoint`] wrote: the state and the number of steps taken.
+///
+/// # Errors
+/// `Io` or `Format` naming the file and the tensor if it is not a whole checkpoint of this
+/// configuration.
+pub fn read_checkpoint(config: &RunConfig, channels: usize, path: &Path) -> Result<(State, usize)> {
+    let container = Container::read(path)?;
+    let meta = &container.meta;
+    let wrong = |place: &str, expected: String, found: String| {
+        Err(Error::format(path, place, expected, found))
+    };
+    match meta.get("format") {
+        Some(format) if *format == FORMAT => {}
+        Some(other) => return wrong("format", FORMAT.to_string(), other.to_string()),
+        None => return wrong("metadata", "a checkpoint of dimask".into(), "none".into()),
+    }
+    let (own, written) = (config.canonical(), meta.get("config").and_then(|text| text.as_str()));
+    if written != Some(&own) {
+        let written = written.unwrap_or_default();
+        let mut lines = own.lines().zip(written.lines().chain(std::iter::repeat("nothing")));
+        let (own, other) = lines.find(|(a, b)| a != b).unwrap_or(("", "more"));
+        return wrong("settings", format!("the run's ({own})"), format!("others ({other})"));
+    }
+    let Some(step) = meta.get("step").and_then(|step| step.as_u64()) else {
+        return wrong("metadata: step", "a number".into(), "none".into());
+    };
+    let mut source = Source { path, tensors: container.tensors.clone() };
+    let mut state = first_state(config, channels);
+    source.weights(&mut state, Part::All)?;
+    source.mask(&mut state, config.mask.enabled)?;
+    let mut buffers = Vec::new();
+    let mut failed = None;
+    visit_named(&state, &mut |name, value, layout| match source.take(
+        &format!("optim.{name}"),
+        value,
+        layout,
+    ) {
+        Ok(buffer) => buffers.push(buffer),
+        Err(e) => failed = failed.take().or(Some(e)),
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    state.optimizer.buffers = buffers;
+    if config.mask.enabled {
+        let logits = state.mask.logits.clone();
+        let buffer = source.take("optim.mask.logits", &logits, Layout::Vector)?;
+        state.mask_optimizer.buffers = vec![buffer];
+    }
+    Ok((state, step as usize))
+}
+
+/// Puts the weights of the file at `path` into a first state.
+///
+/// The encoder's must all be there, with or without batch-norm's moments; heads and mask are taken
+/// where the file has them. Returns what was taken, in words.
+///
+/// # Errors
+/// `Io` or `Format` naming the file and the tensor if they do not fit.
+pub fn read_first_weights(config: &RunConfig, state: &mut State, path: &Path) -> Result<String> {
+    let mut source = Source { path, tensors: Container::read(path)?.tensors };
+    source.weights(state, Part::Encoder)?;
+    let mut taken = vec!["the encoder"];
+    if source.tensors.keys().any(|name| name.starts_with("head.")) {
+        source.weights(state, Part::Heads)?;
+        taken.push("the heads");
+    }
+    if config.mask.enabled && source.tensors.contains_key("mask.logits") {
+        source.mask(state, true)?;
+        taken.push("the mask");
+    }
+    Ok(taken.join(", "))
+}
+
+/// The parts of the networks that are read together.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Encoder,
+    Heads,
+    All,
+}
+
+/// Tensors of a file on their way into a state.
+struct Source<'a> {
+    path: &'a Path,
+    tensors: BTreeMap<String, Stored>,
+}
+
+impl Source<'_> {
+    /// Takes the tensor called `name`, which must be shaped like `like` in torch's layout.
+    fn take(&mut self, name: &str, like: &Tensor, layout: Layout) -> Result<Tensor> {
+        let expected = layout.to_torch(like).shape().to_vec();
+        let wanted = format!("floats of shape {expected:?}");
+        let wrong = |found: String| Error::format(self.path, name, wanted.clone(), found);
+        match self.tensors.remove(name) {
+            None => Err(wrong("no such tensor".into())),
+            Some(Stored { shape, data: Data::F32(data) }) if shape == expected => {
+                Ok(layout.from_torch(&Tensor::from_vec(data, &shape)))
+            }
+            Some(Stored { shape, data: Data::F32(_) }) => Err(wrong(format!("shape {shape:?}"))),
+            Some(Stored { data: Data::I64(_), .. }) => Err(wrong("integers".into())),
+            Some(Stored { data: Data::Foreign(name), .. }) => Err(wrong(format!("type {name}"))),
+        }
+    }
+
+    /// Parameters and batch-norm's moments of a part of the networks.
+    fn weights(&mut self, state: &mut State, part: Part) -> Result<()> {
+        let mut failed: Option<Error> = None;
+        let mut keep = |result: Result<Tensor>, old: &Tensor| {
+            result.unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                old.clone()
+            })
+        };
+        if part != Part::Heads {
+            let encoder = state.network.encoder.map_params(&mut |name, var, layout| {
+                let value = self.take(name, var.value(), layout);
+                crate::autodiff::Var::constant(keep(value, var.value()))
+            });
+            state.network.encoder = encoder;
+        }
+        if part != Part::Encoder {
+            let heads = state.network.heads.map_params(&mut |name, var, layout| {
+                let value = self.take(&format!("head.{name}"), var.value(), layout);
+                crate::autodiff::Var::constant(keep(value, var.value()))
+            });
+            state.network.heads = heads;
+        }
+        let mut moments = Vec::new();
+        for (layer, mean, var) in state.running.iter() {
+            let name = layer_name(state, layer);
+            let in_part = match part {
+                Part::All => true,
+                Part::Heads => name.starts_with("head."),
+                // Weights from elsewhere may come without moments.
+                Part::Encoder => {
+                    let stated = self.tensors.contains_key(&format!("{name}.running_mean"));
+                    stated && !name.starts_with("head.")
+                }
+            };
+            if in_part {
+                let new_mean = self.take(&format!("{name}.running_mean"), mean, Layout::Vector);
+                let new_var = self.take(&format!("{name}.running_var"), var, Layout::Vector);
+                moments.push((layer.to_string(), keep(new_mean, mean), keep(new_var, var)));
+            }
+        }
+        for (layer, mean, var) in moments {
+            state.running.set(&layer, mean, var);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn mask(&mut self, state: &mut State, enabled: bool) -> Result<()> {
+        if enabled {
+            let logits = state.mask.logits.clone();
+            state.mask.logits = self.take("mask.logits", &logits, Layout::Vector)?;
+        }
+        Ok(())
+    }
+}

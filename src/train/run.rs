@@ -1,0 +1,354 @@
+//! The loop: epochs of steps, records, checkpoints, and the judgement at the end.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::evaluate::{Judge, Judgement};
+use super::folder::{Lock, RunFolder};
+use super::images::Images;
+use super::metrics::{EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes};
+use super::model::{self, State};
+use super::{Observer, Plan, Stop};
+use crate::config::{Method, RunConfig};
+use crate::data::{batches, epoch_order};
+use crate::error::{Error, Result};
+use crate::metamask::{Settings, StepReport, step};
+
+/// How a run came to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// By training and being judged, now.
+    Done(Summary),
+    /// Earlier: there was nothing left to do.
+    AlreadyFinished(Summary),
+}
+
+/// Trains a new run in the folder `out` and judges it.
+///
+/// `config.toml` and a first checkpoint are written before the first step, then a checkpoint at
+/// every epoch's end and every `checkpoint_every` steps.
+///
+/// # Errors
+/// `Usage` if the settings make no sense or the folder has a run; as the readers of images and
+/// weights; `Diverged` when a loss is not finite, with the last good checkpoint kept;
+/// `Interrupted` when `stop` asks, with the state saved; `Io` if a file cannot be written.
+pub fn run(
+    config: &RunConfig,
+    out: &Path,
+    observer: &mut dyn Observer,
+    stop: &Stop,
+) -> Result<Summary> {
+    config.check()?;
+    let mut config = config.clone();
+    for path in [&mut config.data.path, &mut config.init] {
+        // So that the run can go on from any working folder.
+        if !path.is_empty() {
+            let absolute = std::path::absolute(&*path).map_err(|e| Error::io(&*path, e))?;
+            *path = absolute.display().to_string();
+        }
+    }
+    // Whatever can be wrong shows before the folder is touched.
+    let images = Images::load(&config)?;
+    let state = first_state(&config, &images, observer)?;
+    let folder = RunFolder::new(out);
+    let lock = folder.create(&config)?;
+    Run::open(config, folder, lock, images, state, 0)?.train(observer, stop)
+}
+
+/// Goes on with the run in the folder `dir`, from its checkpoint or, without one, from the start.
+///
+/// # Errors
+/// As [`run`], and `Format` if the checkpoint is damaged or of other settings.
+pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Outcome> {
+    let folder = RunFolder::new(dir);
+    let config = folder.read_config()?;
+    let lock = folder.lock()?;
+    if folder.is_finished() {
+        return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
+    }
+    let images = Images::load(&config)?;
+    let channels = images.train.channels;
+    let (state, step) = match folder.checkpoint().exists() {
+        true => model::read_checkpoint(&config, channels, &folder.checkpoint())?,
+        false => (first_state(&config, &images, observer)?, 0),
+    };
+    Run::open(config, folder, lock, images, state, step)?.train(observer, stop).map(Outcome::Done)
+}
+
+/// The settings, images and weights of the run in `dir`, with `change` made to its settings.
+///
+/// # Errors
+/// As the readers of settings, images and checkpoints.
+pub fn load(
+    dir: &Path,
+    change: impl FnOnce(RunConfig) -> Result<RunConfig>,
+) -> Result<(RunConfig, Images, State)> {
+    let folder = RunFolder::new(dir);
+    let own = folder.read_config()?;
+    let config = change(own.clone())?;
+    let images = Images::load(&config)?;
+    let path = folder.checkpoint();
+    let (state, _) = model::read_checkpoint(&own, images.train.channels, &path)?;
+    Ok((config, images, state))
+}
+
+fn first_state(config: &RunConfig, images: &Images, observer: &mut dyn Observer) -> Result<State> {
+    let mut state = model::first_state(config, images.train.channels);
+    if !config.init.is_empty() {
+        let taken = model::read_first_weights(config, &mut state, Path::new(&config.init))?;
+        observer.note(&format!("from {}: {taken}", config.init));
+    }
+    Ok(state)
+}
+
+/// A run in progress.
+struct Run {
+    config: RunConfig,
+    folder: RunFolder,
+    images: Images,
+    metrics: Metrics,
+    /// Absent only while a step has it.
+    state: Option<State>,
+    /// Steps done.
+    step: usize,
+    /// Records of the epoch in progress.
+    epoch_records: Vec<StepRecord>,
+    /// Training time when the epoch in progress began, in seconds.
+    epoch_start: f64,
+    clock: Clock,
+    _lock: Lock,
+}
+
+impl Run {
+    fn open(
+        config: RunConfig,
+        folder: RunFolder,
+        lock: Lock,
+        images: Images,
+        state: State,
+        step: usize,
+    ) -> Result<Run> {
+        let (metrics, kept) = Metrics::open(&folder.metrics(), step)?;
+        let epoch = step / images.steps_per_epoch(&config) + 1;
+        let clock = Clock::after(kept.last().map_or(0.0, Record::elapsed));
+        let (mut epoch_records, mut epoch_start) = (Vec::new(), 0.0);
+        for record in kept {
+            match record {
+                Record::Step(record) if record.epoch == epoch => epoch_records.push(record),
+                earlier => epoch_start = earlier.elapsed(),
+            }
+        }
+        let state = Some(state);
+        Ok(Run {
+            config,
+            folder,
+            images,
+            metrics,
+            state,
+            step,
+            epoch_records,
+            epoch_start,
+            clock,
+            _lock: lock,
+        })
+    }
+
+    fn state(&self) -> &State {
+        self.state.as_ref().expect("every step hands the state back")
+    }
+
+    fn train(mut self, observer: &mut dyn Observer, stop: &Stop) -> Result<Summary> {
+        let steps_per_epoch = self.images.steps_per_epoch(&self.config);
+        let (epochs, batch_size) = (self.config.epochs, self.config.batch_size);
+        observer.begin(&Plan {
+            parameters: model::parameter_count(&self.config, self.state()),
+            images: self.images.train.len(),
+            batch_size,
+            epochs,
+            steps_per_epoch,
+            steps_done: self.step,
+        });
+        if self.step == 0 {
+            self.save()?;
+        }
+        self.clock.restart();
+        while self.step < epochs * steps_per_epoch {
+            let epoch = self.step / steps_per_epoch;
+            let seed = self.config.seed;
+            let order = epoch_order(self.images.train.len(), seed, epoch as u64);
+            let rest = self.step % steps_per_epoch;
+            for batch in batches(&order, batch_size).skip(rest) {
+                self.take_step(batch, epoch, steps_per_epoch, observer)?;
+                let ended = self.step.is_multiple_of(steps_per_epoch);
+                if ended {
+                    self.end_epoch(epoch, observer)?;
+                }
+                let every = self.config.checkpoint_every;
+                let due = every > 0 && self.step.is_multiple_of(every);
+                let signal = stop.requested();
+                if ended || due || signal.is_some() {
+                    self.save()?;
+                }
+                if let Some(signal) = signal {
+                    return Err(Error::Interrupted { signal });
+                }
+            }
+        }
+        self.finish(observer, stop)
+    }
+
+    fn take_step(
+        &mut self,
+        batch: &[usize],
+        epoch: usize,
+        steps_per_epoch: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let (train, seed) = (&self.images.train, self.config.seed);
+        let augment = &self.images.augment;
+        let views = augment.views(&train.images, train.size(), batch, epoch as u64, seed);
+        let settings = model::step_settings(&self.config, self.step, steps_per_epoch);
+        let state = self.state.take().expect("every step hands the state back");
+        let (state, report) = step(state, &views, &settings);
+        self.state = Some(state);
+        self.step += 1;
+        if let Some(place) = &report.non_finite {
+            let layer = match &place.layer {
+                Some(layer) => format!("first in the layer {layer}"),
+                None => "all layers are finite".to_string(),
+            };
+            let kept = self.folder.checkpoint();
+            observer.note(&format!("the last good state is kept in {}", kept.display()));
+            let part = format!("{} ({layer})", place.part);
+            return Err(Error::Diverged { step: self.step, part });
+        }
+        let record = self.record(&report, epoch, &settings);
+        self.metrics.add(&Record::Step(record.clone()))?;
+        observer.step(&record);
+        self.epoch_records.push(record);
+        Ok(())
+    }
+
+    fn record(&self, report: &StepReport<f32>, epoch: usize, settings: &Settings) -> StepRecord {
+        // The plain methods' one loss goes under its own name.
+        let (loss_con, loss_drr) = match self.config.method {
+            Method::Simclr => (Some(report.loss_con), report.loss_drr),
+            Method::BarlowTwins => (None, Some(report.loss_con)),
+        };
+        let mask = report.mask.as_ref();
+        StepRecord {
+            step: self.step,
+            epoch: epoch + 1,
+            loss: report.loss,
+            loss_con,
+            loss_drr,
+            lr: settings.sgd.lr,
+            grad_norm: report.gradient_norm,
+            mask_lr: mask.map(|_| settings.mask_sgd.lr),
+            outer_loss: mask.map(|mask| f64::from(mask.meta.outer_loss)),
+            mask_grad_norm: mask.map(|mask| mask.gradient_norm),
+            second_order_norm: mask.map(|mask| mask.second_order_norm),
+            meta_cosine: mask.and_then(|mask| mask.agreement).map(|cosine| cosine.gradient),
+            elapsed: self.clock.elapsed(),
+        }
+    }
+
+    fn end_epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<()> {
+        let records = std::mem::take(&mut self.epoch_records);
+        let count = records.len() as f64;
+        let mean = |of: &dyn Fn(&StepRecord) -> Option<f64>| -> Option<f64> {
+            let values: Option<Vec<f64>> = records.iter().map(of).collect();
+            values.map(|values| values.iter().sum::<f64>() / count)
+        };
+        let elapsed = self.clock.elapsed();
+        let seconds = elapsed - self.epoch_start;
+        let mask = self.config.mask.enabled.then(|| self.state().mask.factors().to_vec());
+        let mask_of = |f: &dyn Fn(&[f32]) -> f32| mask.as_deref().map(|mask| f64::from(f(mask)));
+        let (knn5, knn200) = match self.config.eval.every {
+            every if every > 0 && (epoch + 1).is_multiple_of(every) => {
+                Judge::new(&self.images, &self.config).knn(self.state())?
+            }
+            _ => (None, None),
+        };
+        let record = EpochRecord {
+            step: self.step,
+            epoch: epoch + 1,
+            loss: mean(&|r| Some(r.loss)).unwrap_or(f64::NAN),
+            loss_con: mean(&|r| r.loss_con),
+            loss_drr: mean(&|r| r.loss_drr),
+            mask_min: mask_of(&|m| m.iter().copied().fold(f32::INFINITY, f32::min)),
+            mask_mean: mask_of(&|m| m.iter().sum::<f32>() / m.len() as f32),
+            mask_max: mask_of(&|m| m.iter().copied().fold(f32::NEG_INFINITY, f32::max)),
+            knn5,
+            knn200,
+            images_per_second: count * self.config.batch_size as f64 / seconds,
+            seconds,
+            elapsed,
+        };
+        // What judging took is not training.
+        self.clock = Clock::after(elapsed);
+        self.epoch_start = elapsed;
+        self.metrics.add(&Record::Epoch(record.clone()))?;
+        observer.epoch(&record);
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        // The records first: a checkpoint never knows of steps that they do not.
+        self.metrics.sync()?;
+        let epoch = self.step / self.images.steps_per_epoch(&self.config);
+        let checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
+        checkpoint.write(&self.folder.checkpoint())
+    }
+
+    fn finish(self, observer: &mut dyn Observer, stop: &Stop) -> Result<Summary> {
+        let judge = Judge::new(&self.images, &self.config);
+        let judgement = judge.all(self.state(), observer, stop)?;
+        let Judgement { raw, untrained, trained } = judgement;
+        let images = self.step * self.config.batch_size;
+        let seconds = self.epoch_start; // No epoch has begun since the last one's end.
+        let summary = Summary {
+            knn5: trained.knn5,
+            knn200: trained.knn200,
+            linear: trained.linear,
+            probe_1pct: trained.probe_1pct,
+            raw_knn5: raw.knn5,
+            raw_knn200: raw.knn200,
+            raw_linear: raw.linear,
+            raw_probe_1pct: raw.probe_1pct,
+            untrained_knn5: untrained.knn5,
+            untrained_knn200: untrained.knn200,
+            untrained_linear: untrained.linear,
+            untrained_probe_1pct: untrained.probe_1pct,
+            seconds,
+            images_per_second: images as f64 / seconds,
+            peak_memory_bytes: peak_memory_bytes(),
+            seed: self.config.seed,
+            weights_sha256: model::weights_sha256(&self.config, self.state(), self.step),
+            config_sha256: self.config.sha256(),
+        };
+        summary.write(&self.folder)?;
+        Ok(summary)
+    }
+}
+
+/// Training time, which goes on across the parts of a run.
+struct Clock {
+    before: f64,
+    since: Instant,
+}
+
+impl Clock {
+    fn after(seconds: f64) -> Clock {
+        Clock { before: seconds, since: Instant::now() }
+    }
+
+    /// Training begins only now.
+    fn restart(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn elapsed(&self) -> f64 {
+        self.before + self.since.elapsed().as_secs_f64()
+    }
+}

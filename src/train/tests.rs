@@ -1,0 +1,218 @@
+//! Whole runs on a few images.
+
+use std::fs;
+use std::path::Path;
+
+use super::container::Container;
+use super::folder::RunFolder;
+use super::metrics::{Record, StepRecord, Summary};
+use super::tests_support::{TempDir, write_cifar};
+use super::*;
+use crate::config::{Layers, RunConfig};
+use crate::error::{Error, Result};
+
+/// Two epochs of five steps on the images in `dir`, with settings of its own.
+fn config(dir: &Path, settings: &[&str]) -> RunConfig {
+    let mut layers = Layers::preset("small").unwrap();
+    layers.set("data.path", dir.display().to_string().into(), "test").unwrap();
+    let base = [
+        "data.images=40",
+        "batch_size=8",
+        "epochs=2",
+        "model.contrastive_head=[24, 8]",
+        "model.redundancy_head=[24, 12]",
+        "eval.linear_epochs=2",
+        "optimizer.lr=0.01",
+    ];
+    for setting in base.iter().chain(settings) {
+        layers.set_text(setting).unwrap();
+    }
+    layers.finish().unwrap()
+}
+
+/// Asks for a stop after a step.
+struct StopAt(usize, Stop);
+
+impl Observer for StopAt {
+    fn step(&mut self, record: &StepRecord) {
+        if record.step == self.0 {
+            self.1.request(2);
+        }
+    }
+}
+
+fn stopped_at(config: &RunConfig, out: &Path, step: usize) {
+    let stop = Stop::default();
+    let result = run(config, out, &mut StopAt(step, stop.clone()), &stop);
+    assert!(matches!(result, Err(Error::Interrupted { signal: 2 })), "{result:?}");
+}
+
+fn resumed(dir: &Path) -> Summary {
+    match resume(dir, &mut (), &Stop::default()).unwrap() {
+        Outcome::Done(summary) => summary,
+        Outcome::AlreadyFinished(_) => panic!("{} was finished", dir.display()),
+    }
+}
+
+fn records(dir: &Path) -> Vec<Record> {
+    let text = fs::read_to_string(RunFolder::new(dir).metrics()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_stopped_run_comes_to_the_bits_of_one_that_was_not() {
+    let dir = TempDir::new("resume");
+    write_cifar(dir.path());
+    let config = config(dir.path(), &["checkpoint_every=2", "mask.compare_every=4"]);
+    let whole = dir.path().join("whole");
+    let summary = run(&config, &whole, &mut (), &Stop::default()).unwrap();
+    let final_bytes = fs::read(RunFolder::new(&whole).checkpoint()).unwrap();
+
+    // In the middle of an epoch, at its end, and before the last judgement.
+    for step in [3, 5, 10] {
+        let part = dir.path().join(format!("part{step}"));
+        stopped_at(&config, &part, step);
+        assert!(!RunFolder::new(&part).is_finished());
+        let again = resumed(&part);
+        assert_eq!(again.weights_sha256, summary.weights_sha256, "stopped at {step}");
+        assert_eq!(again.knn5, summary.knn5);
+        assert!(fs::read(RunFolder::new(&part).checkpoint()).unwrap() == final_bytes);
+        assert_eq!(records(&part).len(), 12, "ten steps and two epochs");
+        let finished = resume(&part, &mut (), &Stop::default()).unwrap();
+        assert_eq!(finished, Outcome::AlreadyFinished(again));
+    }
+
+    // Killed before the first checkpoint, and with a record that no checkpoint knows of.
+    let early = dir.path().join("early");
+    stopped_at(&config, &early, 1);
+    fs::remove_file(RunFolder::new(&early).checkpoint()).unwrap();
+    assert_eq!(resumed(&early).weights_sha256, summary.weights_sha256);
+    assert_eq!(records(&early).len(), 12);
+}
+
+#[test]
+fn a_run_leaves_what_it_promises() {
+    let dir = TempDir::new("run");
+    write_cifar(dir.path());
+    let config = config(dir.path(), &["eval.every=1"]);
+    let out = dir.path().join("out");
+    let summary = run(&config, &out, &mut (), &Stop::default()).unwrap();
+    let folder = RunFolder::new(&out);
+    assert_eq!(Summary::read(&folder).unwrap(), summary);
+    assert_eq!(folder.read_config().unwrap(), config);
+    assert_eq!(summary.config_sha256, config.sha256());
+    for score in [summary.knn5, summary.raw_linear, summary.untrained_probe_1pct] {
+        assert!((0.0..=100.0).contains(&score.unwrap()));
+    }
+
+    let records = records(&out);
+    let Record::Step(first) = &records[0] else { panic!("{records:?}") };
+    assert_eq!((first.step, first.epoch, first.lr), (1, 1, 0.01));
+    assert!(first.mask_grad_norm.unwrap() > 0.0 && first.second_order_norm.unwrap() > 0.0);
+    let joint = first.loss_con.unwrap() + first.loss_drr.unwrap();
+    assert!((first.loss - joint).abs() < 1e-4 * joint, "both weights are 1: {first:?}");
+    let Record::Epoch(last) = &records[11] else { panic!("{records:?}") };
+    assert!(last.knn5 == summary.knn5 && last.mask_min < last.mask_max);
+
+    let checkpoint = Container::read(&folder.checkpoint()).unwrap();
+    let shape = |name: &str| checkpoint.tensors[name].shape.clone();
+    assert_eq!(shape("0.weight"), [32, 3, 3, 3]);
+    assert_eq!(shape("12.weight"), [256, 128, 3, 3]);
+    assert_eq!(shape("13.running_var"), [256]);
+    assert_eq!(shape("13.num_batches_tracked"), [0; 0]);
+    assert_eq!(shape("head.base.fc1.weight"), [24, 256]);
+    assert_eq!(shape("head.redundancy.bn2.running_mean"), [12]);
+    assert_eq!(shape("optim.head.redundancy.fc2.weight"), [12, 24]);
+    assert_eq!((shape("mask.logits"), shape("optim.mask.logits")), (vec![256], vec![256]));
+
+    let error = run(&config, &out, &mut (), &Stop::default()).unwrap_err();
+    assert!(error.to_string().contains("already has a run"), "{error}");
+}
+
+#[test]
+fn plain_methods_and_other_gradients_run() {
+    let dir = TempDir::new("methods");
+    write_cifar(dir.path());
+    let cases: [&[&str]; 5] = [
+        &["mask.enabled=false"],
+        &["mask.enabled=false", "method=barlow-twins"],
+        &["mask.meta=off"],
+        &["mask.meta=first-order", "mask.squash=none"],
+        &["mask.meta=finite-difference", "mask.trial=joint", "schedule.per=step"],
+    ];
+    for (number, settings) in cases.into_iter().enumerate() {
+        let config = config(dir.path(), &[&["epochs=1"], settings].concat());
+        let out = dir.path().join(number.to_string());
+        stopped_at(&config, &out, 2);
+        let summary = resumed(&out);
+        assert!(summary.knn200.is_some(), "{settings:?}");
+        let Record::Step(first) = records(&out).remove(0) else { panic!() };
+        let masked = number >= 2;
+        assert_eq!(first.mask_grad_norm.is_some(), number >= 3, "{settings:?}");
+        assert_eq!(first.loss_con.is_some(), number != 1);
+        assert_eq!(first.loss_drr.is_some(), masked || number == 1);
+        let checkpoint = Container::read(&RunFolder::new(&out).checkpoint()).unwrap();
+        assert_eq!(checkpoint.tensors.contains_key("mask.logits"), masked);
+    }
+}
+
+#[test]
+fn divergence_is_named_and_leaves_the_last_good_checkpoint() {
+    let dir = TempDir::new("diverge");
+    write_cifar(dir.path());
+    let config = config(dir.path(), &["optimizer.lr=1e30", "checkpoint_every=1"]);
+    let out = dir.path().join("out");
+    let error = run(&config, &out, &mut (), &Stop::default()).unwrap_err();
+    let Error::Diverged { step, part } = &error else { panic!("{error}") };
+    assert!(*step >= 2 && part.contains("layer"), "{error}");
+    let (_, _, state) = load(&out, Ok).unwrap();
+    crate::nn::Module::visit(&state.network, &mut |name, var: &crate::autodiff::Var, _| {
+        assert!(var.value().is_finite(), "{name}");
+    });
+}
+
+#[test]
+fn weights_come_from_a_file_or_an_error_names_the_tensor() {
+    let dir = TempDir::new("init");
+    write_cifar(dir.path());
+    let first = dir.path().join("first");
+    let config_of = |settings: &[&str]| config(dir.path(), settings);
+    stopped_at(&config_of(&["epochs=1"]), &first, 5);
+    let file = RunFolder::new(&first).checkpoint();
+    let init = format!("init={}", file.display());
+
+    let plain = config_of(&[&init, "mask.enabled=false", "seed=2"]);
+    let mut state = model::first_state(&plain, 3);
+    let taken = model::read_first_weights(&plain, &mut state, &file).unwrap();
+    assert_eq!(taken, "the encoder, the heads");
+    let mut written = Container::read(&file).unwrap();
+    let again = model::checkpoint(&plain, &state, 5, 1);
+    for name in ["0.weight", "13.running_var", "head.base.bn2.bias"] {
+        assert_eq!(again.tensors[name], written.tensors[name], "{name}");
+    }
+
+    let refused = |result: Result<String>, expected: &str| {
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    let other = config_of(&["model.contrastive_head=[30, 8]"]);
+    let mut state = model::first_state(&other, 3);
+    refused(
+        model::read_first_weights(&other, &mut state, &file),
+        "head.base.fc1.weight: expected floats of shape [30, 256], found shape [24, 256]",
+    );
+    let other = config_of(&["model.encoder=resnet18"]);
+    let mut state = model::first_state(&other, 3);
+    refused(
+        model::read_first_weights(&other, &mut state, &file),
+        "conv1.weight: expected floats of shape [64, 3, 3, 3], found no such tensor",
+    );
+
+    // A checkpoint that another run has left, and one that is no checkpoint.
+    let text = model::read_checkpoint(&config_of(&["seed=7"]), 3, &file).unwrap_err().to_string();
+    assert!(text.contains("settings: expected the run's"), "{text}");
+    written.meta.clear();
+    written.write(&file).unwrap();
+    let text = load(&first, Ok).unwrap_err().to_string();
+    assert!(text.contains("expected a checkpoint of dimask"), "{text}");
+}

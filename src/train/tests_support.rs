@@ -1,0 +1,45 @@
+//! What the tests of this module share.
+
+use std::path::{Path, PathBuf};
+
+/// A folder of its own, gone when dropped.
+pub(crate) struct TempDir {
+    path: PathBuf,
+}
+
+impl TempDir {
+    /// A fresh folder; `name` must be unique among the tests of a process.
+    pub(crate) fn new(name: &str) -> TempDir {
+        let path = std::env::temp_dir().join(format!("dimask-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        TempDir { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Writes a small set in CIFAR-10's layout: 48 training and 20 test images whose class shows in
+/// their colour.
+pub(crate) fn write_cifar(folder: &Path) {
+    let record = |index: usize| {
+        let label = index % 10;
+        let pixel = |at: usize| (label * 20 + (at * 7 + index * 13) % 50) as u8;
+        std::iter::once(label as u8).chain((0..3072).map(pixel)).collect::<Vec<u8>>()
+    };
+    let write = |name: &str, images: std::ops::Range<usize>| {
+        let bytes: Vec<u8> = images.flat_map(record).collect();
+        std::fs::write(folder.join(name), bytes).unwrap();
+    };
+    write("data_batch_1.bin", 0..30);
+    write("data_batch_2.bin", 30..48);
+    write("test_batch.bin", 100..120);
+}
