@@ -1,14 +1,18 @@
-//! Buffers that outlive their owners: memory is handed from one tensor to the next, not to the system.
+//! Buffers that outlive their owners: memory is handed from one tensor to the next, not to the
+//! system.
 //!
-//! Touching fresh memory for the first time costs more than ten passes over warm memory, so a buffer that
-//! is dropped goes to a pool, keyed by size class, from which the next one of its class is taken.
+//! Touching fresh memory for the first time costs more than ten passes over warm memory, so a
+//! buffer that is dropped goes to a pool, keyed by size class, from which the next one of its class
+//! is taken.
 //!
 //! - Up to [`SMALL_BYTES`] the system allocator is quick and keeps its own lists: no pool.
-//! - Size classes are an eighth of a power of two apart, so at most an eighth of a buffer is unused.
+//! - Size classes are an eighth of a power of two apart, so at most an eighth of a buffer is
+//!   unused.
 //! - From [`HUGE_PAGE_BYTES`] on, buffers are aligned and rounded to huge pages.
-//! - Live and pooled bytes together stay within the highest live bytes so far and a quarter more (at
-//!   least [`SLACK_BYTES`] more): a program that repeats its steps finds every buffer in the pool, and its
-//!   footprint is bounded by its own peak. The class unused for longest is given back to the system first.
+//! - Live and pooled bytes together stay within the highest live bytes so far and a quarter more
+//!   (at least [`SLACK_BYTES`] more): a program that repeats its steps finds every buffer in the
+//!   pool, and its footprint is bounded by its own peak. The class unused for longest is given back
+//!   to the system first.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -59,7 +63,8 @@ unsafe impl<T: Plain> Send for Buffer<T> {}
 unsafe impl<T: Plain> Sync for Buffer<T> {}
 
 impl<T: Plain> Buffer<T> {
-    /// `len` elements with whatever values their last owner left: for outputs that are fully overwritten.
+    /// `len` elements with whatever values their last owner left: for outputs that are fully
+    /// overwritten.
     pub fn stale(len: usize) -> Self {
         let bytes = len.checked_mul(size_of::<T>()).expect("a buffer is smaller than the memory");
         let start = match class_layout(bytes) {
@@ -113,7 +118,8 @@ impl<T: Plain> Drop for Buffer<T> {
         let bytes = self.len * size_of::<T>();
         match class_layout(bytes) {
             None => {}
-            // SAFETY: `start` came from `fresh` with this layout, and nothing refers to it any more.
+            // SAFETY: `start` came from `fresh` with this layout, and nothing refers to it any
+            // more.
             Some(layout) if bytes <= SMALL_BYTES => unsafe {
                 dealloc(self.start.as_ptr().cast(), layout)
             },
@@ -125,7 +131,8 @@ impl<T: Plain> Drop for Buffer<T> {
 impl<T: Plain> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: `start` is valid for `len` initialised elements (fresh memory is zeroed) while `self` is.
+        // SAFETY: `start` is valid for `len` initialised elements (fresh memory is zeroed) while
+        // `self` is.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }

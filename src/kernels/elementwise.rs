@@ -85,11 +85,13 @@ pub fn axpy<T: Real>(alpha: T, x: &[T], y: &mut [T]) {
     zip_inplace(y, x, move |y, x| y + alpha * x);
 }
 
-/// `y[i, j, ..] = f(a[i, j, ..], b[i, j, ..])` where `a` and `b` repeat along their axes of stride 0.
+/// `y[i, j, ..] = f(a[i, j, ..], b[i, j, ..])` where `a` and `b` repeat along their axes of stride
+/// 0.
 ///
-/// `shape` is the shape of `y` (contiguous); `a_strides` and `b_strides` say how many elements one step
-/// along each axis moves in `a` and `b`. The same shape, a trailing row vector `[C]`, a scalar and a
-/// column all reduce, after merging axes, to rows along which each operand is contiguous or constant.
+/// `shape` is the shape of `y` (contiguous); `a_strides` and `b_strides` say how many elements one
+/// step along each axis moves in `a` and `b`. The same shape, a trailing row vector `[C]`, a scalar
+/// and a column all reduce, after merging axes, to rows along which each operand is contiguous or
+/// constant.
 ///
 /// # Panics
 /// If the ranks differ, `y` has not the length of `shape`, or a stride leads outside `a` or `b`.
@@ -118,8 +120,8 @@ pub fn zip_broadcast<T: Real>(
     });
     assert!(
         last[0] < a.len() && last[1] < b.len(),
-        "zip_broadcast: shape {shape:?} with strides {a_strides:?} and {b_strides:?} needs {last:?} \
-         elements and one more, has {} and {}",
+        "zip_broadcast: shape {shape:?} with strides {a_strides:?} and {b_strides:?} needs \
+         {last:?} elements and one more, has {} and {}",
         a.len(),
         b.len()
     );

@@ -1,7 +1,7 @@
 //! Elements moved, repeated or left out by a regular pattern: permute, broadcast, slice, embed.
 //!
-//! All patterns are a shape with one stride for each operand. Axes along which two neighbours step as
-//! one are merged first, so that the inner loop is as long as the pattern allows.
+//! All patterns are a shape with one stride for each operand. Axes along which two neighbours step
+//! as one are merged first, so that the inner loop is as long as the pattern allows.
 
 use super::Real;
 use super::parallel::{for_each_chunk, grain, row_grain};
@@ -134,8 +134,8 @@ fn gather<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], y: &mut [T]) {
 
 /// Reorders axes: axis `i` of `y` is axis `axes[i]` of `x`.
 ///
-/// `x` has `shape`, `y` has `shape[axes[0]], shape[axes[1]], ..`. The inverse permutation undoes it and is
-/// its adjoint.
+/// `x` has `shape`, `y` has `shape[axes[0]], shape[axes[1]], ..`. The inverse permutation undoes it
+/// and is its adjoint.
 ///
 /// # Panics
 /// If `axes` is no permutation or a length differs from the shape's.
@@ -215,7 +215,8 @@ pub fn slice<T: Real>(
     gather(&x[start..], y_shape, &stepped, y);
 }
 
-/// Writes `g` where [`slice`] reads and 0 elsewhere: the adjoint of [`slice`], `y_shape` → `x_shape`.
+/// Writes `g` where [`slice`] reads and 0 elsewhere: the adjoint of [`slice`], `y_shape` →
+/// `x_shape`.
 ///
 /// # Panics
 /// If the slice leaves `x_shape`, a step is 0, or a length differs from its shape's.

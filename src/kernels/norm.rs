@@ -1,7 +1,8 @@
 //! Batch normalisation of `x` seen as `[groups, rows, c]`, its adjoint and its tangent.
 //!
-//! Statistics are per group and channel. Each kernel is two passes over memory: one that gathers two sums
-//! per channel from fixed blocks of rows, combined in the order of the blocks, and one that writes.
+//! Statistics are per group and channel. Each kernel is two passes over memory: one that gathers
+//! two sums per channel from fixed blocks of rows, combined in the order of the blocks, and one
+//! that writes.
 
 use rayon::prelude::*;
 
@@ -12,16 +13,17 @@ use super::parallel::{SERIAL, for_each_chunk, row_grain};
 /// Standardises each channel within each group, then scales and shifts it.
 ///
 /// `y = (x − mean) inv_std weight + bias` with `inv_std = 1 / √(var + eps)` and the biased `var`.
-/// `x, y: [groups, rows, c]`, `weight, bias: [c]`; `mean`, `inv_std` and `var` are outputs `[groups, c]`.
+/// `x, y: [groups, rows, c]`, `weight, bias: [c]`; `mean`, `inv_std` and `var` are outputs
+/// `[groups, c]`.
 ///
-/// The variance is accurate whatever the mean: within a block of rows, which the cache holds, it is taken
-/// about the block's own mean, and blocks are combined by the parallel formula.
+/// The variance is accurate whatever the mean: within a block of rows, which the cache holds, it is
+/// taken about the block's own mean, and blocks are combined by the parallel formula.
 ///
 /// # Panics
 /// If a length differs from its shape's.
 ///
-/// Source: Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1; for the combination Chan, Golub and
-/// LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+/// Source: Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1; for the combination Chan, Golub
+/// and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
 #[track_caller]
 pub fn batch_norm<T: Real>(
     x: &[T],
@@ -72,8 +74,9 @@ pub fn batch_norm<T: Real>(
 
 /// The adjoint of [`batch_norm`] at `x`, for the cotangent `g` of `y`.
 ///
-/// With `xhat = (x − mean) inv_std`: `dbias = Σ g` and `dweight = Σ g xhat` over groups and rows `[c]`, and
-/// `dx = weight inv_std (g − mean(g) − xhat mean(g xhat))` with means over the rows of each group.
+/// With `xhat = (x − mean) inv_std`: `dbias = Σ g` and `dweight = Σ g xhat` over groups and rows
+/// `[c]`, and `dx = weight inv_std (g − mean(g) − xhat mean(g xhat))` with means over the rows of
+/// each group.
 /// Without `dx` only the sums are computed.
 ///
 /// # Panics
@@ -115,7 +118,8 @@ pub fn batch_norm_grad<T: Real>(
     blocks.write(dx, |group, span, dx| lines.write(group.start, &x[span.clone()], &g[span], dx));
 }
 
-/// The tangent of [`batch_norm`] at `x`, in the directions `dx`, `dweight` and `dbias`; none means 0.
+/// The tangent of [`batch_norm`] at `x`, in the directions `dx`, `dweight` and `dbias`; none means
+/// 0.
 ///
 /// `dy = weight inv_std (dx − mean(dx) − xhat mean(dx xhat)) + dweight xhat + dbias`, with
 /// `xhat = (x − mean) inv_std` and means over the rows of each group.
@@ -169,7 +173,8 @@ pub fn batch_norm_tangent<T: Real>(
     }
 }
 
-/// `out = a t + b (x − mean) + d` for each channel: what adjoint and tangent write from `t` and `x`.
+/// `out = a t + b (x − mean) + d` for each channel: what adjoint and tangent write from `t` and
+/// `x`.
 struct Lines<'a, T> {
     c: usize,
     mean: &'a [T],

@@ -6,12 +6,12 @@ use super::reduce::keep_larger;
 
 /// The largest value of each window, `[N, H, W, C]` → `[N, OH, OW, C]`, and where it was found.
 ///
-/// `OH = (H + 2 padding − kernel) / stride + 1` and likewise `OW`; padding counts as −∞ and is never
-/// picked. `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
+/// `OH = (H + 2 padding − kernel) / stride + 1` and likewise `OW`; padding counts as −∞ and is
+/// never picked. `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
 ///
 /// # Panics
-/// If a length differs from its shape's, a window is larger than the padded image or may lie wholly in
-/// the padding (`2 padding > kernel`), or `x` has more than `u32::MAX` elements.
+/// If a length differs from its shape's, a window is larger than the padded image or may lie wholly
+/// in the padding (`2 padding > kernel`), or `x` has more than `u32::MAX` elements.
 #[track_caller]
 pub fn max_pool2d<T: Real>(
     x: &[T],

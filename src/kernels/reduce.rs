@@ -168,7 +168,8 @@ fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
     }
 }
 
-/// The largest value along the middle axis, `[outer, len, inner]` → `[outer, inner]`, and where it was.
+/// The largest value along the middle axis, `[outer, len, inner]` → `[outer, inner]`, and where it
+/// was.
 ///
 /// `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
 ///

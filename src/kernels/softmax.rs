@@ -25,7 +25,8 @@ pub fn log_softmax<T: Real>(x: &[T], rows: usize, cols: usize, y: &mut [T]) {
     });
 }
 
-/// `dx[r, j] = g[r, j] − exp(y[r, j]) Σₖ g[r, k]`: the adjoint of [`log_softmax`] at its output `y`.
+/// `dx[r, j] = g[r, j] − exp(y[r, j]) Σₖ g[r, k]`: the adjoint of [`log_softmax`] at its output
+/// `y`.
 ///
 /// # Panics
 /// If a length is not `rows * cols`.
@@ -42,7 +43,8 @@ pub fn log_softmax_grad<T: Real>(y: &[T], g: &[T], rows: usize, cols: usize, dx:
     });
 }
 
-/// `dy[r, j] = dx[r, j] − Σₖ exp(y[r, k]) dx[r, k]`: the tangent of [`log_softmax`] at its output `y`.
+/// `dy[r, j] = dx[r, j] − Σₖ exp(y[r, k]) dx[r, k]`: the tangent of [`log_softmax`] at its output
+/// `y`.
 ///
 /// # Panics
 /// If a length is not `rows * cols`.
