@@ -110,9 +110,25 @@ impl Bench {
         let data = format!("cifar10:{}", self.folder.path().display());
         let out = self.text(out);
         let words = [
-            "train", "--preset", "small", "--data", &data, "--out", &out, "--images", "40",
-            "--batch-size", "8", "--epochs", "2", "--set", "model.contrastive_head=[16, 8]",
-            "--set", "model.redundancy_head=[16, 16]", "--set", "eval.linear_epochs=2",
+            "train",
+            "--preset",
+            "small",
+            "--data",
+            &data,
+            "--out",
+            &out,
+            "--images",
+            "40",
+            "--batch-size",
+            "8",
+            "--epochs",
+            "2",
+            "--set",
+            "model.contrastive_head=[16, 8]",
+            "--set",
+            "model.redundancy_head=[16, 16]",
+            "--set",
+            "eval.linear_epochs=2",
         ];
         words.iter().chain(more).map(|word| word.to_string()).collect()
     }
