@@ -339,9 +339,9 @@ impl Blocks {
 fn block_moments<T: Real>(x: &[T], mean: &mut [T], m2: &mut [T]) {
     let c = mean.len();
     sum_rows(x, mean);
-    let share = T::ONE / T::from_usize(x.len() / c);
+    let rows = T::from_usize(x.len() / c);
     for mean in mean.iter_mut() {
-        *mean = *mean * share;
+        *mean = *mean / rows; // Not times 1 / rows, which would round twice.
     }
     m2.fill(T::ZERO);
     let (mean, m2) = (&mean[..c], &mut m2[..c]);
