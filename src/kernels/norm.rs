@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::alloc::Buffer;
 use super::parallel::{SERIAL, for_each_chunk, row_grain};
-use super::reduce::{four, sum_rows};
+use super::reduce::{four, split_quads, sum_rows};
 
 /// Standardises each channel within each group, then scales and shifts it.
 ///
@@ -304,7 +304,7 @@ impl Blocks {
                 }
             }
             for (product, &inv_std) in sums[c..].iter_mut().zip(&inv_std[group * c..]) {
-                *product = *product * inv_std;
+                *product *= inv_std;
             }
         }
         sums
@@ -341,20 +341,20 @@ fn block_moments<T: Real>(x: &[T], mean: &mut [T], m2: &mut [T]) {
     sum_rows(x, mean);
     let share = T::ONE / T::from_usize(x.len() / c);
     for mean in mean.iter_mut() {
-        *mean = *mean * share;
+        *mean *= share;
     }
     m2.fill(T::ZERO);
     let (mean, m2) = (&mean[..c], &mut m2[..c]);
     let square = |x: T| x * x;
-    let mut quads = x.chunks_exact(4 * c);
-    for quad in &mut quads {
+    let (quads, rest) = split_quads(x, c);
+    for quad in quads.chunks_exact(4 * c) {
         let [p, q, r, s] = four(quad, c);
         for i in 0..c {
             m2[i] += (square(p[i] - mean[i]) + square(q[i] - mean[i]))
                 + (square(r[i] - mean[i]) + square(s[i] - mean[i]));
         }
     }
-    for row in quads.remainder().chunks_exact(c) {
+    for row in rest.chunks_exact(c) {
         for i in 0..c {
             m2[i] += square(row[i] - mean[i]);
         }
@@ -368,8 +368,8 @@ fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sum: &mut [T], product: &mu
     sum.fill(T::ZERO);
     product.fill(T::ZERO);
     let (sum, product) = (&mut sum[..c], &mut product[..c]);
-    let (mut x, mut t) = (x.chunks_exact(4 * c), t.chunks_exact(4 * c));
-    for (x, t) in (&mut x).zip(&mut t) {
+    let ((x, x_rest), (t, t_rest)) = (split_quads(x, c), split_quads(t, c));
+    for (x, t) in x.chunks_exact(4 * c).zip(t.chunks_exact(4 * c)) {
         let ([xp, xq, xr, xs], [tp, tq, tr, ts]) = (four(x, c), four(t, c));
         for i in 0..c {
             let m = mean[i];
@@ -378,8 +378,7 @@ fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sum: &mut [T], product: &mu
                 + (tr[i] * (xr[i] - m) + ts[i] * (xs[i] - m));
         }
     }
-    let rest = x.remainder().chunks_exact(c).zip(t.remainder().chunks_exact(c));
-    for (x, t) in rest {
+    for (x, t) in x_rest.chunks_exact(c).zip(t_rest.chunks_exact(c)) {
         for i in 0..c {
             sum[i] += t[i];
             product[i] += t[i] * (x[i] - mean[i]);
