@@ -310,12 +310,8 @@ pub(super) struct Window {
 
 impl Window {
     #[inline(always)]
-    fn for_each(self, mut f: impl FnMut(usize)) {
-        for p in 0..self.rows {
-            for q in 0..self.columns {
-                f(self.first + p * self.row_step + q * self.step);
-            }
-        }
+    fn place(&self, p: usize, q: usize) -> usize {
+        self.first + p * self.row_step + q * self.step
     }
 }
 
@@ -334,14 +330,18 @@ pub(super) fn max_columns<T: Real>(
         // All lengths are constant here, so that values and places stay in registers.
         let mut top: [T; TILE] = tile_at(x, window.first + column);
         let mut at = [window.first as u32; TILE];
-        window.for_each(|place| {
-            let x = tile_at(x, place + column);
-            for i in 0..TILE {
-                let better = is_better(x[i], top[i]);
-                top[i] = if better { x[i] } else { top[i] };
-                at[i] = if better { place as u32 } else { at[i] };
+        // No closure in these loops: the compiler may not inline it, and values leave the registers.
+        for p in 0..window.rows {
+            for q in 0..window.columns {
+                let place = window.place(p, q);
+                let x = tile_at(x, place + column);
+                for i in 0..TILE {
+                    let better = is_better(x[i], top[i]);
+                    top[i] = if better { x[i] } else { top[i] };
+                    at[i] = if better { place as u32 } else { at[i] };
+                }
             }
-        });
+        }
         y.copy_from_slice(&top);
         for (i, (index, at)) in indices.iter_mut().zip(at).enumerate() {
             *index = start + at + (column + i) as u32;
@@ -350,11 +350,12 @@ pub(super) fn max_columns<T: Real>(
     }
     for column in column..y.len() {
         let mut at = window.first + column;
-        window.for_each(|place| {
-            if is_better(x[place + column], x[at]) {
-                at = place + column;
+        for p in 0..window.rows {
+            for q in 0..window.columns {
+                let other = window.place(p, q) + column;
+                at = if is_better(x[other], x[at]) { other } else { at };
             }
-        });
+        }
         (y[column], indices[column]) = (x[at], start + at as u32);
     }
 }
