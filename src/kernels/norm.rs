@@ -1,7 +1,7 @@
 //! Batch normalisation of `x` seen as `[groups, rows, c]`, its adjoint and its tangent.
 //!
 //! Statistics are per group and channel. Each kernel is two passes over memory: one that gathers
-//! two sums per channel from fixed blocks of rows, combined in the order of the blocks, and one
+//! two or three sums per channel from fixed blocks of rows, combined in the order of the blocks, and one
 //! that writes.
 
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::alloc::Buffer;
 use super::parallel::{SERIAL, for_each_chunk, row_grain};
-use super::reduce::{four, sum_rows};
+use super::reduce::{four, split_quads, sum_rows};
 
 /// Standardises each channel within each group, then scales and shifts it.
 ///
@@ -106,7 +106,7 @@ pub fn batch_norm_grad<T: Real>(
     }
     let blocks = Blocks::new(groups, rows, c);
     let sums = blocks.sums(x, mean, inv_std, g);
-    for sums in sums.chunks_exact(2 * c) {
+    for sums in sums.chunks_exact(3 * c) {
         for (i, (&sum, &product)) in sums[..c].iter().zip(&sums[c..]).enumerate() {
             dbias[i] += sum;
             dweight[i] += product;
@@ -206,11 +206,14 @@ impl<'a, T: Real> Lines<'a, T> {
         };
         for (at, &inv_std) in inv_std.iter().enumerate() {
             let (group, i) = (at / c, at % c);
-            let sums = &sums[group * 2 * c..];
+            let sums = &sums[group * 3 * c..];
             let a = weight[i] * inv_std;
+            let along_x = a * sums[c + i] / n * inv_std;
             lines.a.push(a);
-            lines.b.push((dweight[i] - a * sums[c + i] / n) * inv_std);
-            lines.d.push(dbias[i] - a * sums[i] / n);
+            lines.b.push(dweight[i] * inv_std - along_x);
+            // Σ (x − mean) is what the mean's rounding left, not 0. Taken into account, the sum
+            // over a group is 0 to the last digits, as it is in exact arithmetic.
+            lines.d.push(dbias[i] - (a * sums[i] - along_x * sums[2 * c + i]) / n);
         }
         lines
     }
@@ -286,25 +289,26 @@ impl Blocks {
         }
     }
 
-    /// `Σ t` and `Σ t (x − mean) inv_std` of each group: `[groups, 2, c]`.
+    /// `Σ t`, `Σ t (x − mean) inv_std` and `Σ (x − mean)` of each group: `[groups, 3, c]`.
     fn sums<T: Real>(&self, x: &[T], mean: &[T], inv_std: &[T], t: &[T]) -> Vec<T> {
         let c = self.c;
-        let mut partial = Buffer::<T>::stale(2 * self.len() * c);
-        for_each_chunk(&mut partial, 2 * c, |i, partial| {
+        let mut partial = Buffer::<T>::stale(3 * self.len() * c);
+        for_each_chunk(&mut partial, 3 * c, |i, partial| {
             let mean = &mean[i / self.per_group * c..][..c];
-            let (sum, product) = partial.split_at_mut(c);
-            block_sums(&x[self.span(i)], &t[self.span(i)], mean, sum, product);
+            let (sum, rest) = partial.split_at_mut(c);
+            let (product, left) = rest.split_at_mut(c);
+            block_sums(&x[self.span(i)], &t[self.span(i)], mean, [sum, product, left]);
         });
-        let mut sums = vec![T::ZERO; self.groups * 2 * c];
-        for (group, sums) in sums.chunks_exact_mut(2 * c).enumerate() {
-            let blocks = group * self.per_group * 2 * c..(group + 1) * self.per_group * 2 * c;
-            for partial in partial[blocks].chunks_exact(2 * c) {
+        let mut sums = vec![T::ZERO; self.groups * 3 * c];
+        for (group, sums) in sums.chunks_exact_mut(3 * c).enumerate() {
+            let blocks = group * self.per_group * 3 * c..(group + 1) * self.per_group * 3 * c;
+            for partial in partial[blocks].chunks_exact(3 * c) {
                 for (sum, &partial) in sums.iter_mut().zip(partial) {
                     *sum += partial;
                 }
             }
-            for (product, &inv_std) in sums[c..].iter_mut().zip(&inv_std[group * c..]) {
-                *product = *product * inv_std;
+            for (product, &inv_std) in sums[c..2 * c].iter_mut().zip(&inv_std[group * c..]) {
+                *product *= inv_std;
             }
         }
         sums
@@ -346,43 +350,46 @@ fn block_moments<T: Real>(x: &[T], mean: &mut [T], m2: &mut [T]) {
     m2.fill(T::ZERO);
     let (mean, m2) = (&mean[..c], &mut m2[..c]);
     let square = |x: T| x * x;
-    let mut quads = x.chunks_exact(4 * c);
-    for quad in &mut quads {
+    let (quads, rest) = split_quads(x, c);
+    for quad in quads.chunks_exact(4 * c) {
         let [p, q, r, s] = four(quad, c);
         for i in 0..c {
             m2[i] += (square(p[i] - mean[i]) + square(q[i] - mean[i]))
                 + (square(r[i] - mean[i]) + square(s[i] - mean[i]));
         }
     }
-    for row in quads.remainder().chunks_exact(c) {
+    for row in rest.chunks_exact(c) {
         for i in 0..c {
             m2[i] += square(row[i] - mean[i]);
         }
     }
 }
 
-/// `Σ t` and `Σ t (x − mean)` over the rows of a block.
+/// `Σ t`, `Σ t (x − mean)` and `Σ (x − mean)` over the rows of a block.
 #[inline(always)]
-fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sum: &mut [T], product: &mut [T]) {
+fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sums: [&mut [T]; 3]) {
     let c = mean.len();
-    sum.fill(T::ZERO);
-    product.fill(T::ZERO);
-    let (sum, product) = (&mut sum[..c], &mut product[..c]);
-    let (mut x, mut t) = (x.chunks_exact(4 * c), t.chunks_exact(4 * c));
-    for (x, t) in (&mut x).zip(&mut t) {
+    let [sum, product, left] = sums.map(|sum| {
+        sum.fill(T::ZERO);
+        &mut sum[..c]
+    });
+    let ((x, x_rest), (t, t_rest)) = (split_quads(x, c), split_quads(t, c));
+    for (x, t) in x.chunks_exact(4 * c).zip(t.chunks_exact(4 * c)) {
         let ([xp, xq, xr, xs], [tp, tq, tr, ts]) = (four(x, c), four(t, c));
         for i in 0..c {
             let m = mean[i];
+            let (p, q, r, s) = (xp[i] - m, xq[i] - m, xr[i] - m, xs[i] - m);
             sum[i] += (tp[i] + tq[i]) + (tr[i] + ts[i]);
-            product[i] += (tp[i] * (xp[i] - m) + tq[i] * (xq[i] - m))
-                + (tr[i] * (xr[i] - m) + ts[i] * (xs[i] - m));
+            product[i] += (tp[i] * p + tq[i] * q) + (tr[i] * r + ts[i] * s);
+            left[i] += (p + q) + (r + s);
         }
     }
-    let rest = x.remainder().chunks_exact(c).zip(t.remainder().chunks_exact(c));
-    for (x, t) in rest {
+    for (x, t) in x_rest.chunks_exact(c).zip(t_rest.chunks_exact(c)) {
         for i in 0..c {
+            let p = x[i] - mean[i];
             sum[i] += t[i];
-            product[i] += t[i] * (x[i] - mean[i]);
+            product[i] += t[i] * p;
+            left[i] += p;
         }
     }
 }
