@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod conv;
+pub mod dispatch;
 pub mod elementwise;
 pub mod gemm;
 pub mod index;
@@ -12,6 +13,8 @@ pub mod pool;
 pub mod reduce;
 pub mod softmax;
 
+mod arch;
 mod real;
+mod vector;
 
 pub use real::Real;

@@ -4,10 +4,36 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use super::arch;
+use super::vector::Vector;
+
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    use super::Vector;
+
+    /// Closes [`super::Real`], and names the vectors of each level for a float type.
+    pub trait Sealed: Sized {
+        type Scalar: Vector<Scalar = Self>;
+        #[cfg(target_arch = "x86_64")]
+        type Avx2: Vector<Scalar = Self>;
+        #[cfg(target_arch = "x86_64")]
+        type Avx512: Vector<Scalar = Self>;
+    }
+}
+
+impl sealed::Sealed for f32 {
+    type Scalar = arch::scalar::Lanes<f32, 4>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = arch::x86_64::F32x8;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = arch::x86_64::F32x16;
+}
+
+impl sealed::Sealed for f64 {
+    type Scalar = arch::scalar::Lanes<f64, 2>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = arch::x86_64::F64x4;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = arch::x86_64::F64x8;
 }
 
 /// A float that the engine computes with: `f32` (training) or `f64` (checks and references).

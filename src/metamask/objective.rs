@@ -78,7 +78,7 @@ impl Objective {
 #[track_caller]
 fn project<T: Real>(head: &Mlp<T>, features: &Var<T>, pass: &mut Pass<'_, T>) -> [Var<T>; 2] {
     let rows = features.shape()[0];
-    assert!(rows % 2 == 0, "two stacked views have an even number of rows, not {rows}");
+    assert!(rows.is_multiple_of(2), "two stacked views have an even number of rows, not {rows}");
     let z = head.forward(features, pass);
     [z.rows(0..rows / 2), z.rows(rows / 2..rows)]
 }

@@ -285,7 +285,13 @@ fn an_iteration_is_a_regular_step_then_a_mask_step_at_the_new_weights() {
 #[test]
 fn a_plain_iteration_leaves_mask_and_redundancy_loss_alone() {
     let x = tiny(TrialStep::Contrastive).x;
-    let (done, report) = step(state(3), &x, &Settings { mode: Mode::Plain, ..Settings::default() });
+    let before = state(3);
+    let addresses = |s: &State<f64, _>| {
+        params(&s.network).iter().map(|p| p.value().as_slice().as_ptr()).collect::<Vec<_>>()
+    };
+    let expected = addresses(&before);
+    let (done, report) = step(before, &x, &Settings { mode: Mode::Plain, ..Settings::default() });
+    assert_eq!(addresses(&done), expected, "the weights were copied");
     assert_eq!(report.loss, report.loss_con);
     assert!(report.loss_drr.is_none() && report.mask.is_none());
     assert_eq!(done.mask, state(3).mask);

@@ -33,7 +33,7 @@ pub enum Encoder<T: Real = f32> {
     /// Four blocks of convolution and pooling.
     Conv4(Conv4<T>),
     /// ResNet-18 for small images.
-    ResNet18(ResNet18<T>),
+    ResNet18(Box<ResNet18<T>>),
 }
 
 impl<T: Real> Encoder<T> {
@@ -42,7 +42,7 @@ impl<T: Real> Encoder<T> {
         match architecture {
             Architecture::Conv4 => Encoder::Conv4(Conv4::new(channels, init)),
             Architecture::ResNet18 { width, stem } => {
-                Encoder::ResNet18(ResNet18::new(channels, width, stem, init))
+                Encoder::ResNet18(Box::new(ResNet18::new(channels, width, stem, init)))
             }
         }
     }
@@ -52,7 +52,7 @@ impl<T: Real> Module<T> for Encoder<T> {
     fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self {
         match self {
             Encoder::Conv4(net) => Encoder::Conv4(net.map_params(f)),
-            Encoder::ResNet18(net) => Encoder::ResNet18(net.map_params(f)),
+            Encoder::ResNet18(net) => Encoder::ResNet18(Box::new(net.map_params(f))),
         }
     }
 }

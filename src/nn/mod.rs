@@ -67,6 +67,7 @@ pub trait Module<T: Real>: Sized {
     ///
     /// `f` is called with torch's name of the parameter (`layer1.0.bn1.weight`), the parameter, and
     /// its layout, always in the same order; a replacement normally keeps the shape.
+    #[allow(clippy::type_complexity)] // A name for the closure's type would say less.
     fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self;
 
     /// Calls `f` with each parameter, in the order of [`Module::map_params`].

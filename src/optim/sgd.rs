@@ -65,7 +65,7 @@ impl Sgd {
             for ((p, &g), b) in values.zip(buffer.make_mut()) {
                 let d = g + decay * *p;
                 *b = momentum * *b + d;
-                *p = *p - lr * if self.nesterov { d + momentum * *b } else { *b };
+                *p -= lr * if self.nesterov { d + momentum * *b } else { *b };
             }
         }
         (params, state)

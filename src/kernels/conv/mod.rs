@@ -4,9 +4,19 @@
 //! `f(x, w, g) = Σ x[n, oh·s − p + i, ow·s − p + j, c] · w[i, j, c, o] · g[n, oh, ow, o]`:
 //! each takes two of the operands and returns the derivative by the third.
 
-pub(crate) mod naive;
+mod axis;
+#[cfg(test)]
+mod naive;
+mod taps;
+#[cfg(test)]
+mod tests;
+mod weight_grad;
 
 use super::Real;
+use super::dispatch::{self, Level};
+use super::gemm::{Trans, gemm_at};
+use axis::Axis;
+use taps::{Direction, TapSum};
 
 /// The sizes of a convolution: everything but the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +105,7 @@ fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
 #[track_caller]
 pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     geometry.check("conv2d", x.len(), w.len(), y.len());
-    naive::conv2d(geometry, x, w, y);
+    forward_at(dispatch::level(), geometry, x, w, y);
 }
 
 /// The adjoint of [`conv2d`] in its input: `dx` with `<conv2d(x, w), g> = <x, dx>` for every `x`.
@@ -107,7 +117,7 @@ pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 #[track_caller]
 pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
     geometry.check("conv2d_input_grad", dx.len(), w.len(), g.len());
-    naive::conv2d_input_grad(geometry, w, g, dx);
+    input_grad_at(dispatch::level(), geometry, w, g, dx);
 }
 
 /// The adjoint of [`conv2d`] in its weights: `dw` with `<conv2d(x, w), g> = <w, dw>` for every `w`.
@@ -119,5 +129,63 @@ pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mu
 #[track_caller]
 pub fn conv2d_weight_grad<T: Real>(geometry: &Geometry, x: &[T], g: &[T], dw: &mut [T]) {
     geometry.check("conv2d_weight_grad", x.len(), dw.len(), g.len());
-    naive::conv2d_weight_grad(geometry, x, g, dw);
+    weight_grad::weight_grad(dispatch::level(), geometry, x, g, dw);
+}
+
+/// How a convolution and its input gradient are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// Each pixel alone: one matrix product.
+    Gemm,
+    /// Sums over the taps, as implicit products.
+    Taps,
+}
+
+/// The path of a shape.
+fn path(geometry: &Geometry) -> Path {
+    match *geometry {
+        Geometry { kh: 1, kw: 1, stride: [1, 1], padding: [0, 0], .. } => Path::Gemm,
+        _ => Path::Taps,
+    }
+}
+
+/// [`conv2d`] at a level.
+fn forward_at<T: Real>(level: Level, geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+    let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
+    match path(geometry) {
+        Path::Gemm => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
+        Path::Taps => TapSum {
+            level,
+            direction: Direction::Forward,
+            images: n,
+            from: [h, width, c],
+            channels: o,
+            rows: Axis::forward(h, geometry.out_h(), kh, stride[0], padding[0]),
+            cols: Axis::forward(width, geometry.out_w(), kw, stride[1], padding[1]),
+            source: x,
+            weights: w,
+        }
+        .into(y),
+    }
+}
+
+/// [`conv2d_input_grad`] at a level.
+fn input_grad_at<T: Real>(level: Level, geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
+    let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
+    let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
+    match path(geometry) {
+        Path::Gemm => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),
+        Path::Taps => TapSum {
+            level,
+            direction: Direction::Adjoint,
+            images: n,
+            from: [out_h, out_w, o],
+            channels: c,
+            rows: Axis::adjoint(h, out_h, kh, stride[0], padding[0]),
+            cols: Axis::adjoint(width, out_w, kw, stride[1], padding[1]),
+            source: g,
+            weights: w,
+        }
+        .into(dx),
+    }
 }

@@ -1,0 +1,44 @@
+//! Matrix products: GFLOP/s against the fused-multiply-add limit of the machine.
+//!
+//! `cargo bench --bench gemm -- [--json] [--only NAME] [--budget SECONDS]`; threads by
+//! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`. Workload names are those of `torch_bench.py`.
+
+use dimask::kernels::Real;
+use dimask::kernels::gemm::{Trans, gemm};
+
+#[path = "support/mod.rs"]
+mod support;
+use support::{Bench, noise};
+
+/// `(m, k, n)`.
+const SIZES: [(usize, usize, usize); 8] = [
+    (64, 64, 64),
+    (256, 256, 256),
+    (512, 512, 512),
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (512, 4608, 1024),
+    (256, 2304, 16384),
+    (2048, 512, 2048),
+];
+
+fn product<T: Real>(bench: &Bench, name: &str, trans: Trans, (m, k, n): (usize, usize, usize)) {
+    if !bench.wants(name) {
+        return;
+    }
+    let (a, b) = (noise::<T>(m * k), noise::<T>(k * n));
+    let mut c = vec![T::ZERO; m * n];
+    bench.measure(name, 2 * m * n * k, || gemm(trans, m, n, k, &a, &b, &mut c));
+}
+
+fn main() {
+    let bench = Bench::from_args();
+    for (m, k, n) in SIZES {
+        product::<f32>(&bench, &format!("gemm_{m}x{k}x{n}"), Trans::Nn, (m, k, n));
+    }
+    product::<f64>(&bench, "gemm_1024x1024x1024_f64", Trans::Nn, (1024, 1024, 1024));
+    // Forward and backward of a linear layer; weights are `[in, out]`.
+    product::<f32>(&bench, "linear_512x512x2048_fwd_x_w", Trans::Nn, (512, 512, 2048));
+    product::<f32>(&bench, "linear_512x512x2048_dx_g_wT", Trans::Nt, (512, 2048, 512));
+    product::<f32>(&bench, "linear_512x512x2048_dw_xT_g", Trans::Tn, (512, 512, 2048));
+}

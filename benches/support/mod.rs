@@ -1,0 +1,88 @@
+//! Measuring, shared by the benches: best and median of repeated calls.
+
+use std::time::{Duration, Instant};
+
+use dimask::kernels::Real;
+
+/// What the command line asked for.
+pub(crate) struct Bench {
+    only: Option<String>,
+    json: bool,
+    budget: Duration,
+}
+
+impl Bench {
+    /// Reads `--only NAME`, `--json` and `--budget SECONDS`; ignores what cargo adds.
+    pub(crate) fn from_args() -> Self {
+        let args: Vec<String> = std::env::args().collect();
+        let value = |name: &str| {
+            args.iter().position(|arg| arg == name).and_then(|i| args.get(i + 1)).cloned()
+        };
+        let seconds = value("--budget").map_or(0.4, |s| s.parse().expect("--budget SECONDS"));
+        Self {
+            only: value("--only"),
+            json: args.iter().any(|arg| arg == "--json"),
+            budget: Duration::from_secs_f64(seconds),
+        }
+    }
+
+    /// Whether a workload is to be run: `--only` takes a part of its name.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    /// Runs `f` for the time budget, at least five times, and prints one line.
+    pub(crate) fn measure(&self, name: &str, flop: usize, mut f: impl FnMut()) {
+        f();
+        let (begin, mut seconds) = (Instant::now(), Vec::new());
+        let mut cpu = f64::INFINITY;
+        while seconds.len() < 5 || (begin.elapsed() < self.budget && seconds.len() < 2000) {
+            let (start, cpu_start) = (Instant::now(), cpu_seconds());
+            f();
+            seconds.push(start.elapsed().as_secs_f64());
+            cpu = cpu.min(cpu_seconds() - cpu_start);
+        }
+        seconds.sort_by(f64::total_cmp);
+        let (best, median) = (seconds[0], seconds[seconds.len() / 2]);
+        let gflops = flop as f64 / best / 1e9;
+        if self.json {
+            let threads = rayon::current_num_threads();
+            println!(
+                "{{\"peer\":\"dimask\",\"name\":\"{name}\",\"threads\":{threads},\
+                 \"seconds_best\":{best:.7},\"seconds_median\":{median:.7},\
+                 \"gflops\":{gflops:.2},\"cpu_seconds\":{cpu:.7}}}"
+            );
+        } else {
+            let at_median = flop as f64 / median / 1e9;
+            let on_cpu = flop as f64 / cpu / 1e9;
+            println!(
+                "{name:36} best {:9.3} ms {gflops:7.1} GFLOP/s, median {at_median:7.1}, \
+                 per core second {on_cpu:7.1}",
+                best * 1e3
+            );
+        }
+    }
+}
+
+/// Seconds that the threads of this process have been running, as far as Linux tells: on a busy
+/// machine this says more than the clock does.
+fn cpu_seconds() -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let nanoseconds = |task: std::fs::DirEntry| -> Option<f64> {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    tasks.flatten().filter_map(nanoseconds).sum::<f64>() * 1e-9
+}
+
+/// Numbers in (-1, 1).
+pub(crate) fn noise<T: Real>(len: usize) -> Vec<T> {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        T::from_f64((state >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
+    };
+    (0..len).map(|_| next()).collect()
+}

@@ -1,0 +1,121 @@
+//! The vector registers of x86-64: AVX2 with FMA (16 of 256 bits) and AVX-512F (32 of 512 bits).
+//!
+//! Tile sizes: rows × vectors accumulators, one register for each vector of B, one for the
+//! broadcast of A. Rows are a power of two, so that packing can transpose by [`Vector::zip`].
+
+use std::arch::x86_64::*;
+
+use crate::kernels::vector::Vector;
+
+macro_rules! vector {
+    (
+        $(#[$doc:meta])* $name:ident($register:ty) of $scalar:ty, $lanes:literal lanes,
+        tile $rows:literal x $vectors:literal,
+        $splat:ident $load:ident $store:ident $add:ident $fma:ident $zip:ident
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name($register);
+
+        // SAFETY of the bodies: the caller is inside the shell of this level (the processor has
+        // the instructions) and vouches for `LANES` readable or writable elements.
+        impl Vector for $name {
+            type Scalar = $scalar;
+            const LANES: usize = $lanes;
+            const TILE_ROWS: usize = $rows;
+            const TILE_VECTORS: usize = $vectors;
+
+            #[inline(always)]
+            unsafe fn splat(x: $scalar) -> Self {
+                // SAFETY: see above.
+                unsafe { Self($splat(x)) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $scalar) -> Self {
+                // SAFETY: see above.
+                unsafe { Self($load(from)) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $scalar) {
+                // SAFETY: see above.
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: see above.
+                unsafe { Self($add(self.0, other.0)) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: see above.
+                unsafe { Self($fma(self.0, factor.0, addend.0)) }
+            }
+            #[inline(always)]
+            unsafe fn zip(self, other: Self) -> (Self, Self) {
+                // SAFETY: see above.
+                let (low, high) = unsafe { $zip(self.0, other.0) };
+                (Self(low), Self(high))
+            }
+        }
+    };
+}
+
+vector! {
+    /// Eight `f32`.
+    F32x8(__m256) of f32, 8 lanes, tile 4 x 3,
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_fmadd_ps zip_f32x8
+}
+vector! {
+    /// Four `f64`.
+    F64x4(__m256d) of f64, 4 lanes, tile 4 x 3,
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_fmadd_pd zip_f64x4
+}
+vector! {
+    /// Sixteen `f32`.
+    F32x16(__m512) of f32, 16 lanes, tile 8 x 3,
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_fmadd_ps zip_f32x16
+}
+vector! {
+    /// Eight `f64`.
+    F64x8(__m512d) of f64, 8 lanes, tile 8 x 3,
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_fmadd_pd zip_f64x8
+}
+
+#[inline(always)]
+unsafe fn zip_f32x8(a: __m256, b: __m256) -> (__m256, __m256) {
+    // SAFETY: the caller is inside the shell of AVX2.
+    unsafe {
+        // The unpack instructions work within halves of 128 bits; the permutes put those in order.
+        let (even, odd) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        (_mm256_permute2f128_ps::<0x20>(even, odd), _mm256_permute2f128_ps::<0x31>(even, odd))
+    }
+}
+
+#[inline(always)]
+unsafe fn zip_f64x4(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+    // SAFETY: the caller is inside the shell of AVX2.
+    unsafe {
+        let (even, odd) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+        (_mm256_permute2f128_pd::<0x20>(even, odd), _mm256_permute2f128_pd::<0x31>(even, odd))
+    }
+}
+
+#[inline(always)]
+unsafe fn zip_f32x16(a: __m512, b: __m512) -> (__m512, __m512) {
+    // SAFETY: the caller is inside the shell of AVX-512.
+    unsafe {
+        let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        (_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b))
+    }
+}
+
+#[inline(always)]
+unsafe fn zip_f64x8(a: __m512d, b: __m512d) -> (__m512d, __m512d) {
+    // SAFETY: the caller is inside the shell of AVX-512.
+    unsafe {
+        let low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+        let high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+        (_mm512_permutex2var_pd(a, low, b), _mm512_permutex2var_pd(a, high, b))
+    }
+}

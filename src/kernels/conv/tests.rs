@@ -1,0 +1,153 @@
+//! Every level against the definition, and the laws of the trilinear form.
+
+use super::*;
+use crate::kernels::dispatch::tests::levels;
+use crate::kernels::gemm::tests::{check_close, noise};
+
+/// The operands `x, w, g` of a geometry.
+fn operands<T: Real>(geometry: &Geometry) -> [Vec<T>; 3] {
+    [noise(geometry.x_len(), 1), noise(geometry.w_len(), 2), noise(geometry.y_len(), 3)]
+}
+
+fn check<T: Real>(level: Level, geometry: &Geometry) {
+    let [x, w, g] = operands::<T>(geometry);
+    let what = |op: &str| format!("{level:?} {op} {geometry:?}");
+    let (mut want, mut got) = (vec![T::ZERO; g.len()], vec![T::MAX; g.len()]);
+    naive::conv2d(geometry, &x, &w, &mut want);
+    forward_at(level, geometry, &x, &w, &mut got);
+    check_close(&got, &want, &what("conv2d"));
+
+    let (mut want, mut got) = (vec![T::ZERO; x.len()], vec![T::MAX; x.len()]);
+    naive::conv2d_input_grad(geometry, &w, &g, &mut want);
+    input_grad_at(level, geometry, &w, &g, &mut got);
+    check_close(&got, &want, &what("conv2d_input_grad"));
+
+    let (mut want, mut got) = (vec![T::ZERO; w.len()], vec![T::MAX; w.len()]);
+    naive::conv2d_weight_grad(geometry, &x, &g, &mut want);
+    weight_grad::weight_grad(level, geometry, &x, &g, &mut got);
+    check_close(&got, &want, &what("conv2d_weight_grad"));
+}
+
+/// Kernels, strides and paddings over small images that are not square.
+fn geometries() -> Vec<Geometry> {
+    let mut all = Vec::new();
+    let channels = [1, 3, 5, 16, 33];
+    for k in [1, 2, 3, 5] {
+        for s in [1, 2, 3] {
+            for p in [0, 1, 2] {
+                // All pairs of channels meet over the cases; not each pair in each case.
+                let i = all.len();
+                let (c, o) = (channels[i % 5], channels[(i / 5 + i) % 5]);
+                let (h, w, n) = (5 + i % 3, 9 - i % 4, 1 + (i * 7) % 11);
+                let [stride, padding] = [[s, s], [p, p]];
+                all.push(Geometry { n, h, w, c, kh: k, kw: k, o, stride, padding });
+            }
+        }
+    }
+    let base =
+        Geometry { n: 2, h: 6, w: 7, c: 3, kh: 3, kw: 2, o: 5, stride: [2, 1], padding: [0, 2] };
+    all.push(base);
+    all.push(Geometry { kh: 1, kw: 4, stride: [1, 3], ..base });
+    // Steps larger than the kernel leave pixels that no tap sees.
+    all.push(Geometry { kh: 2, kw: 1, stride: [4, 3], padding: [1, 0], ..base });
+    // Wide enough for several bands, chunks and panels.
+    all.push(Geometry { n: 17, h: 20, w: 33, c: 6, kh: 3, kw: 3, o: 70, stride: [1, 2], ..base });
+    all.push(Geometry { n: 9, h: 4, w: 4, c: 170, kh: 3, kw: 3, o: 33, padding: [1, 1], ..base });
+    all
+}
+
+#[test]
+fn all_levels_equal_the_definition() {
+    for level in levels() {
+        for geometry in geometries() {
+            check::<f32>(level, &geometry);
+            check::<f64>(level, &geometry);
+        }
+    }
+}
+
+#[test]
+fn long_inner_dimensions_are_cut() {
+    let geometry =
+        Geometry { n: 9, h: 2, w: 3, c: 900, kh: 3, kw: 3, o: 5, stride: [1, 1], padding: [1, 1] };
+    for level in levels() {
+        check::<f64>(level, &geometry);
+    }
+}
+
+#[test]
+fn empty_batches_are_fine() {
+    let geometry =
+        Geometry { n: 0, h: 4, w: 4, c: 3, kh: 3, kw: 3, o: 5, stride: [1, 1], padding: [1, 1] };
+    for level in levels() {
+        check::<f32>(level, &geometry);
+    }
+}
+
+#[test]
+fn the_three_maps_are_partials_of_one_form() {
+    for geometry in geometries() {
+        let [x, w, g] = operands::<f64>(&geometry);
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (mut y, mut dx, mut dw) = (vec![0.0; g.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+        conv2d(&geometry, &x, &w, &mut y);
+        conv2d_input_grad(&geometry, &w, &g, &mut dx);
+        conv2d_weight_grad(&geometry, &x, &g, &mut dw);
+        let products = [dot(&x, &dx), dot(&w, &dw)];
+        check_close(&products, &[dot(&y, &g); 2], &format!("{geometry:?}"));
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let base =
+        Geometry { n: 19, h: 9, w: 8, c: 33, kh: 3, kw: 3, o: 70, stride: [1, 1], padding: [1, 1] };
+    for geometry in [base, Geometry { stride: [2, 2], ..base }, Geometry { c: 3, ..base }] {
+        let [x, w, g] = operands::<f32>(&geometry);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (mut y, mut dx, mut dw) =
+                (vec![0.0; g.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+            pool.install(|| {
+                conv2d(&geometry, &x, &w, &mut y);
+                conv2d_input_grad(&geometry, &w, &g, &mut dx);
+                conv2d_weight_grad(&geometry, &x, &g, &mut dw);
+            });
+            [y, dx, dw].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            assert!(run(threads) == one, "{geometry:?} on {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_not_finite_reaches_all_it_should() {
+    let geometry =
+        Geometry { n: 9, h: 5, w: 6, c: 3, kh: 3, kw: 3, o: 17, stride: [2, 1], padding: [1, 1] };
+    for level in levels() {
+        let ones = |len: usize| vec![1.0f32; len];
+        let (mut x, w) = (ones(geometry.x_len()), vec![0.0; geometry.w_len()]);
+        x[100] = f32::INFINITY;
+        let (mut want, mut got) = (ones(geometry.y_len()), ones(geometry.y_len()));
+        naive::conv2d(&geometry, &x, &w, &mut want);
+        forward_at(level, &geometry, &x, &w, &mut got);
+        let finite = |v: &[f32]| v.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
+        assert!(want.iter().any(|v| v.is_nan()));
+        assert_eq!(finite(&got), finite(&want), "{level:?}");
+
+        let (g, mut want, mut got) = (vec![0.0; geometry.y_len()], w.clone(), w.clone());
+        naive::conv2d_weight_grad(&geometry, &x, &g, &mut want);
+        weight_grad::weight_grad(level, &geometry, &x, &g, &mut got);
+        assert_eq!(finite(&got), finite(&want), "{level:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "a kernel of 5 does not fit an input of 2")]
+fn too_small_an_image_panics() {
+    let geometry =
+        Geometry { n: 1, h: 2, w: 9, c: 1, kh: 5, kw: 5, o: 1, stride: [1, 1], padding: [1, 1] };
+    geometry.y_len();
+}

@@ -1,0 +1,302 @@
+//! The weight gradient of a convolution: a product with a long inner dimension.
+//!
+//! ```text
+//! for each piece of the pixels, each group of input and of output channels, in parallel:
+//!     for each chunk of the piece (some images, some output rows):
+//!         pack x as [channel block][row][column][image][channel]
+//!         pack g as [panel][row][column][image][panel width]
+//!         for each panel, tap and channel block:
+//!             tile [channels, panel width] += Σ over the pixels whose tap is inside the image
+//! add the pieces in order
+//! ```
+//!
+//! Both operands are copied without transposing, each value once for all taps of a chunk. What
+//! the code adds:
+//! 1. Images lie innermost and columns are sorted by their class modulo the stride, so that a
+//!    tap sees one run for each row of pixels, at least as long as there are images.
+//! 2. Few channels (a first layer's) are unfolded along the kernel row while they are packed:
+//!    three channels and three taps make tiles of nine rows.
+//! 3. The number of pieces depends on the sizes only; their sums are added in a fixed order.
+
+use std::ops::Range;
+
+use super::Geometry;
+use super::axis::{Axis, slots};
+use crate::kernels::Real;
+use crate::kernels::dispatch::{self, Level, TileShape};
+use crate::kernels::gemm::cut::{Cut, Panels, for_each};
+use crate::kernels::gemm::pack::CopyRows;
+use crate::kernels::gemm::scratch::Scratch;
+use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
+
+/// Images in a chunk: the least length of a run.
+const IMAGES: usize = 8;
+/// Pixels in a chunk, so that a panel of them stays in the caches.
+const PIXELS: usize = 512;
+/// Output and input channels in a group.
+const GROUP: [usize; 2] = [64, 128];
+/// Pieces that the work is cut into, if it has the size.
+const PIECES: usize = 32;
+
+/// The problem and how it is cut.
+struct WeightGrad<'a, T> {
+    level: Level,
+    geometry: Geometry,
+    out: [usize; 2],
+    /// Taps of a kernel row that have their own tiles; 1 if they are unfolded into channels.
+    taps: usize,
+    /// Channels of the packed input: those of all taps of a row if they are unfolded.
+    channels: usize,
+    rows: Axis,
+    cols: Axis,
+    /// Packed columns, in order, and where each column stands.
+    columns: Vec<usize>,
+    column_slots: Vec<usize>,
+    images: Cut,
+    bands: Cut,
+    blocks: Cut,
+    panels: Panels,
+    x: &'a [T],
+    g: &'a [T],
+}
+
+/// Computes [`super::conv2d_weight_grad`] at a level.
+pub(super) fn weight_grad<T: Real>(
+    level: Level,
+    geometry: &Geometry,
+    x: &[T],
+    g: &[T],
+    dw: &mut [T],
+) {
+    if g.is_empty() || dw.is_empty() {
+        return dw.fill(T::ZERO);
+    }
+    let shape = TileShape::of::<T>(level);
+    let Geometry { n, h, w, c, kh, kw, o, stride, padding } = *geometry;
+    let out = [geometry.out_h(), geometry.out_w()];
+    let unfolded = c < shape.rows && kw > 1;
+    let (taps, channels) = if unfolded { (1, kw * c) } else { (kw, c) };
+    let rows = Axis::forward(h, out[0], kh, stride[0], padding[0]);
+    let cols = Axis::forward(w, out[1], kw, stride[1], padding[1]);
+    let mut columns = cols.sources(0, out[1]);
+    columns.sort_by_key(|col| ((col + padding[1]) % stride[1], *col));
+    let images = Cut::at_most(n, IMAGES);
+    let band = (PIXELS / (out[1] * IMAGES.min(n))).max(1);
+    let problem = WeightGrad {
+        level,
+        geometry: *geometry,
+        out,
+        taps,
+        channels,
+        rows,
+        cols,
+        column_slots: slots(&columns),
+        columns,
+        images,
+        bands: Cut::at_most(out[0], band),
+        blocks: Cut::at_most(channels, shape.rows),
+        panels: Panels::new(o, shape),
+        x,
+        g,
+    };
+    problem.into(dw);
+}
+
+impl<T: Real> WeightGrad<'_, T> {
+    fn into(self, dw: &mut [T]) {
+        let work = self.g.len() * self.geometry.kh * self.geometry.kw * self.geometry.c;
+        let groups_o = Cut::into_pieces(self.panels.len(), self.geometry.o.div_ceil(GROUP[0]));
+        let groups_c = Cut::into_pieces(self.blocks.pieces, self.channels.div_ceil(GROUP[1]));
+        let groups = groups_o.pieces * groups_c.pieces;
+        let chunks = self.images.pieces * self.bands.pieces;
+        let pieces = Cut::into_pieces(chunks, PIECES.div_ceil(groups));
+        let one = |piece: usize, sums: &SharedMut<'_, T>| {
+            let (piece, group) = (piece / groups, piece % groups);
+            let blocks = groups_c.range(group / groups_o.pieces);
+            let panels = groups_o.range(group % groups_o.pieces);
+            let offset = if pieces.pieces == 1 { 0 } else { piece * self.geometry.w_len() };
+            for (i, chunk) in pieces.range(piece).enumerate() {
+                let store = if i == 0 { Store::Set } else { Store::Add };
+                self.chunk(chunk, blocks.clone(), panels.clone(), store, sums, offset);
+            }
+        };
+        if pieces.pieces == 1 {
+            let sums = SharedMut::new(dw);
+            return for_each(groups, work, |piece| one(piece, &sums));
+        }
+        let len = dw.len();
+        let mut partial = Scratch::<T>::take(pieces.pieces * len);
+        let sums = SharedMut::new(&mut partial);
+        for_each(pieces.pieces * groups, work, |piece| one(piece, &sums));
+        let (cut, total) = (Cut::at_most(len, 4096), SharedMut::new(dw));
+        for_each(cut.pieces, pieces.pieces * len, |i| {
+            let range = cut.range(i);
+            // SAFETY: each part of the output belongs to one call.
+            let total = unsafe { total.slice(range.start, range.len()) };
+            total.copy_from_slice(&partial[range.clone()]);
+            for piece in 1..pieces.pieces {
+                let part = &partial[piece * len + range.start..][..range.len()];
+                total.iter_mut().zip(part).for_each(|(total, part)| *total += *part);
+            }
+        });
+    }
+
+    /// Whether the taps of a kernel row are channels of the packed input.
+    fn unfolded(&self) -> bool {
+        self.taps < self.geometry.kw
+    }
+
+    /// Adds the terms of one chunk to the sums that begin at `offset`.
+    fn chunk(
+        &self,
+        chunk: usize,
+        blocks: Range<usize>,
+        panels: Range<usize>,
+        store: Store,
+        sums: &SharedMut<'_, T>,
+        offset: usize,
+    ) {
+        let Geometry { kh, o, .. } = self.geometry;
+        let images = self.images.range(chunk / self.bands.pieces);
+        let band = self.bands.range(chunk % self.bands.pieces);
+        let sources = self.rows.sources(band.start, band.end);
+        let slots = slots(&sources);
+        let columns = if self.unfolded() { self.out[1] } else { self.columns.len() };
+        let x_steps = sources.len() * columns * images.len();
+        let g_steps = band.len() * self.out[1] * images.len();
+        let first_channel = self.blocks.start(blocks.start);
+        let channels = self.blocks.start(blocks.end) - first_channel;
+        let mut x = Scratch::<T>::take(x_steps * channels);
+        for block in blocks.clone() {
+            let channels = self.blocks.range(block);
+            let to = &mut x[(channels.start - first_channel) * x_steps..];
+            let to = &mut to[..channels.len() * x_steps];
+            if self.unfolded() {
+                self.pack_x_unfolded(images.clone(), &sources, channels, to);
+            } else {
+                self.pack_x(images.clone(), &sources, channels, to);
+            }
+        }
+        let first_column = self.panels.get(panels.start).first;
+        let last = self.panels.get(panels.end - 1);
+        let mut g = Scratch::<T>::take((last.first + last.width - first_column) * g_steps);
+        for panel in panels.clone() {
+            let panel = self.panels.get(panel);
+            let to = &mut g[(panel.first - first_column) * g_steps..][..panel.width * g_steps];
+            self.pack_g(images.clone(), band.clone(), panel.first, panel.cols, panel.width, to);
+        }
+        let segments: Vec<Vec<Segment>> = (0..kh * self.taps)
+            .map(|tap| self.segments(tap, images.len(), band.clone(), &slots, columns))
+            .collect();
+        for panel in panels {
+            let panel = self.panels.get(panel);
+            let b = &g[(panel.first - first_column) * g_steps..][..panel.width * g_steps];
+            for (tap, segments) in segments.iter().enumerate() {
+                if segments.is_empty() && store == Store::Add {
+                    continue;
+                }
+                for block in blocks.clone() {
+                    let rows = self.blocks.range(block);
+                    let a = &x[(rows.start - first_channel) * x_steps..][..rows.len() * x_steps];
+                    let start = offset + (tap * self.channels + rows.start) * o + panel.first;
+                    // SAFETY: each piece has its own sums, and each group its own channels.
+                    let c = unsafe { sums.window(start, rows.len(), panel.cols, o) };
+                    let (vectors, b_stride) = (panel.vectors, panel.width);
+                    dispatch::run(self.level, Tile { vectors, a, b, b_stride, segments, c, store });
+                }
+            }
+        }
+    }
+
+    /// The pixels of a band whose tap is inside the image, as runs of steps.
+    fn segments(
+        &self,
+        tap: usize,
+        images: usize,
+        band: Range<usize>,
+        slots: &[usize],
+        columns: usize,
+    ) -> Vec<Segment> {
+        let (i, j) = (tap / self.taps, tap % self.taps);
+        let mut segments: Vec<Segment> = Vec::new();
+        for row in band.clone() {
+            let run = self.rows.runs[row];
+            if !(run.tap..run.tap + run.len).contains(&i) {
+                continue;
+            }
+            let slot = slots[run.source + i - run.tap];
+            for col in 0..self.out[1] {
+                let column = if self.unfolded() {
+                    col
+                } else {
+                    let run = self.cols.runs[col];
+                    if !(run.tap..run.tap + run.len).contains(&j) {
+                        continue;
+                    }
+                    self.column_slots[run.source + j - run.tap]
+                };
+                let a = (slot * columns + column) * images;
+                let b = ((row - band.start) * self.out[1] + col) * images;
+                match segments.last_mut() {
+                    Some(last) if (last.a + last.len, last.b + last.len) == (a, b) => {
+                        last.len += images;
+                    }
+                    _ => segments.push(Segment { a, b, len: images }),
+                }
+            }
+        }
+        segments
+    }
+
+    /// Packs a block of channels of the input as `[row, column, image, channel]`.
+    fn pack_x(&self, images: Range<usize>, rows: &[usize], range: Range<usize>, to: &mut [T]) {
+        let Geometry { h, w, c, .. } = self.geometry;
+        let (stride, cols, steps, width) = (h * w * c, range.len(), images.len(), range.len());
+        let pixels = rows.iter().flat_map(|row| self.columns.iter().map(move |col| (row, col)));
+        for ((row, col), to) in pixels.zip(to.chunks_exact_mut(steps * width)) {
+            let from = &self.x[((images.start * h + row) * w + col) * c + range.start..];
+            dispatch::run(self.level, CopyRows { from, stride, cols, steps, to, width });
+        }
+    }
+
+    /// The same for the channels of all taps of a kernel row, at each output column.
+    fn pack_x_unfolded(
+        &self,
+        images: Range<usize>,
+        rows: &[usize],
+        range: Range<usize>,
+        to: &mut [T],
+    ) {
+        let Geometry { h, w, c, stride, padding, .. } = self.geometry;
+        let pixels = rows.iter().flat_map(|row| (0..self.out[1]).map(move |col| (row, col)));
+        let pixels = pixels.flat_map(|pixel| images.clone().map(move |image| (image, pixel)));
+        for ((image, (row, col)), to) in pixels.zip(to.chunks_exact_mut(range.len())) {
+            let line = &self.x[(image * h + row) * w * c..][..w * c];
+            // The unfolded channels are consecutive in the image, if it had its padding.
+            let (start, pad) = (col * stride[1] * c + range.start, padding[1] * c);
+            for (i, to) in to.iter_mut().enumerate() {
+                let inside = (start + i).checked_sub(pad).and_then(|at| line.get(at));
+                *to = inside.copied().unwrap_or(T::ZERO);
+            }
+        }
+    }
+
+    /// Packs a panel of the output's gradient as `[row, column, image, width]`.
+    fn pack_g(
+        &self,
+        images: Range<usize>,
+        band: Range<usize>,
+        first: usize,
+        cols: usize,
+        width: usize,
+        to: &mut [T],
+    ) {
+        let ([h, w], o) = (self.out, self.geometry.o);
+        let (stride, steps) = (h * w * o, images.len());
+        let pixels = band.flat_map(|row| (0..w).map(move |col| (row, col)));
+        for ((row, col), to) in pixels.zip(to.chunks_exact_mut(steps * width)) {
+            let from = &self.g[((images.start * h + row) * w + col) * o + first..];
+            dispatch::run(self.level, CopyRows { from, stride, cols, steps, to, width });
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Which vector instructions the kernels use: found once, and entered at one place.
+//!
+//! A kernel is a small struct that holds its operands and one generic body ([`Kernel::run`]).
+//! [`run`] calls the body inside the `#[target_feature]` shell of a level; everything that is
+//! `#[inline(always)]` below it is compiled for that level. The shells are all the
+//! `target_feature` code of the crate.
+
+use std::sync::OnceLock;
+
+use super::Real;
+use super::vector::Vector;
+
+/// A set of vector instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What the compiler makes of plain loops for the target's smallest processor.
+    Scalar,
+    /// x86-64 with AVX2 and FMA: 256-bit registers.
+    Avx2,
+    /// x86-64 with AVX-512F: 512-bit registers.
+    Avx512,
+}
+
+impl Level {
+    /// All levels, the plainest first.
+    pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx2, Level::Avx512];
+
+    /// The name that `DIMASK_SIMD` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether this processor has the level's instructions.
+    #[inline]
+    pub fn is_available(self) -> bool {
+        match self {
+            Level::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+}
+
+/// The level that all kernels of this process use: the best available, or the one that the
+/// environment variable `DIMASK_SIMD` names.
+///
+/// # Panics
+/// If `DIMASK_SIMD` names no level, or one that this processor lacks.
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| choose(std::env::var("DIMASK_SIMD").ok().as_deref()))
+}
+
+fn choose(forced: Option<&str>) -> Level {
+    let Some(name) = forced.filter(|name| !name.is_empty()) else {
+        let available = Level::ALL.into_iter().rev().find(|level| level.is_available());
+        return available.unwrap_or(Level::Scalar);
+    };
+    let level = Level::ALL.into_iter().find(|level| level.name() == name);
+    let level = level.unwrap_or_else(|| {
+        panic!("DIMASK_SIMD={name}: no such level (scalar, avx2 and avx512 are)")
+    });
+    assert!(level.is_available(), "DIMASK_SIMD={name}: this processor lacks its instructions");
+    level
+}
+
+/// Work that is written once over [`Vector`] and compiled for each level.
+pub(crate) trait Kernel<T: Real> {
+    /// What the work returns.
+    type Output;
+
+    /// Does the work; implementations are `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// Only from the shell of the level that `V` belongs to.
+    unsafe fn run<V: Vector<Scalar = T>>(self) -> Self::Output;
+}
+
+/// Runs a kernel at a level.
+///
+/// # Panics
+/// If this processor lacks the level.
+#[inline]
+pub(crate) fn run<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Output {
+    assert!(level.is_available(), "{level:?} kernels cannot run on this processor");
+    // SAFETY: each shell is entered only after the check above that its instructions exist.
+    unsafe {
+        match level {
+            Level::Scalar => scalar(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512(kernel),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("checked above"),
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn scalar<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: arrays need no special instructions.
+    unsafe { kernel.run::<T::Scalar>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: this is the shell of the level.
+    unsafe { kernel.run::<T::Avx2>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: this is the shell of the level.
+    unsafe { kernel.run::<T::Avx512>() }
+}
+
+/// The sizes of the product tile of a level.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TileShape {
+    /// Floats in a register.
+    pub(crate) lanes: usize,
+    /// Most rows of a tile.
+    pub(crate) rows: usize,
+    /// Most registers in a row of a tile.
+    pub(crate) vectors: usize,
+}
+
+impl TileShape {
+    /// The shape that kernels of element type `T` use at `level`.
+    pub(crate) fn of<T: Real>(level: Level) -> Self {
+        struct Ask;
+        impl<T: Real> Kernel<T> for Ask {
+            type Output = TileShape;
+            #[inline(always)]
+            unsafe fn run<V: Vector<Scalar = T>>(self) -> TileShape {
+                TileShape { lanes: V::LANES, rows: V::TILE_ROWS, vectors: V::TILE_VECTORS }
+            }
+        }
+        run::<T, Ask>(level, Ask)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The levels that tests run at: those available. The others are printed, and with
+    /// `REQUIRE_LEVEL` set to the name of one of them that is a failure.
+    pub(crate) fn levels() -> Vec<Level> {
+        let (present, absent): (Vec<_>, Vec<_>) =
+            Level::ALL.into_iter().partition(|level| level.is_available());
+        let required = std::env::var("REQUIRE_LEVEL").unwrap_or_default();
+        for level in absent {
+            assert_ne!(level.name(), required, "this processor lacks a required level");
+            println!("skipped: {level:?} is not available here");
+        }
+        present
+    }
+
+    #[test]
+    fn names_choose_levels() {
+        for level in levels() {
+            assert_eq!(choose(Some(level.name())), level);
+        }
+        assert_eq!(Some(&choose(None)), levels().last());
+        assert_eq!(choose(Some("")), choose(None));
+    }
+
+    #[test]
+    #[should_panic(expected = "no such level")]
+    fn unknown_level_panics() {
+        choose(Some("sse9"));
+    }
+}

@@ -1,0 +1,191 @@
+//! Copies of operands in the order in which the tile reads them.
+
+use crate::kernels::Real;
+use crate::kernels::dispatch::Kernel;
+use crate::kernels::vector::Vector;
+
+/// Transposes: `to[t, i] = from[i, t]` for `i < rows`, and zero up to `width`.
+///
+/// `from` is `rows` runs of `steps` elements with `stride` between their starts; `to` is
+/// `[steps, width]`.
+pub(in crate::kernels) struct Interleave<'a, T> {
+    pub(in crate::kernels) from: &'a [T],
+    pub(in crate::kernels) stride: usize,
+    pub(in crate::kernels) rows: usize,
+    pub(in crate::kernels) steps: usize,
+    pub(in crate::kernels) to: &'a mut [T],
+    pub(in crate::kernels) width: usize,
+}
+
+impl<T: Real> Kernel<T> for Interleave<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Scalar = T>>(self) {
+        let Self { from, stride, rows, steps, to, width } = self;
+        if steps == 0 || rows == 0 {
+            return to[..steps * width].fill(T::ZERO);
+        }
+        assert!((rows - 1) * stride + steps <= from.len(), "rows beyond the operand");
+        assert!(rows <= width && to.len() == steps * width, "wrong size of a packed panel");
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        // SAFETY: `from[i * stride + t]` and `to[t * width + i]` with `i < rows <= width` and
+        // `t < steps` are in bounds by the assertions; each block stays in these ranges.
+        unsafe {
+            let mut row = 0;
+            while rows - row >= V::LANES {
+                let (from, to) = (from.add(row * stride), to.add(row));
+                match V::LANES {
+                    2 => interleave::<V, 2>(from, stride, steps, to, width),
+                    4 => interleave::<V, 4>(from, stride, steps, to, width),
+                    8 => interleave::<V, 8>(from, stride, steps, to, width),
+                    16 => interleave::<V, 16>(from, stride, steps, to, width),
+                    _ => interleave::<V, 1>(from, stride, steps, to, width),
+                }
+                row += V::LANES;
+            }
+            // Fewer rows than lanes fill whole registers only if the panel is as narrow as they.
+            let (from, to_rest) = (from.add(row * stride), to.add(row));
+            match rows - row {
+                4 if width == 4 => interleave::<V, 4>(from, stride, steps, to_rest, width),
+                8 if width == 8 => interleave::<V, 8>(from, stride, steps, to_rest, width),
+                rest => {
+                    for t in 0..steps {
+                        for i in 0..rest {
+                            *to_rest.add(t * width + i) = *from.add(i * stride + t);
+                        }
+                    }
+                }
+            }
+            for t in 0..steps {
+                for i in rows..width {
+                    *to.add(t * width + i) = T::ZERO;
+                }
+            }
+        }
+    }
+}
+
+/// [`Interleave`] for `R` rows, where `R` is a power of two and `to` is `R` wide, or `R` is the
+/// number of lanes.
+///
+/// `R` registers of one row each are `R · LANES` elements in the order `(row, step)`; zipping
+/// register `i` with register `i + R/2` moves the top bit of the row below the bits of the step,
+/// so that after `log2 R` rounds the order is `(step, row)`.
+///
+/// # Safety
+/// As for the body of [`Interleave`].
+#[inline(always)]
+unsafe fn interleave<V: Vector, const R: usize>(
+    from: *const V::Scalar,
+    stride: usize,
+    steps: usize,
+    to: *mut V::Scalar,
+    width: usize,
+) {
+    // SAFETY: the caller vouches for `R` rows of `steps` elements on both sides; a block is
+    // taken only when all its `LANES` steps exist.
+    unsafe {
+        let mut t = 0;
+        if R > 1 && R <= V::LANES {
+            while t + V::LANES <= steps {
+                let mut block = [V::splat(V::Scalar::ZERO); R];
+                for i in 0..R {
+                    block[i] = V::load(from.add(i * stride + t));
+                }
+                let mut rounds = 1;
+                while rounds < R {
+                    let old = block;
+                    for i in 0..R / 2 {
+                        (block[2 * i], block[2 * i + 1]) = old[i].zip(old[i + R / 2]);
+                    }
+                    rounds *= 2;
+                }
+                // Each register now holds `LANES / R` whole steps.
+                for i in 0..R {
+                    block[i].store(to.add((t + i * (V::LANES / R)) * width));
+                }
+                t += V::LANES;
+            }
+        }
+        for t in t..steps {
+            for i in 0..R {
+                *to.add(t * width + i) = *from.add(i * stride + t);
+            }
+        }
+    }
+}
+
+/// Copies: `to[t, j] = from[t, j]` for `j < cols`, and zero up to `width`.
+///
+/// `from` is `steps` runs of `cols` elements with `stride` between their starts; `to` is
+/// `[steps, width]`.
+pub(in crate::kernels) struct CopyRows<'a, T> {
+    pub(in crate::kernels) from: &'a [T],
+    pub(in crate::kernels) stride: usize,
+    pub(in crate::kernels) cols: usize,
+    pub(in crate::kernels) steps: usize,
+    pub(in crate::kernels) to: &'a mut [T],
+    pub(in crate::kernels) width: usize,
+}
+
+impl<T: Real> Kernel<T> for CopyRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Scalar = T>>(self) {
+        let Self { from, stride, cols, steps, to, width } = self;
+        if steps == 0 {
+            return;
+        }
+        assert!((steps - 1) * stride + cols <= from.len(), "rows beyond the operand");
+        assert!(cols <= width && to.len() == steps * width, "wrong size of a packed panel");
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        // SAFETY: `from[t * stride + j]` and `to[t * width + j]` with `t < steps` and
+        // `j < cols <= width` are in bounds by the assertions.
+        unsafe {
+            match cols {
+                4 => copy_rows::<V, 4>(from, stride, steps, to, width),
+                8 => copy_rows::<V, 8>(from, stride, steps, to, width),
+                16 => copy_rows::<V, 16>(from, stride, steps, to, width),
+                24 => copy_rows::<V, 24>(from, stride, steps, to, width),
+                32 => copy_rows::<V, 32>(from, stride, steps, to, width),
+                48 => copy_rows::<V, 48>(from, stride, steps, to, width),
+                _ => {
+                    for t in 0..steps {
+                        for j in 0..cols {
+                            *to.add(t * width + j) = *from.add(t * stride + j);
+                        }
+                    }
+                }
+            }
+            for t in 0..steps {
+                for j in cols..width {
+                    *to.add(t * width + j) = T::ZERO;
+                }
+            }
+        }
+    }
+}
+
+/// [`CopyRows`] for a known number of columns.
+///
+/// # Safety
+/// As for the body of [`CopyRows`].
+#[inline(always)]
+unsafe fn copy_rows<V: Vector, const N: usize>(
+    from: *const V::Scalar,
+    stride: usize,
+    steps: usize,
+    to: *mut V::Scalar,
+    width: usize,
+) {
+    for t in 0..steps {
+        // SAFETY: the caller vouches for `steps` runs of `N` elements on both sides.
+        unsafe {
+            let (from, to) = (from.add(t * stride), to.add(t * width));
+            to.cast::<[V::Scalar; N]>()
+                .write_unaligned(from.cast::<[V::Scalar; N]>().read_unaligned());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Every level against the definition.
+
+use super::*;
+use crate::kernels::dispatch::tests::levels;
+
+const TRANS: [Trans; 3] = [Trans::Nn, Trans::Nt, Trans::Tn];
+
+/// Numbers in (-1, 1) without a pattern that a kernel could share.
+pub(in crate::kernels) fn noise<T: Real>(len: usize, seed: u64) -> Vec<T> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        T::from_f64((state >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Fails unless the largest difference is small beside the largest value of `want`, or one.
+#[track_caller]
+pub(in crate::kernels) fn check_close<T: Real>(got: &[T], want: &[T], what: &str) {
+    assert_eq!(got.len(), want.len());
+    let tolerance = if size_of::<T>() == 4 { 1e-5 } else { 1e-12 };
+    let scale = want.iter().fold(1.0f64, |scale, want| scale.max(want.to_f64().abs()));
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let (got, want) = (got.to_f64(), want.to_f64());
+        let error = (got - want).abs() / scale;
+        assert!(error <= tolerance, "{what}: element {i} is {got} and not {want}");
+    }
+}
+
+fn check<T: Real>(level: Level, batch: usize, m: usize, n: usize, k: usize) {
+    for trans in TRANS {
+        let (a, b) = (noise::<T>(batch * m * k, 1), noise::<T>(batch * k * n, 2));
+        let (mut want, mut got) = (vec![T::ZERO; batch * m * n], vec![T::MAX; batch * m * n]);
+        for i in 0..batch {
+            let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);
+            naive(trans, m, n, k, a, b, &mut want[i * m * n..][..m * n]);
+        }
+        gemm_at(level, trans, batch, m, n, k, &a, &b, &mut got);
+        check_close(&got, &want, &format!("{level:?} {trans:?} {batch}·[{m}, {n}, {k}]"));
+    }
+}
+
+#[test]
+fn all_levels_equal_the_definition() {
+    fn at<T: Real>(level: Level) {
+        let lanes = TileShape::of::<T>(level).lanes;
+        let edges = [0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2, 31];
+        for m in edges {
+            for n in edges {
+                for k in edges {
+                    check::<T>(level, 1, m, n, k);
+                }
+            }
+        }
+        for (batch, m, n, k) in [(1, 131, 67, 1031), (1, 7, 4099, 3), (3, 37, 41, 43), (2, 3, 2, 1)]
+        {
+            check::<T>(level, batch, m, n, k);
+        }
+        check::<T>(level, 2, 64, 96, 128);
+        check::<T>(level, 50, 5, 19, 11);
+    }
+    for level in levels() {
+        at::<f32>(level);
+        at::<f64>(level);
+    }
+}
+
+#[test]
+fn a_sum_that_is_not_finite_stays_so() {
+    for level in levels() {
+        for poison in [f32::NAN, f32::INFINITY] {
+            let (m, n, k) = (9, 33, 17);
+            let (mut a, b) = (vec![1.0f32; m * k], vec![0.0; k * n]);
+            a[3 * k + 5] = poison;
+            let mut c = vec![0.0; m * n];
+            gemm_at(level, Trans::Nn, 1, m, n, k, &a, &b, &mut c);
+            for (i, c) in c.iter().enumerate() {
+                assert_eq!(c.is_nan(), i / n == 3, "{level:?}: row {} is {c}", i / n);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (m, n, k) = (203, 317, 1100);
+    let (a, b) = (noise::<f32>(m * k, 3), noise::<f32>(k * n, 4));
+    for trans in TRANS {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut c = vec![0.0; m * n];
+            pool.install(|| gemm(trans, m, n, k, &a, &b, &mut c));
+            c.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            assert!(run(threads) == one, "{trans:?} on {threads} threads");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "gemm: B has not")]
+fn wrong_length_panics() {
+    gemm(Trans::Nn, 2, 2, 2, &[0.0; 4], &[0.0; 5], &mut [0.0; 4]);
+}

@@ -1,0 +1,174 @@
+//! Fused operations equal their definitions: value, first and second order, both modes.
+//!
+//! The definitions here are written in primitive operations, independently of those inside the
+//! crate.
+
+use crate::support::{Numbers, assert_close, assert_tensors_close, dot, tolerance};
+use dimask::autodiff::{Keep, Var, grad, grad_graph, pull, push};
+use dimask::tensor::Tensor;
+
+/// `(x - mean) / sqrt(var + eps) * weight + bias`, in each of `groups` pieces of the first axis.
+fn batch_norm(x: &Var<f64>, w: &Var<f64>, b: &Var<f64>, eps: f64, groups: usize) -> Var<f64> {
+    let piece = x.shape()[0] / groups;
+    let axes: Vec<usize> = (0..x.rank() - 1).collect();
+    let normal = |group: usize| {
+        let x = x.rows(group * piece..(group + 1) * piece);
+        let centred = &x - &x.mean_axes(&axes, Keep::Keep);
+        let var = centred.square().mean_axes(&axes, Keep::Keep);
+        &(&centred / &(var + eps).sqrt() * w) + b
+    };
+    let pieces: Vec<Var<f64>> = (0..groups).map(normal).collect();
+    Var::concat(&pieces.iter().collect::<Vec<_>>(), 0)
+}
+
+/// `x - ln sum exp x`: safe for the small numbers here.
+fn log_softmax(x: &Var<f64>, axis: usize) -> Var<f64> {
+    x - &x.exp().sum_axes(&[axis], Keep::Keep).ln()
+}
+
+#[track_caller]
+fn check(
+    what: &str,
+    fused: impl Fn(&[Var<f64>]) -> Var<f64>,
+    definition: impl Fn(&[Var<f64>]) -> Var<f64>,
+    inputs: &[Tensor<f64>],
+) {
+    let mut numbers = Numbers::new(5);
+    let x: Vec<Var<f64>> = inputs.iter().cloned().map(Var::leaf).collect();
+    let wrt: Vec<&Var<f64>> = x.iter().collect();
+    let (a, b) = (fused(&x), definition(&x));
+    assert_tensors_close(what, a.value(), b.value(), tolerance::FUSED);
+    let g = numbers.tensor::<f64>(a.shape(), -1.0, 1.0);
+    let v: Vec<Tensor<f64>> =
+        x.iter().map(|x| numbers.tensor::<f64>(x.shape(), -1.0, 1.0)).collect();
+
+    // First order, by the kernels and recorded.
+    let cotangent = Var::leaf(g.clone());
+    let by_definition = grad_graph(&(&b * &cotangent).sum(), &wrt);
+    let recorded = grad_graph(&(&a * &cotangent).sum(), &wrt);
+    let by_kernel = pull(vec![(fused(&x), g.clone())], &wrt);
+    for ((d, r), k) in by_definition.iter().zip(&recorded).zip(&by_kernel) {
+        assert_tensors_close(what, d.value(), k, tolerance::FUSED);
+        assert_tensors_close(what, d.value(), r.value(), tolerance::FUSED);
+    }
+
+    // Forward, by the kernels, and its law with reverse.
+    let tangents: Vec<_> = x.iter().zip(&v).collect();
+    let pushed = push(&[&a], &tangents).remove(0);
+    assert_tensors_close(what, &pushed, &push(&[&b], &tangents)[0], tolerance::FUSED);
+    let right: f64 = v.iter().zip(&by_kernel).map(|(v, p)| dot(v, p)).sum();
+    assert_close(what, dot(&pushed, &g), right, tolerance::ADJOINT);
+
+    // Second order, also in the cotangent.
+    let second = |gradient: &[Var<f64>]| {
+        let terms = gradient.iter().zip(&v).map(|(g, v)| g.dot_constant(v));
+        let s = terms.reduce(|a, b| a + b).expect("there are inputs");
+        let all: Vec<&Var<f64>> = wrt.iter().copied().chain([&cotangent]).collect();
+        grad(s, &all)
+    };
+    for (d, r) in second(&by_definition).iter().zip(&second(&recorded)) {
+        assert_tensors_close(what, d, r, tolerance::FUSED);
+    }
+}
+
+fn random(seed: u64, shapes: &[&[usize]]) -> Vec<Tensor<f64>> {
+    let mut numbers = Numbers::new(seed);
+    shapes.iter().map(|shape| numbers.tensor(shape, -1.2, 1.2)).collect()
+}
+
+#[test]
+fn batch_norm_equals_its_definition() {
+    for groups in [1, 2, 4] {
+        let inputs = random(6, &[&[8, 3, 2, 5], &[5], &[5]]);
+        check(
+            &format!("batch_norm, {groups} groups"),
+            |v| v[0].batch_norm(&v[1], &v[2], 1e-3, groups).y,
+            |v| batch_norm(&v[0], &v[1], &v[2], 1e-3, groups),
+            &inputs,
+        );
+    }
+}
+
+#[test]
+fn standardisation_equals_its_definition() {
+    for groups in [1, 2] {
+        let (one, zero) = (Tensor::full(&[3], 1.0), Tensor::zeros(&[3]));
+        let (one, zero) = (Var::constant(one), Var::constant(zero));
+        check(
+            &format!("standardize, {groups} groups"),
+            |v| v[0].standardize(1e-5, groups).y,
+            |v| batch_norm(&v[0], &one, &zero, 1e-5, groups),
+            &random(7, &[&[6, 3]]),
+        );
+    }
+}
+
+#[test]
+fn batch_norm_equals_its_definition_where_one_input_is_an_ancestor_of_another() {
+    // Weight and bias are made from x, so the paths through them and through x must both count once.
+    let weight = |x: &Var<f64>| x.rows(0..1).reshape(&[3]).exp();
+    let bias = |x: &Var<f64>| x.square().sum_axes(&[0], Keep::Drop);
+    for groups in [1, 2] {
+        check(
+            "batch_norm of its own weight",
+            |v| v[0].batch_norm(&weight(&v[0]), &bias(&v[0]), 1e-3, groups).y,
+            |v| batch_norm(&v[0], &weight(&v[0]), &bias(&v[0]), 1e-3, groups),
+            &random(8, &[&[4, 3]]),
+        );
+    }
+    check(
+        "batch_norm of a batch made from its weight",
+        |v| {
+            let x = &v[1] * &v[0].exp();
+            x.batch_norm(&v[0], &v[0], 1e-3, 1).y
+        },
+        |v| {
+            let x = &v[1] * &v[0].exp();
+            batch_norm(&x, &v[0], &v[0], 1e-3, 1)
+        },
+        &random(9, &[&[3], &[4, 3]]),
+    );
+}
+
+#[test]
+fn log_softmax_equals_its_definition() {
+    for axis in 0..3 {
+        check(
+            &format!("log_softmax along axis {axis}"),
+            |v| v[0].log_softmax(axis),
+            |v| log_softmax(&v[0], axis),
+            &random(10, &[&[3, 4, 5]]),
+        );
+    }
+    // Twice in a chain, and next to its own input.
+    check(
+        "log_softmax of itself",
+        |v| &v[0].log_softmax(1).log_softmax(0) * &v[0],
+        |v| &log_softmax(&log_softmax(&v[0], 1), 0) * &v[0],
+        &random(11, &[&[3, 4]]),
+    );
+}
+
+#[test]
+fn batch_norm_hands_out_the_moments_of_each_group() {
+    let x = random(12, &[&[6, 2, 3]]).remove(0);
+    let groups = Var::constant(x.clone()).standardize(1e-5, 2);
+    for group in 0..2 {
+        let piece = Var::constant(x.clone()).rows(group * 3..(group + 1) * 3);
+        let mean = piece.mean_axes(&[0, 1], Keep::Drop);
+        let var = piece.var_axes(&[0, 1], Keep::Drop, 0);
+        let row = |t: &Tensor<f64>| t.slice(&[group, 0], &[group + 1, 3], &[1, 1]).reshape(&[3]);
+        assert_tensors_close("mean", &row(&groups.mean), mean.value(), tolerance::LAW);
+        assert_tensors_close("var", &row(&groups.var), var.value(), tolerance::LAW);
+    }
+}
+
+#[test]
+fn large_inputs_neither_overflow_nor_lose_the_variance() {
+    let x = Var::constant(Tensor::from_vec(vec![1000.0f32, 0.0, -1000.0], &[1, 3]));
+    assert_eq!(x.log_softmax(1).value().to_vec(), [0.0, -1000.0, -2000.0]);
+    // A mean far above the deviation: a sum of squares in f32 would lose the variance altogether.
+    let x = Tensor::<f32>::from_fn(&[512, 1], |i| 4096.0 + (i % 2) as f32);
+    let normal = Var::constant(x).standardize(0.0, 1);
+    assert!((normal.var.as_slice()[0] - 0.25).abs() < 1e-4, "variance {:?}", normal.var);
+}

@@ -1,0 +1,142 @@
+//! The graph as a thing: threads, depth, memory, and what derivatives of derivatives must be.
+
+use crate::support::{Numbers, assert_tensors_close, tolerance};
+use dimask::autodiff::{Var, grad, grad_graph, push};
+use dimask::tensor::Tensor;
+
+/// Small enough that a recursion over a million nodes cannot fit.
+const SMALL_STACK: usize = 256 * 1024;
+
+fn on_a_small_stack<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    let thread = std::thread::Builder::new().stack_size(SMALL_STACK).spawn(work);
+    thread.expect("a thread can be started").join().expect("the work ends without a panic")
+}
+
+fn chain(x: &Var<f64>, length: usize) -> Var<f64> {
+    let mut y = x.clone();
+    for _ in 0..length {
+        y = &y + 1e-6;
+    }
+    y
+}
+
+#[test]
+fn variables_cross_threads() {
+    fn check<X: Send + Sync>() {}
+    check::<Var<f32>>();
+    check::<Var<f64>>();
+    check::<Tensor<f32>>();
+
+    // One graph, four threads, the same bits.
+    let x = Var::leaf(Numbers::new(1).tensor::<f64>(&[4, 4], -1.0, 1.0));
+    let loss = x.matmul(&x).tanh().square().sum();
+    let gradient = || grad_graph(&loss, &[&x]).remove(0).value().to_vec();
+    let first = gradient();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(gradient)).collect();
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic"), first);
+        }
+    });
+}
+
+#[test]
+fn a_million_operations_differentiate_without_recursion() {
+    on_a_small_stack(|| {
+        let x = Var::leaf(Tensor::scalar(0.5));
+        let y = chain(&x, 1_000_000);
+        let pushed = push(&[&y], &[(&x, &Tensor::scalar(2.0))]);
+        assert_eq!(pushed[0].item(), 2.0);
+        assert_eq!(grad(y, &[&x])[0].item(), 1.0);
+    });
+}
+
+#[test]
+fn a_million_operations_drop_without_recursion() {
+    on_a_small_stack(|| {
+        let x = Var::leaf(Tensor::scalar(0.5));
+        drop(chain(&x, 1_000_000));
+        // Kept alive by a second owner in the middle, then let go.
+        let middle = chain(&x, 500_000);
+        let end = chain(&middle, 500_000);
+        drop(middle);
+        drop(end);
+    });
+}
+
+#[test]
+fn a_chain_of_gradients_drops_without_recursion() {
+    on_a_small_stack(|| {
+        let x = Var::leaf(Tensor::scalar(0.5));
+        let y = chain(&x.square(), 200_000);
+        let dy = grad_graph(&y, &[&x]).remove(0);
+        drop(y);
+        assert_eq!(grad(dy, &[&x])[0].item(), 2.0);
+    });
+}
+
+#[test]
+fn an_unused_input_has_gradient_zero() {
+    let (x, unused) = (Var::leaf(Tensor::scalar(2.0)), Var::leaf(Tensor::<f64>::zeros(&[2, 3])));
+    let gradients = grad(x.square(), &[&x, &unused]);
+    assert_eq!(gradients[0].item(), 4.0);
+    assert_eq!((gradients[1].shape(), gradients[1].to_vec()), (&[2, 3][..], vec![0.0; 6]));
+    assert_eq!(grad_graph(&x.square(), &[&unused])[0].value().to_vec(), [0.0; 6]);
+    let constant = Var::constant(Tensor::scalar(1.0));
+    assert_eq!(grad(constant, &[&x])[0].item(), 0.0);
+    let still = push(&[&x.square()], &[(&unused, &Tensor::zeros(&[2, 3]))]);
+    assert_eq!(still[0].item(), 0.0);
+}
+
+#[test]
+fn a_detached_value_passes_no_gradient() {
+    let x = Var::leaf(Tensor::scalar(3.0));
+    assert_eq!(grad(&x * &x.detach(), &[&x])[0].item(), 3.0);
+    assert!(!x.detach().is_recorded() && x.is_recorded());
+    assert!(!(&x.detach() * &Var::constant(Tensor::scalar(2.0))).is_recorded());
+}
+
+#[test]
+fn an_output_is_its_own_gradient_when_asked_for() {
+    // The gradient in an intermediate value, and in a value and its ancestor at once.
+    let x = Var::leaf(Tensor::scalar(2.0));
+    let y = x.square();
+    let z = &y * &x;
+    let gradients = grad_graph(&z, &[&y, &x]);
+    assert_eq!(gradients[0].item(), 2.0);
+    assert_eq!(gradients[1].item(), 12.0);
+}
+
+#[test]
+fn mixed_partials_commute_and_match_by_hand() {
+    let (x, y) = (Var::leaf(Tensor::scalar(0.7)), Var::leaf(Tensor::scalar(-1.3)));
+    // f = exp(x y) + x³ y²: f_xy = (1 + x y) exp(x y) + 6 x² y, f_xxy = y (2 + x y) e + 12 x y.
+    let f = (&x * &y).exp() + x.powf(3.0) * y.square();
+    let f_x = grad_graph(&f, &[&x]).remove(0);
+    let f_y = grad_graph(&f, &[&y]).remove(0);
+    let f_xy = grad_graph(&f_x, &[&y]).remove(0);
+    let f_yx = grad_graph(&f_y, &[&x]).remove(0);
+    let (a, b) = (0.7f64, -1.3f64);
+    let e = (a * b).exp();
+    let expected = Tensor::scalar((1.0 + a * b) * e + 6.0 * a * a * b);
+    assert_tensors_close("f_xy", f_xy.value(), &expected, tolerance::LAW);
+    assert_tensors_close("f_yx", f_yx.value(), &expected, tolerance::LAW);
+    let f_xyx = grad(f_xy, &[&x]).remove(0);
+    let third = Tensor::scalar(b * (2.0 + a * b) * e + 12.0 * a * b);
+    assert_tensors_close("f_xyx", &f_xyx, &third, tolerance::LAW);
+}
+
+#[test]
+fn a_gradient_through_a_gradient_step_is_exact() {
+    // d/dm L(w - lr dL/dw(w, m), m) for L = (w m - 1)², by hand.
+    let (w0, m0, lr) = (0.8f64, 0.6f64, 0.3f64);
+    let (w, m) = (Var::leaf(Tensor::scalar(w0)), Var::leaf(Tensor::scalar(m0)));
+    let loss = |w: &Var<f64>| (w * &m - 1.0).square();
+    let step = grad_graph(&loss(&w), &[&w]).remove(0);
+    let moved = &w - &(step * lr);
+    let meta = grad(loss(&moved), &[&m]).remove(0).item();
+    let trial = w0 - lr * 2.0 * m0 * (w0 * m0 - 1.0);
+    let trial_dm = -lr * 2.0 * (2.0 * w0 * m0 - 1.0);
+    let by_hand = 2.0 * (trial * m0 - 1.0) * (trial + m0 * trial_dm);
+    assert!((meta - by_hand).abs() < 1e-14, "{meta} and {by_hand}");
+}

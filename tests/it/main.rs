@@ -1,0 +1,17 @@
+//! The integration tests: one binary, so that everything links once and shares its helpers.
+
+// Nothing outside can see into a test binary, so `pub` only says that another file uses an item.
+#![allow(unreachable_pub)]
+
+mod support;
+
+mod determinism;
+mod fused;
+mod graph;
+mod laws;
+mod ops;
+mod panics;
+mod tidy;
+
+#[cfg(feature = "cli")]
+mod oracle;
