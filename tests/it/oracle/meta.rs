@@ -97,7 +97,8 @@ pub fn forward<T: Real>(case: &Case, out: &mut Results) -> Check {
         out.put(format!("{name}1"), &view(value, 1));
     }
     let losses = joint();
-    for (name, loss) in [("loss", &losses.total), ("loss_bt", &losses.drr), ("loss_cl", &losses.con)]
+    for (name, loss) in
+        [("loss", &losses.total), ("loss_bt", &losses.drr), ("loss_cl", &losses.con)]
     {
         out.put(name, loss.value());
     }
@@ -259,7 +260,12 @@ pub fn step<T: Real>(case: &Case, out: &mut Results) -> Check {
     for (batch, x) in [(1, setup.base.x.clone()), (2, views(case, "x0_b", "x1_b")?)] {
         let report;
         (state, report) = metamask_step(state, &x, &settings(Meta::Exact));
-        put_parameters(out, &format!("w_{batch}/"), &state.network, &values(&params(&state.network)));
+        put_parameters(
+            out,
+            &format!("w_{batch}/"),
+            &state.network,
+            &values(&params(&state.network)),
+        );
         put_parameters(out, &format!("buf_{batch}/"), &state.network, &state.optimizer.buffers);
         out.put(format!("mask_{batch}"), &state.mask.logits);
         out.put(format!("mask_buf_{batch}"), &state.mask_optimizer.buffers[0]);

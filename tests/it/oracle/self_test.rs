@@ -17,7 +17,8 @@ struct Made {
 
 impl Made {
     fn new(op: &str, attrs: Value) -> Made {
-        let tol = json!({"f64": {"rtol": 1e-9, "atol": 1e-11}, "f32": {"rtol": 1e-4, "atol": 1e-6}});
+        let tol =
+            json!({"f64": {"rtol": 1e-9, "atol": 1e-11}, "f32": {"rtol": 1e-4, "atol": 1e-6}});
         let case = json!({
             "name": "made", "file": "made.safetensors", "group": "ops", "op": op, "attrs": attrs,
             "formula": "", "tol": tol, "tensors": {}
@@ -152,7 +153,11 @@ fn oracle_sees_a_nan() {
     let mut bad = linear();
     bad.tensors.get_mut("x").expect("there is an input").1[0] = f64::NAN;
     let report = bad.check();
-    assert!(report.failures.iter().any(|f| f.contains("is NaN, reference")), "{:?}", report.failures);
+    assert!(
+        report.failures.iter().any(|f| f.contains("is NaN, reference")),
+        "{:?}",
+        report.failures
+    );
 }
 
 #[test]
