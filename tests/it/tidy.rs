@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Which modules a module may import. The maths knows nothing above itself, the edges know the maths.
+/// Which modules a module may import: the maths knows nothing above itself, the edges know it.
 const LAYERS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("rng", &[]),
