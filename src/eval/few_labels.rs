@@ -236,6 +236,8 @@ mod tests {
     fn thread_counts_give_the_same_bits() {
         let (train, labels) = blobs::<f32>(2000, 30, 5, 1.5, 3);
         let (test, test_labels) = blobs::<f32>(600, 30, 5, 1.5, 4);
-        on_threads(|| few_labels_probe(&train, &labels, &test, &test_labels, 5, 9).to_bits());
+        on_threads(|| {
+            few_labels_probe(&train, &labels, &test, &test_labels, 5, 9).to_bits()
+        });
     }
 }
