@@ -1,9 +1,9 @@
 //! Whole training steps: `cargo bench --bench steps -- [--json] [--only NAME]`.
 //!
-//! Models and heads as in the usual PyTorch comparison: ResNet-18 with the CIFAR stem (64 pairs) and
-//! four convolution blocks (256 pairs), contrastive head D-2048-256, redundancy head
-//! D-2048-2048-2048; batch of two stacked views, random pixels. One step is forward, backward and the
-//! optimiser; a MetaMask step is the regular step, the exact mask gradient and the mask's step.
+//! Models and heads as in the usual PyTorch comparison: ResNet-18 with the CIFAR stem (64 pairs)
+//! and four convolution blocks (256 pairs), contrastive head D-2048-256, redundancy head
+//! D-2048-2048-2048; batch of two stacked views, random pixels. One step is forward, backward and
+//! the optimiser; a MetaMask step is the regular step, the exact mask gradient and the mask's step.
 
 use std::time::Instant;
 

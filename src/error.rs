@@ -1,7 +1,7 @@
 //! What can go wrong outside the maths: files, formats, settings, divergence.
 //!
-//! The numeric core panics on misuse and does no input or output; everything here is an event of the
-//! world that a caller can meet with a correct program.
+//! The numeric core panics on misuse and does no input or output; everything here is an event of
+//! the world that a caller can meet with a correct program.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};

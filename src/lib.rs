@@ -2,8 +2,8 @@
 //!
 //! Image representations are learned without labels; a *dimensional mask* on them is learned by
 //! differentiating a contrastive loss through a training step. The crate holds everything for it:
-//! tensors, derivatives of any order in reverse and forward mode, convolutions, the losses, the exact
-//! meta-gradient, data, training and evaluation.
+//! tensors, derivatives of any order in reverse and forward mode, convolutions, the losses, the
+//! exact meta-gradient, data, training and evaluation.
 //!
 //! ```
 //! use dimask::{Tensor, Var, grad, grad_graph};

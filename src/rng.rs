@@ -1,7 +1,7 @@
 //! One seed, many named independent streams.
 //!
-//! A draw is addressed, not taken in turn: the generator for image 17 in epoch 3 depends on the seed,
-//! the stream's name and those numbers only, never on who drew before or on which thread.
+//! A draw is addressed, not taken in turn: the generator for image 17 in epoch 3 depends on the
+//! seed, the stream's name and those numbers only, never on who drew before or on which thread.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -28,7 +28,8 @@ impl Stream {
     pub fn at(&self, indices: &[u64]) -> ChaCha8Rng {
         let mut key = [self.key[0], self.key[1], 0x6469_6d61_736b, indices.len() as u64];
         for &index in indices {
-            // SplitMix64's finaliser over a running state: every index reaches every bit of the key.
+            // SplitMix64's finaliser over a running state: every index reaches every bit of the
+            // key.
             key[2] = mix(key[2] ^ index);
             key[3] = mix(key[3].wrapping_add(key[2]));
         }

@@ -1,7 +1,8 @@
 //! Gradients against finite differences, to any order: for users, layers and losses.
 //!
-//! Order 1 compares each entry of the gradient of `s(x) = <u, f(x)>` (fixed pseudo-random `u`) with a
-//! central difference of `s`. Order 2 does the same to the function `x -> <v, grad s(x)>`, and so on:
+//! Order 1 compares each entry of the gradient of `s(x) = <u, f(x)>` (fixed pseudo-random `u`) with
+//! a central difference of `s`. Order 2 does the same to the function `x -> <v, grad s(x)>`, and so
+//! on:
 //! the checker recurses on what it has just checked.
 
 use std::fmt;

@@ -9,14 +9,16 @@
 //! and can be differentiated again. There is nothing else behind the second and third order.
 //!
 //! # The closed set
-//! 1. **Elementwise**: add, sub, mul, div, neg, scale, shift, exp, ln, sqrt, tanh, sigmoid, powf, gate.
+//! 1. **Elementwise**: add, sub, mul, div, neg, scale, shift, exp, ln, sqrt, tanh, sigmoid, powf,
+//!    gate.
 //!    `relu`, `abs` and `clamp` are gates and products with constants of their input's sign.
 //! 2. **Linear adjoint pairs**: reshape/reshape, permute/inverse, broadcast_to/sum_to, slice/embed,
 //!    concat/slices, take/put. `take` reads flat positions, which serves `gather`,
 //!    `index_select`, `max_axis` and `max_pool2d` (the positions are found first, then constant).
 //! 3. **Bilinear triples**: matmul in its nn, nt, tn forms; conv2d with its two gradients.
 //! 4. **Fused, with a definition** in the first three: log_softmax, batch_norm.
-//!    The kernel serves first order; where a rule must be recorded, the definition is differentiated.
+//!    The kernel serves first order; where a rule must be recorded, the definition is
+//!    differentiated.
 //!
 //! Everything else (means, variances, softmax, logsumexp, cross-entropy, normalisation, average
 //! pooling) is a composition of these.

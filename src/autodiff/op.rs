@@ -184,7 +184,8 @@ impl<T: Real> Node<T> {
 }
 
 impl<T: Real> Drop for Node<T> {
-    /// Takes ancestors down with a worklist: a chain of a million nodes must not overflow the stack.
+    /// Takes ancestors down with a worklist: a chain of a million nodes must not overflow the
+    /// stack.
     fn drop(&mut self) {
         let mut orphans: Vec<_> = self.parents.drain(..).filter_map(|(_, node)| node).collect();
         while let Some(node) = orphans.pop() {

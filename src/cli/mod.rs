@@ -28,7 +28,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => {
-            // Help and version go to standard output and are no error. A closed pipe is none either.
+            // Help and version go to standard output and are no error. A closed pipe is none
+            // either.
             let _ = e.print();
             return e.exit_code() as u8;
         }

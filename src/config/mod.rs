@@ -1,8 +1,8 @@
 //! One run's settings: what can be set, the presets, how the layers combine, the hash.
 //!
 //! A [`RunConfig`] is complete: every key is present in every preset and in every file the program
-//! writes, so that a run folder tells all about its run and nothing hides in a default. Settings come
-//! in layers, each over the one before: a preset, a TOML file, flags ([`Layers`]). This module
+//! writes, so that a run folder tells all about its run and nothing hides in a default. Settings
+//! come in layers, each over the one before: a preset, a TOML file, flags ([`Layers`]). This module
 //! refuses to know how a setting is used; it only says whether the whole makes sense
 //! ([`RunConfig::check`]).
 

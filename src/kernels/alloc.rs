@@ -1,14 +1,18 @@
-//! Buffers that outlive their owners: memory is handed from one tensor to the next, not to the system.
+//! Buffers that outlive their owners: memory is handed from one tensor to the next, not to the
+//! system.
 //!
-//! Touching fresh memory for the first time costs more than ten passes over warm memory, so a buffer that
-//! is dropped goes to a pool, keyed by size class, from which the next one of its class is taken.
+//! Touching fresh memory for the first time costs more than ten passes over warm memory, so a
+//! buffer that is dropped goes to a pool, keyed by size class, from which the next one of its
+//! class is taken.
 //!
 //! - Up to [`SMALL_BYTES`] the system allocator is quick and keeps its own lists: no pool.
-//! - Size classes are an eighth of a power of two apart, so at most an eighth of a buffer is unused.
+//! - Size classes are an eighth of a power of two apart, so at most an eighth of a buffer is
+//!   unused.
 //! - From [`HUGE_PAGE_BYTES`] on, buffers are aligned and rounded to huge pages.
-//! - Live and pooled bytes together stay within the highest live bytes so far and a quarter more (at
-//!   least [`SLACK_BYTES`] more): a program that repeats its steps finds every buffer in the pool, and its
-//!   footprint is bounded by its own peak. The class unused for longest is given back to the system first.
+//! - Live and pooled bytes together stay within the highest live bytes so far and a quarter more
+//!   (at least [`SLACK_BYTES`] more): a program that repeats its steps finds every buffer in the
+//!   pool, and its footprint is bounded by its own peak. The class unused for longest is given
+//!   back to the system first.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -59,7 +63,8 @@ unsafe impl<T: Plain> Send for Buffer<T> {}
 unsafe impl<T: Plain> Sync for Buffer<T> {}
 
 impl<T: Plain> Buffer<T> {
-    /// `len` elements with whatever values their last owner left: for outputs that are fully overwritten.
+    /// `len` elements with whatever values their last owner left: for outputs that are fully
+    /// overwritten.
     pub fn stale(len: usize) -> Self {
         let bytes = len.checked_mul(size_of::<T>()).expect("a buffer is smaller than the memory");
         let start = match class_layout(bytes) {
@@ -113,7 +118,8 @@ impl<T: Plain> Drop for Buffer<T> {
         let bytes = self.len * size_of::<T>();
         match class_layout(bytes) {
             None => {}
-            // SAFETY: `start` came from `fresh` with this layout, and nothing refers to it any more.
+            // SAFETY: `start` came from `fresh` with this layout, and nothing refers to it any
+            // more.
             Some(layout) if bytes <= SMALL_BYTES => unsafe {
                 dealloc(self.start.as_ptr().cast(), layout)
             },
@@ -125,7 +131,8 @@ impl<T: Plain> Drop for Buffer<T> {
 impl<T: Plain> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: `start` is valid for `len` initialised elements (fresh memory is zeroed) while `self` is.
+        // SAFETY: `start` is valid for `len` initialised elements (fresh memory is zeroed) while
+        // `self` is.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -279,13 +286,14 @@ fn class_layout(bytes: usize) -> Option<Layout> {
     if bytes == 0 {
         return None;
     }
-    let (unit, align) = if bytes <= SMALL_BYTES {
-        (SMALL_ALIGN, SMALL_ALIGN)
+    let (size, align) = if bytes <= SMALL_BYTES {
+        (bytes.next_multiple_of(SMALL_ALIGN), SMALL_ALIGN)
     } else {
-        let huge = bytes >= 2 * HUGE_PAGE_BYTES;
-        (bytes.next_power_of_two() / 16, if huge { HUGE_PAGE_BYTES } else { LINE_BYTES })
+        let size = bytes.next_multiple_of(bytes.next_power_of_two() / 16);
+        // By the rounded size: all buffers of a class are aligned alike.
+        (size, if size >= 2 * HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { LINE_BYTES })
     };
-    let layout = Layout::from_size_align(bytes.next_multiple_of(unit), align);
+    let layout = Layout::from_size_align(size, align);
     Some(layout.expect("a buffer is smaller than the memory"))
 }
 
@@ -334,3 +342,89 @@ fn advise_huge_pages(start: NonNull<u8>, bytes: usize) {
 
 #[cfg(not(target_os = "linux"))]
 fn advise_huge_pages(_start: NonNull<u8>, _bytes: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Pool {
+        Pool(Mutex::new(Shelves { shelves: Vec::new(), tick: 0, stats: Stats::NONE }))
+    }
+
+    #[test]
+    fn a_freed_buffer_is_the_next_of_its_class() {
+        let pool = pool();
+        let layout = class_layout(100_000).unwrap();
+        let first = pool.take(layout);
+        assert_eq!(pool.lock().stats.live_bytes, layout.size());
+        pool.give(first, layout);
+        assert_eq!(pool.lock().stats.pooled_bytes, layout.size());
+        assert_eq!(pool.take(class_layout(99_000).unwrap()), first);
+        let stats = pool.lock().stats;
+        assert_eq!((stats.live_bytes, stats.pooled_bytes), (layout.size(), 0));
+        assert_eq!((stats.peak_bytes, stats.n_fresh), (layout.size(), 1));
+        pool.give(first, layout);
+        pool.trim();
+        assert_eq!(pool.lock().stats.pooled_bytes, 0);
+    }
+
+    #[test]
+    fn the_pool_is_bounded_and_forgets_the_oldest_class_first() {
+        // Accounting alone: the memory of these classes is never touched.
+        let mut shelves = Shelves { shelves: Vec::new(), tick: 0, stats: Stats::NONE };
+        let mut put = |bytes: usize| {
+            let layout = class_layout(bytes).unwrap();
+            let shelf = shelves.shelf(layout);
+            shelves.shelves[shelf].free.push(Memory(NonNull::dangling()));
+            shelves.stats.pooled_bytes += layout.size();
+            shelves.evict().iter().map(|(layout, freed)| layout.size() * freed.len()).sum::<usize>()
+        };
+        let half = SLACK_BYTES / 2;
+        assert_eq!((put(half), put(half / 2), put(half / 2)), (0, 0, 0));
+        assert_eq!(put(half / 4), half);
+        assert_eq!(shelves.stats.pooled_bytes, half + half / 4);
+    }
+
+    #[test]
+    fn classes_waste_at_most_an_eighth() {
+        assert_eq!(class_layout(0), None);
+        for bytes in (1..400).chain((SMALL_BYTES - 3)..(SMALL_BYTES + 3)) {
+            let size = class_layout(bytes).unwrap().size();
+            assert!(size >= bytes && size < bytes + bytes / 8 + SMALL_ALIGN, "{bytes}: {size}");
+        }
+        for bytes in (SMALL_BYTES..30 << 20).step_by(100_003) {
+            let layout = class_layout(bytes).unwrap();
+            assert!(layout.size() >= bytes && layout.size() <= bytes + bytes / 8, "{bytes}");
+            assert_eq!(layout.align() == HUGE_PAGE_BYTES, layout.size() >= 2 * HUGE_PAGE_BYTES);
+            // All sizes of a class find the same layout, or a buffer would be freed with another.
+            assert_eq!(class_layout(layout.size()), Some(layout), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn buffers_hold_what_they_were_given() {
+        for len in [0, 1, 5, 4096, 4097, 50_000, 1_200_000] {
+            let zeros = Buffer::<f32>::zeroed(len);
+            assert!(zeros.len() == len && zeros.iter().all(|&x| x == 0.0));
+            drop(zeros);
+            let values: Vec<u32> = (0..len as u32).collect();
+            let buffer = Buffer::from_vec(values.clone());
+            assert_eq!(buffer.clone()[..], values[..]);
+            let sevens = Buffer::full(len, 7u8);
+            assert!(sevens.iter().all(|&x| x == 7));
+            assert_eq!(buffer[..], values[..]);
+        }
+    }
+
+    #[test]
+    fn buffers_migrate_between_threads() {
+        let handles: Vec<_> = (0..8u32)
+            .map(|i| std::thread::spawn(move || Buffer::full(30_000 + i as usize, i)))
+            .collect();
+        let buffers: Vec<Buffer<u32>> = handles.into_iter().map(|h| h.join().unwrap()).collect();
+        for (i, buffer) in buffers.iter().enumerate() {
+            assert!(buffer.iter().all(|&x| x as usize == i));
+        }
+        assert!(stats().peak_bytes >= 8 * 120_000);
+    }
+}

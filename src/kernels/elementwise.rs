@@ -7,6 +7,9 @@ use super::Real;
 use super::layout::{Walk, coalesce2};
 use super::parallel::{for_each_chunk, grain};
 
+/// Rows up to this long are not worth a loop of their own.
+const SHORT_ROW: usize = 64;
+
 pub use super::index::{put_add, take};
 pub use super::layout::{broadcast_to, embed, permute, slice};
 
@@ -85,11 +88,13 @@ pub fn axpy<T: Real>(alpha: T, x: &[T], y: &mut [T]) {
     zip_inplace(y, x, move |y, x| y + alpha * x);
 }
 
-/// `y[i, j, ..] = f(a[i, j, ..], b[i, j, ..])` where `a` and `b` repeat along their axes of stride 0.
+/// `y[i, j, ..] = f(a[i, j, ..], b[i, j, ..])` where `a` and `b` repeat along their axes of stride
+/// 0.
 ///
-/// `shape` is the shape of `y` (contiguous); `a_strides` and `b_strides` say how many elements one step
-/// along each axis moves in `a` and `b`. The same shape, a trailing row vector `[C]`, a scalar and a
-/// column all reduce, after merging axes, to rows along which each operand is contiguous or constant.
+/// `shape` is the shape of `y` (contiguous); `a_strides` and `b_strides` say how many elements one
+/// step along each axis moves in `a` and `b`. The same shape, a trailing row vector `[C]`, a
+/// scalar and a column all reduce, after merging axes, to rows along which each operand is
+/// contiguous or constant.
 ///
 /// # Panics
 /// If the ranks differ, `y` has not the length of `shape`, or a stride leads outside `a` or `b`.
@@ -118,11 +123,25 @@ pub fn zip_broadcast<T: Real>(
     });
     assert!(
         last[0] < a.len() && last[1] < b.len(),
-        "zip_broadcast: shape {shape:?} with strides {a_strides:?} and {b_strides:?} needs {last:?} \
-         elements and one more, has {} and {}",
+        "zip_broadcast: shape {shape:?}, strides {a_strides:?} and {b_strides:?} reach elements \
+         {last:?} of {} and {}",
         a.len(),
         b.len()
     );
+    // Short rows that one operand repeats: repeat them in a longer row first.
+    if let [rows, row] = axes[..]
+        && row.len <= SHORT_ROW
+    {
+        let c = row.len;
+        let whole = |strides: [usize; 2], i: usize| strides[i] == 1 && rows.strides[i] == c;
+        let repeated = |i: usize| row.strides[i] == 1 && rows.strides[i] == 0;
+        if whole(row.strides, 0) && repeated(1) {
+            return zip_repeated(&a[..len], &b[..c], y, f);
+        }
+        if whole(row.strides, 1) && repeated(0) {
+            return zip_repeated(&b[..len], &a[..c], y, move |b, a| f(a, b));
+        }
+    }
     let chunk = grain(len);
     for_each_chunk(y, chunk, |i, y| {
         Walk::new(&axes, i * chunk).rows(y, |[a_at, b_at], [a_step, b_step], y| {
@@ -152,5 +171,19 @@ pub fn zip_broadcast<T: Real>(
                 }
             }
         });
+    });
+}
+
+/// `y[r, j] = f(x[r, j], row[j])` for rows too short to loop over one by one.
+fn zip_repeated<T: Real>(x: &[T], row: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync + Copy) {
+    let rows = row.repeat(256usize.div_ceil(row.len()));
+    let chunk = grain(y.len()).next_multiple_of(rows.len());
+    for_each_chunk(y, chunk, |i, y| {
+        let x = &x[i * chunk..][..y.len()];
+        for (y, x) in y.chunks_mut(rows.len()).zip(x.chunks(rows.len())) {
+            for ((y, &x), &row) in y.iter_mut().zip(x).zip(&rows) {
+                *y = f(x, row);
+            }
+        }
     });
 }

@@ -7,9 +7,9 @@ use super::parallel::{SERIAL, for_each_chunk, grain};
 
 /// `y[i] = x[indices[i]]`.
 ///
-/// `x` and `y` are cut in `blocks` equal contiguous pieces, and the positions of one piece of `y` lie in
-/// the same piece of `x`, though they count from the start of the whole `x`; [`put_add`], the adjoint,
-/// relies on it.
+/// `x` and `y` are cut in `blocks` equal contiguous pieces, and the positions of one piece of `y`
+/// lie in the same piece of `x`, though they count from the start of the whole `x`; [`put_add`],
+/// the adjoint, relies on it.
 ///
 /// # Panics
 /// If the lengths differ, `blocks` does not divide them, or a position is outside `x`.
@@ -30,7 +30,8 @@ pub fn take<T: Real>(x: &[T], indices: &[u32], blocks: usize, y: &mut [T]) {
 /// Sums are in the order of `g`: one block is one thread's work.
 ///
 /// # Panics
-/// If the lengths differ, `blocks` does not divide them, or a position is outside its block of `dx`.
+/// If the lengths differ, `blocks` does not divide them, or a position is outside its block of
+/// `dx`.
 #[track_caller]
 pub fn put_add<T: Real>(g: &[T], indices: &[u32], blocks: usize, dx: &mut [T]) {
     check("put_add", dx.len(), indices.len(), blocks);

@@ -1,10 +1,11 @@
 //! Elements moved, repeated or left out by a regular pattern: permute, broadcast, slice, embed.
 //!
-//! All patterns are a shape with one stride for each operand. Axes along which two neighbours step as
-//! one are merged first, so that the inner loop is as long as the pattern allows.
+//! All patterns are a shape with one stride for each operand. Axes along which two neighbours step
+//! as one are merged first, so that the inner loop is as long as the pattern allows.
 
 use super::Real;
 use super::parallel::{for_each_chunk, grain, row_grain};
+use super::transpose::transpose;
 
 /// One axis of a pattern over `N` operands.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub(super) struct Axis<const N: usize> {
 /// Drops axes of length 1 and merges neighbours that every operand walks as one.
 ///
 /// At least one axis remains.
-fn coalesce<const N: usize>(axes: impl Iterator<Item = Axis<N>>) -> Vec<Axis<N>> {
+pub(super) fn coalesce<const N: usize>(axes: impl Iterator<Item = Axis<N>>) -> Vec<Axis<N>> {
     let mut merged: Vec<Axis<N>> = Vec::with_capacity(6);
     for axis in axes.filter(|axis| axis.len != 1) {
         match merged.last_mut() {
@@ -58,6 +59,11 @@ impl<'a, const N: usize> Walk<'a, N> {
             }
         }
         walk
+    }
+
+    /// How far into each operand the walk is.
+    pub(super) fn offsets(&self) -> [usize; N] {
+        self.offsets
     }
 
     /// Calls `f(offsets, steps, piece)` for each run along the last axis that `y` covers.
@@ -116,7 +122,7 @@ pub fn strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// Fills `y` with the pattern `shape`, `x_strides` of `x`; the pattern must lie within `x`.
-fn gather<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], y: &mut [T]) {
+pub(super) fn gather<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], y: &mut [T]) {
     let axes = coalesce((0..shape.len()).map(|i| Axis { len: shape[i], strides: [x_strides[i]] }));
     let chunk = grain(y.len());
     for_each_chunk(y, chunk, |i, y| {
@@ -134,8 +140,8 @@ fn gather<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], y: &mut [T]) {
 
 /// Reorders axes: axis `i` of `y` is axis `axes[i]` of `x`.
 ///
-/// `x` has `shape`, `y` has `shape[axes[0]], shape[axes[1]], ..`. The inverse permutation undoes it and is
-/// its adjoint.
+/// `x` has `shape`, `y` has `shape[axes[0]], shape[axes[1]], ..`. The inverse permutation undoes
+/// it and is its adjoint.
 ///
 /// # Panics
 /// If `axes` is no permutation or a length differs from the shape's.
@@ -159,7 +165,7 @@ pub fn permute<T: Real>(x: &[T], shape: &[usize], axes: &[usize], y: &mut [T]) {
     let x_strides = strides(shape);
     let y_shape: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
     let moved: Vec<usize> = axes.iter().map(|&axis| x_strides[axis]).collect();
-    gather(x, &y_shape, &moved, y);
+    transpose(x, &y_shape, &moved, y);
 }
 
 /// Repeats `x` along its axes of length 1: `x_shape` (same rank as `y_shape`) → `y_shape`.
@@ -215,7 +221,8 @@ pub fn slice<T: Real>(
     gather(&x[start..], y_shape, &stepped, y);
 }
 
-/// Writes `g` where [`slice`] reads and 0 elsewhere: the adjoint of [`slice`], `y_shape` → `x_shape`.
+/// Writes `g` where [`slice`] reads and 0 elsewhere: the adjoint of [`slice`], `y_shape` →
+/// `x_shape`.
 ///
 /// # Panics
 /// If the slice leaves `x_shape`, a step is 0, or a length differs from its shape's.

@@ -4,9 +4,11 @@ pub mod alloc;
 pub mod conv;
 pub mod dispatch;
 pub mod elementwise;
+pub mod exp;
 pub mod gemm;
 pub mod index;
 pub mod layout;
+pub mod naive;
 pub mod norm;
 pub mod parallel;
 pub mod pool;
@@ -15,6 +17,9 @@ pub mod softmax;
 
 mod arch;
 mod real;
+#[cfg(test)]
+mod tests;
+mod transpose;
 mod vector;
 
 pub use real::Real;

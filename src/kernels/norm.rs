@@ -1,27 +1,30 @@
 //! Batch normalisation of `x` seen as `[groups, rows, c]`, its adjoint and its tangent.
 //!
-//! Statistics are per group and channel. Each kernel is two passes over memory: one that gathers two sums
-//! per channel from fixed blocks of rows, combined in the order of the blocks, and one that writes.
+//! Statistics are per group and channel. Each kernel is two passes over memory: one that gathers
+//! two sums per channel from fixed blocks of rows, combined in the order of the blocks, and one
+//! that writes.
 
 use rayon::prelude::*;
 
 use super::Real;
 use super::alloc::Buffer;
 use super::parallel::{SERIAL, for_each_chunk, row_grain};
+use super::reduce::{four, sum_rows};
 
 /// Standardises each channel within each group, then scales and shifts it.
 ///
 /// `y = (x − mean) inv_std weight + bias` with `inv_std = 1 / √(var + eps)` and the biased `var`.
-/// `x, y: [groups, rows, c]`, `weight, bias: [c]`; `mean`, `inv_std` and `var` are outputs `[groups, c]`.
+/// `x, y: [groups, rows, c]`, `weight, bias: [c]`; `mean`, `inv_std` and `var` are outputs
+/// `[groups, c]`.
 ///
-/// The variance is accurate whatever the mean: within a block of rows, which the cache holds, it is taken
-/// about the block's own mean, and blocks are combined by the parallel formula.
+/// The variance is accurate whatever the mean: within a block of rows, which the cache holds, it
+/// is taken about the block's own mean, and blocks are combined by the parallel formula.
 ///
 /// # Panics
 /// If a length differs from its shape's.
 ///
-/// Source: Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1; for the combination Chan, Golub and
-/// LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+/// Source: Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1; for the combination Chan, Golub
+/// and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
 #[track_caller]
 pub fn batch_norm<T: Real>(
     x: &[T],
@@ -72,9 +75,9 @@ pub fn batch_norm<T: Real>(
 
 /// The adjoint of [`batch_norm`] at `x`, for the cotangent `g` of `y`.
 ///
-/// With `xhat = (x − mean) inv_std`: `dbias = Σ g` and `dweight = Σ g xhat` over groups and rows `[c]`, and
-/// `dx = weight inv_std (g − mean(g) − xhat mean(g xhat))` with means over the rows of each group.
-/// Without `dx` only the sums are computed.
+/// With `xhat = (x − mean) inv_std`: `dbias = Σ g` and `dweight = Σ g xhat` over groups and rows
+/// `[c]`, and `dx = weight inv_std (g − mean(g) − xhat mean(g xhat))` with means over the rows of
+/// each group. Without `dx` only the sums are computed.
 ///
 /// # Panics
 /// If a length differs from its shape's.
@@ -115,7 +118,8 @@ pub fn batch_norm_grad<T: Real>(
     blocks.write(dx, |group, span, dx| lines.write(group.start, &x[span.clone()], &g[span], dx));
 }
 
-/// The tangent of [`batch_norm`] at `x`, in the directions `dx`, `dweight` and `dbias`; none means 0.
+/// The tangent of [`batch_norm`] at `x`, in the directions `dx`, `dweight` and `dbias`; none means
+/// 0.
 ///
 /// `dy = weight inv_std (dx − mean(dx) − xhat mean(dx xhat)) + dweight xhat + dbias`, with
 /// `xhat = (x − mean) inv_std` and means over the rows of each group.
@@ -169,7 +173,8 @@ pub fn batch_norm_tangent<T: Real>(
     }
 }
 
-/// `out = a t + b (x − mean) + d` for each channel: what adjoint and tangent write from `t` and `x`.
+/// `out = a t + b (x − mean) + d` for each channel: what adjoint and tangent write from `t` and
+/// `x`.
 struct Lines<'a, T> {
     c: usize,
     mean: &'a [T],
@@ -333,21 +338,25 @@ impl Blocks {
 #[inline(always)]
 fn block_moments<T: Real>(x: &[T], mean: &mut [T], m2: &mut [T]) {
     let c = mean.len();
-    mean.fill(T::ZERO);
-    m2.fill(T::ZERO);
-    for row in x.chunks_exact(c) {
-        for i in 0..c {
-            mean[i] += row[i];
-        }
-    }
+    sum_rows(x, mean);
     let share = T::ONE / T::from_usize(x.len() / c);
     for mean in mean.iter_mut() {
         *mean = *mean * share;
     }
-    for row in x.chunks_exact(c) {
+    m2.fill(T::ZERO);
+    let (mean, m2) = (&mean[..c], &mut m2[..c]);
+    let square = |x: T| x * x;
+    let mut quads = x.chunks_exact(4 * c);
+    for quad in &mut quads {
+        let [p, q, r, s] = four(quad, c);
         for i in 0..c {
-            let deviation = row[i] - mean[i];
-            m2[i] += deviation * deviation;
+            m2[i] += (square(p[i] - mean[i]) + square(q[i] - mean[i]))
+                + (square(r[i] - mean[i]) + square(s[i] - mean[i]));
+        }
+    }
+    for row in quads.remainder().chunks_exact(c) {
+        for i in 0..c {
+            m2[i] += square(row[i] - mean[i]);
         }
     }
 }
@@ -358,7 +367,19 @@ fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sum: &mut [T], product: &mu
     let c = mean.len();
     sum.fill(T::ZERO);
     product.fill(T::ZERO);
-    for (x, t) in x.chunks_exact(c).zip(t.chunks_exact(c)) {
+    let (sum, product) = (&mut sum[..c], &mut product[..c]);
+    let (mut x, mut t) = (x.chunks_exact(4 * c), t.chunks_exact(4 * c));
+    for (x, t) in (&mut x).zip(&mut t) {
+        let ([xp, xq, xr, xs], [tp, tq, tr, ts]) = (four(x, c), four(t, c));
+        for i in 0..c {
+            let m = mean[i];
+            sum[i] += (tp[i] + tq[i]) + (tr[i] + ts[i]);
+            product[i] += (tp[i] * (xp[i] - m) + tq[i] * (xq[i] - m))
+                + (tr[i] * (xr[i] - m) + ts[i] * (xs[i] - m));
+        }
+    }
+    let rest = x.remainder().chunks_exact(c).zip(t.remainder().chunks_exact(c));
+    for (x, t) in rest {
         for i in 0..c {
             sum[i] += t[i];
             product[i] += t[i] * (x[i] - mean[i]);

@@ -1,15 +1,16 @@
 //! Cutting work into pieces whose sizes depend on the problem alone, so that any number of threads
 //! computes the same bits.
 //!
-//! Nothing here asks how many threads there are: a piece is what one call of the closure does, rayon
-//! decides who runs it, and whoever combines results of pieces does so in the order of the pieces.
+//! Nothing here asks how many threads there are: a piece is what one call of the closure does,
+//! rayon decides who runs it, and whoever combines results of pieces does so in the order of the
+//! pieces.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-/// Elements in a piece of an elementwise loop: 64 KiB of `f32`, so that the few streams of one piece
-/// stay in the second-level cache.
+/// Elements in a piece of an elementwise loop: 64 KiB of `f32`, so that the few streams of one
+/// piece stay in the second-level cache.
 pub const GRAIN: usize = 16 * 1024;
 
 /// Elements below which a loop is not worth waking another thread for.
@@ -30,7 +31,8 @@ pub fn row_grain(rows: usize, row_len: usize) -> usize {
     }
 }
 
-/// Calls `f(piece_idx, piece)` for each piece of `chunk` elements of `out` (the last may be shorter).
+/// Calls `f(piece_idx, piece)` for each piece of `chunk` elements of `out` (the last may be
+/// shorter).
 ///
 /// One piece runs on the caller's thread.
 ///

@@ -2,16 +2,16 @@
 
 use super::Real;
 use super::parallel::{for_each_chunk2, row_grain};
-use super::reduce::keep_larger;
+use super::reduce::{Best, TILE};
 
 /// The largest value of each window, `[N, H, W, C]` → `[N, OH, OW, C]`, and where it was found.
 ///
-/// `OH = (H + 2 padding − kernel) / stride + 1` and likewise `OW`; padding counts as −∞ and is never
-/// picked. `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
+/// `OH = (H + 2 padding − kernel) / stride + 1` and likewise `OW`; padding counts as −∞ and is
+/// never picked. `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
 ///
 /// # Panics
-/// If a length differs from its shape's, a window is larger than the padded image or may lie wholly in
-/// the padding (`2 padding > kernel`), or `x` has more than `u32::MAX` elements.
+/// If a length differs from its shape's, a window is larger than the padded image or may lie
+/// wholly in the padding (`2 padding > kernel`), or `x` has more than `u32::MAX` elements.
 #[track_caller]
 pub fn max_pool2d<T: Real>(
     x: &[T],
@@ -37,18 +37,16 @@ pub fn max_pool2d<T: Real>(
             let ys = window(i, kernel[0], stride[0], padding[0], h);
             for (j, (y, indices)) in y.chunks_mut(c).zip(indices.chunks_mut(c)).enumerate() {
                 let xs = window(j, kernel[1], stride[1], padding[1], w);
-                let first = ((image * h + ys.start) * w + xs.start) * c;
-                y.copy_from_slice(&x[first..][..c]);
-                for (k, index) in indices.iter_mut().enumerate() {
-                    *index = (first + k) as u32;
-                }
-                for p in ys.clone() {
-                    for q in xs.clone() {
-                        let at = ((image * h + p) * w + q) * c;
-                        if at != first {
-                            keep_larger(&x[at..][..c], at as u32, y, indices);
+                let corner = (image * h + ys.start) * w + xs.start;
+                for channel in (0..c).step_by(TILE) {
+                    let width = TILE.min(c - channel);
+                    let mut best = Best::new(x, corner * c + channel, width, 0);
+                    for p in 0..ys.len() {
+                        for q in 0..xs.len() {
+                            best.keep(x, (corner + p * w + q) * c + channel, width, 0);
                         }
                     }
+                    best.write(&mut y[channel..][..width], &mut indices[channel..][..width]);
                 }
             }
         }

@@ -6,6 +6,10 @@ use super::Real;
 use super::alloc::Buffer;
 use super::parallel::{GRAIN, for_each_chunk, for_each_chunk2, row_grain};
 
+/// Interleaved accumulators of a row: a few registers of any width, so that one addition need not
+/// wait for the last.
+const LANES: usize = 32;
+
 /// `Σ x[i]`: pieces of a fixed length summed by lanes, their sums combined pairwise.
 pub fn sum<T: Real>(x: &[T]) -> T {
     if x.len() <= GRAIN {
@@ -21,8 +25,7 @@ pub fn sum<T: Real>(x: &[T]) -> T {
 
 /// Sums in 32 interleaved lanes, so that the order suits every vector width.
 #[inline(always)]
-fn sum_lanes<T: Real>(x: &[T]) -> T {
-    const LANES: usize = 32;
+pub(super) fn sum_lanes<T: Real>(x: &[T]) -> T {
     let mut lanes = [T::ZERO; LANES];
     let pieces = x.chunks_exact(LANES);
     let rest = pieces.remainder();
@@ -42,6 +45,11 @@ fn sum_lanes<T: Real>(x: &[T]) -> T {
         width /= 2;
     }
     lanes[0]
+}
+
+#[inline(always)]
+fn sum_in_order<T: Real>(x: &[T]) -> T {
+    x.iter().fold(T::ZERO, |sum, &x| sum + x)
 }
 
 fn sum_pairwise<T: Real>(x: &[T]) -> T {
@@ -121,12 +129,17 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
         for_each_chunk(y, row_grain(outer, rows), |i, y| {
             let x = &x[i * row_grain(outer, rows) * rows..];
             for (y, x) in y.iter_mut().zip(x.chunks_exact(rows)) {
-                *y = sum_lanes(x);
+                // A short row does not fill the lanes.
+                *y = if rows < LANES { sum_in_order(x) } else { sum_lanes(x) };
             }
         });
         return;
     }
-    let block_rows = row_grain(rows, inner);
+    if inner >= GRAIN {
+        return sum_columns(x, rows, inner, y);
+    }
+    // At least 32 rows, so that the sums of blocks are few beside the elements.
+    let block_rows = row_grain(rows, inner).max(32).min(rows);
     let n_blocks = rows.div_ceil(block_rows);
     if n_blocks == 1 {
         let per_piece = row_grain(outer, rows * inner);
@@ -148,17 +161,38 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
     sum_middle(&partial, outer, n_blocks, inner, y);
 }
 
+/// [`sum_middle`] for rows so long that a piece of work is a part of each.
+fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
+    let chunk = GRAIN / 4;
+    for_each_chunk(y, chunk, |i, mut y| {
+        y.fill(T::ZERO);
+        let mut at = i * chunk;
+        while !y.is_empty() {
+            let (image, column) = (at / inner, at % inner);
+            let width = (inner - column).min(y.len());
+            let (part, rest) = y.split_at_mut(width);
+            for row in 0..rows {
+                let x = &x[(image * rows + row) * inner + column..][..part.len()];
+                for (y, &x) in part.iter_mut().zip(x) {
+                    *y += x;
+                }
+            }
+            at += part.len();
+            y = rest;
+        }
+    });
+}
+
 /// `y = Σ` of the rows of `x`, each as long as `y`; four rows a time, to touch `y` less often.
 #[inline(always)]
-fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
+pub(super) fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
     let c = y.len();
     y.fill(T::ZERO);
     let mut quads = x.chunks_exact(4 * c);
     for quad in &mut quads {
-        let (ab, cd) = quad.split_at(2 * c);
-        let ((a, b), (c, d)) = (ab.split_at(c), cd.split_at(c));
-        for ((((y, &a), &b), &c), &d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *y += (a + b) + (c + d);
+        let [p, q, r, s] = four(quad, c);
+        for i in 0..c {
+            y[i] += (p[i] + q[i]) + (r[i] + s[i]);
         }
     }
     for row in quads.remainder().chunks_exact(c) {
@@ -168,7 +202,15 @@ fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
     }
 }
 
-/// The largest value along the middle axis, `[outer, len, inner]` → `[outer, inner]`, and where it was.
+/// Four rows of `c` elements.
+#[inline(always)]
+pub(super) fn four<T>(rows: &[T], c: usize) -> [&[T]; 4] {
+    let (rows, _) = rows.split_at(4 * c);
+    [&rows[..c], &rows[c..][..c], &rows[2 * c..][..c], &rows[3 * c..][..c]]
+}
+
+/// The largest value along the middle axis, `[outer, len, inner]` → `[outer, inner]`, and where it
+/// was.
 ///
 /// `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
 ///
@@ -200,24 +242,107 @@ pub fn max_axis<T: Real>(
         let rows = y.chunks_exact_mut(inner).zip(indices.chunks_exact_mut(inner));
         for (i, (y, indices)) in rows.enumerate() {
             let start = (piece * per_piece + i) * len * inner;
-            y.copy_from_slice(&x[start..][..inner]);
-            for (j, index) in indices.iter_mut().enumerate() {
-                *index = (start + j) as u32;
-            }
-            for k in 1..len {
-                let at = start + k * inner;
-                keep_larger(&x[at..][..inner], at as u32, y, indices);
+            let x = &x[start..][..len * inner];
+            if inner == 1 {
+                let (at, top) = first_largest(x);
+                (y[0], indices[0]) = (top, (start + at) as u32);
+            } else {
+                max_rows(x, start as u32, y, indices);
             }
         }
     });
 }
 
-/// Replaces each maximum that `x`, which starts at position `at`, exceeds or turns into NaN.
+/// The largest value of a row that is not empty; NaNs are ignored.
 #[inline(always)]
-pub(super) fn keep_larger<T: Real>(x: &[T], at: u32, y: &mut [T], indices: &mut [u32]) {
-    for (k, ((y, index), &x)) in y.iter_mut().zip(indices).zip(x).enumerate() {
-        let better = x > *y || (x.is_nan() && !y.is_nan());
-        *y = if better { x } else { *y };
-        *index = if better { at + k as u32 } else { *index };
+pub(super) fn largest<T: Real>(x: &[T]) -> T {
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let mut lanes = [-T::MAX; LANES];
+    let pieces = x.chunks_exact(LANES);
+    let rest = pieces.remainder();
+    for piece in pieces {
+        for (lane, &x) in lanes.iter_mut().zip(piece) {
+            *lane = larger(*lane, x);
+        }
+    }
+    let top = lanes.iter().chain(rest).fold(-T::MAX, |top, &x| larger(top, x));
+    // Nothing above the least finite value: that value itself, or −∞.
+    if top > -T::MAX { top } else { x.iter().fold(x[0], |top, &x| larger(top, x)) }
+}
+
+/// The place and value of the first maximum, or of the first NaN.
+fn first_largest<T: Real>(x: &[T]) -> (usize, T) {
+    let top = largest(x);
+    let is_nan = |x: &T| x.is_nan();
+    let n_nans: u32 = x.iter().map(|x| u32::from(is_nan(x))).sum();
+    let at = if n_nans > 0 { x.iter().position(is_nan) } else { x.iter().position(|&x| x == top) };
+    let at = at.expect("a row has a largest value or a NaN");
+    (at, x[at])
+}
+
+/// The columnwise maxima of the rows of `x`, and their places from `start` on.
+#[inline(always)]
+fn max_rows<T: Real>(x: &[T], start: u32, y: &mut [T], indices: &mut [u32]) {
+    let inner = y.len();
+    for column in (0..inner).step_by(TILE) {
+        let width = TILE.min(inner - column);
+        let mut best = Best::new(x, column, width, start);
+        for row in (inner..x.len()).step_by(inner) {
+            best.keep(x, row + column, width, start);
+        }
+        best.write(&mut y[column..][..width], &mut indices[column..][..width]);
+    }
+}
+
+/// Columns whose maxima are sought together: few enough to stay in registers.
+pub(super) const TILE: usize = 16;
+
+/// The largest values so far of a tile of neighbouring columns, and where they were.
+pub(super) struct Best<T> {
+    top: [T; TILE],
+    at: [u32; TILE],
+}
+
+impl<T: Real> Best<T> {
+    /// Starts with `width` elements of `x` from `from` on; places count from `start`.
+    #[inline(always)]
+    pub(super) fn new(x: &[T], from: usize, width: usize, start: u32) -> Self {
+        let mut best = Best { top: [T::ZERO; TILE], at: [0; TILE] };
+        best.top[..width].copy_from_slice(&x[from..][..width]);
+        for (i, at) in best.at.iter_mut().enumerate() {
+            *at = start.wrapping_add((from + i) as u32);
+        }
+        best
+    }
+
+    /// Replaces each maximum that is exceeded, or turned into NaN.
+    #[inline(always)]
+    pub(super) fn keep(&mut self, x: &[T], from: usize, width: usize, start: u32) {
+        let x = &x[from..][..width];
+        let place = start.wrapping_add(from as u32);
+        // A whole tile has a constant length, which the compiler turns into registers.
+        if let Ok(x) = <&[T; TILE]>::try_from(x) {
+            for i in 0..TILE {
+                self.keep_one(i, x[i], place);
+            }
+        } else {
+            for (i, &x) in x.iter().enumerate() {
+                self.keep_one(i, x, place);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn keep_one(&mut self, i: usize, x: T, place: u32) {
+        // Not (x <= top), unless top is NaN already: larger, or a NaN.
+        let better = !(x <= self.top[i]) & (self.top[i] == self.top[i]);
+        self.top[i] = if better { x } else { self.top[i] };
+        self.at[i] = if better { place.wrapping_add(i as u32) } else { self.at[i] };
+    }
+
+    #[inline(always)]
+    pub(super) fn write(&self, y: &mut [T], indices: &mut [u32]) {
+        y.copy_from_slice(&self.top[..y.len()]);
+        indices.copy_from_slice(&self.at[..indices.len()]);
     }
 }

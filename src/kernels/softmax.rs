@@ -1,7 +1,9 @@
 //! The logarithm of the softmax over rows, its adjoint and its tangent.
 
 use super::Real;
+use super::exp::exp;
 use super::parallel::{for_each_chunk, row_grain};
+use super::reduce::{largest, sum_lanes};
 
 /// `y[r, j] = x[r, j] − ln Σₖ exp(x[r, k])`, shapes `[rows, cols]`.
 ///
@@ -14,18 +16,21 @@ pub fn log_softmax<T: Real>(x: &[T], rows: usize, cols: usize, y: &mut [T]) {
     check("log_softmax", rows, cols, [x.len(), y.len()]);
     by_rows(rows, cols, y, |at, y| {
         let x = &x[at..][..cols];
-        let top = x.iter().fold(x[0], |top, &x| top.max(x));
+        let top = largest(x);
         // A row of nothing but −∞ has no finite top to take out.
         let top = if top.is_finite() { top } else { T::ZERO };
-        let total: T = x.iter().map(|&x| (x - top).exp()).sum();
-        let shift = top + total.ln();
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = x - shift;
+            *y = exp(x - top);
+        }
+        let rest = sum_lanes(y).ln();
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = (x - top) - rest;
         }
     });
 }
 
-/// `dx[r, j] = g[r, j] − exp(y[r, j]) Σₖ g[r, k]`: the adjoint of [`log_softmax`] at its output `y`.
+/// `dx[r, j] = g[r, j] − exp(y[r, j]) Σₖ g[r, k]`: the adjoint of [`log_softmax`] at its output
+/// `y`.
 ///
 /// # Panics
 /// If a length is not `rows * cols`.
@@ -35,14 +40,15 @@ pub fn log_softmax_grad<T: Real>(y: &[T], g: &[T], rows: usize, cols: usize, dx:
     assert_eq!(g.len(), y.len(), "log_softmax_grad: g has {} elements, y {}", g.len(), y.len());
     by_rows(rows, cols, dx, |at, dx| {
         let (y, g) = (&y[at..][..cols], &g[at..][..cols]);
-        let total: T = g.iter().copied().sum();
+        let total = sum_lanes(g);
         for ((dx, &y), &g) in dx.iter_mut().zip(y).zip(g) {
-            *dx = g - y.exp() * total;
+            *dx = g - exp(y) * total;
         }
     });
 }
 
-/// `dy[r, j] = dx[r, j] − Σₖ exp(y[r, k]) dx[r, k]`: the tangent of [`log_softmax`] at its output `y`.
+/// `dy[r, j] = dx[r, j] − Σₖ exp(y[r, k]) dx[r, k]`: the tangent of [`log_softmax`] at its output
+/// `y`.
 ///
 /// # Panics
 /// If a length is not `rows * cols`.
@@ -52,7 +58,10 @@ pub fn log_softmax_tangent<T: Real>(y: &[T], dx: &[T], rows: usize, cols: usize,
     assert_eq!(dx.len(), y.len(), "log_softmax_tangent: dx has {}, y {}", dx.len(), y.len());
     by_rows(rows, cols, dy, |at, dy| {
         let (y, dx) = (&y[at..][..cols], &dx[at..][..cols]);
-        let shift: T = y.iter().zip(dx).map(|(&y, &dx)| y.exp() * dx).sum();
+        for ((dy, &y), &dx) in dy.iter_mut().zip(y).zip(dx) {
+            *dy = exp(y) * dx;
+        }
+        let shift = sum_lanes(dy);
         for (dy, &dx) in dy.iter_mut().zip(dx) {
             *dy = dx - shift;
         }

@@ -35,6 +35,11 @@ pub trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn store(self, to: *mut Self::Scalar);
+    /// Asks for the cache line of an address, which may be any.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn prefetch(at: *const Self::Scalar);
     /// `self + other`.
     ///
     /// # Safety

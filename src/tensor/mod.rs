@@ -59,7 +59,8 @@ impl<T: Real> Tensor<T> {
         Tensor { data: Arc::new(data), shape }
     }
 
-    /// A tensor that a kernel fills: `fill` gets a buffer with stale contents and must overwrite it.
+    /// A tensor that a kernel fills: `fill` gets a buffer with stale contents and must overwrite
+    /// it.
     pub(crate) fn filled(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Tensor<T> {
         let shape = Shape::new(shape);
         let mut data = Buffer::stale(shape.size());

@@ -95,7 +95,8 @@ fn sums_and_products_have_the_same_bits_at_any_thread_count() {
     // Long enough to be cut into pieces whose number no thread count divides.
     let long = numbers.tensor::<f32>(&[1_000_003], -1.0, 1.0);
     let tall = numbers.tensor::<f32>(&[50_021, 7], -1.0, 1.0);
-    let (a, b) = (numbers.tensor::<f32>(&[301, 257], -1.0, 1.0), numbers.tensor(&[257, 199], -1.0, 1.0));
+    let (a, b) =
+        (numbers.tensor::<f32>(&[301, 257], -1.0, 1.0), numbers.tensor(&[257, 199], -1.0, 1.0));
     check("sums and products", || {
         let long = Var::constant(long.clone());
         let tall = Var::constant(tall.clone());

@@ -105,7 +105,7 @@ fn standardisation_equals_its_definition() {
 
 #[test]
 fn batch_norm_equals_its_definition_where_one_input_is_an_ancestor_of_another() {
-    // Weight and bias are made from x, so the paths through them and through x must both count once.
+    // Weight and bias are made from x: the paths through them and through x must each count once.
     let weight = |x: &Var<f64>| x.rows(0..1).reshape(&[3]).exp();
     let bias = |x: &Var<f64>| x.square().sum_axes(&[0], Keep::Drop);
     for groups in [1, 2] {

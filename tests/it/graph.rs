@@ -1,7 +1,8 @@
 //! The graph as a thing: threads, depth, memory, and what derivatives of derivatives must be.
 
-use crate::support::{Numbers, assert_tensors_close, tolerance};
+use crate::support::{Numbers, assert_tensors_close, tolerance, with_threads};
 use dimask::autodiff::{Var, grad, grad_graph, push};
+use dimask::kernels::alloc::stats;
 use dimask::tensor::Tensor;
 
 /// Small enough that a recursion over a million nodes cannot fit.
@@ -72,6 +73,84 @@ fn a_chain_of_gradients_drops_without_recursion() {
         let dy = grad_graph(&y, &[&x]).remove(0);
         drop(y);
         assert_eq!(grad(dy, &[&x])[0].item(), 2.0);
+    });
+}
+
+/// Runs `work` in a process of its own: what the pool counts is the whole process's.
+fn alone(test: &str, work: impl FnOnce()) {
+    const ALONE: &str = "DIMASK_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return work();
+    }
+    let program = std::env::current_exe().expect("a test knows its own program");
+    let mut command = std::process::Command::new(program);
+    command.args([test, "--exact", "--nocapture"]).env(ALONE, "1");
+    let output = command.output().expect("a test can be started again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+const LAYERS: usize = 50;
+
+/// `x * w_0 * w_1 ..`, of 100,000 numbers: each layer saves its input, and adds a gradient.
+fn layers() -> (Vec<Var<f64>>, Var<f64>) {
+    let weight = |i| Var::leaf(Tensor::full(&[100_000], 1.0 + i as f64 * 1e-3));
+    let weights: Vec<Var<f64>> = (0..LAYERS).map(weight).collect();
+    let mut y = Var::constant(Tensor::full(&[100_000], 0.5));
+    for weight in &weights {
+        y = &y * weight;
+    }
+    let loss = y.sum();
+    (weights, loss)
+}
+
+#[test]
+fn grad_frees_as_it_walks() {
+    alone("graph::grad_frees_as_it_walks", || {
+        let unit = 100_000 * size_of::<f64>();
+        let (weights, loss) = layers();
+        let before = stats().live_bytes;
+        assert!(before >= 2 * LAYERS * unit, "weights and saved values: {before}");
+        let gradients = grad(loss, &weights.iter().collect::<Vec<_>>());
+        // One value goes for each gradient that comes; kept, they would be fifty more.
+        let peak = stats().peak_bytes;
+        assert!(peak <= before + 6 * unit, "{} more than before the walk", peak - before);
+        drop(gradients);
+        let after = stats().live_bytes;
+        assert!(after <= (LAYERS + 2) * unit * 9 / 8, "{after} left where the weights are");
+    });
+}
+
+#[test]
+fn a_graph_that_someone_holds_is_not_freed() {
+    alone("graph::a_graph_that_someone_holds_is_not_freed", || {
+        let (weights, loss) = layers();
+        let before = stats().live_bytes;
+        let wrt: Vec<&Var<f64>> = weights.iter().collect();
+        let first = grad(loss.clone(), &wrt);
+        let kept = stats().live_bytes;
+        assert!(kept >= before, "{kept} of {before} are left");
+        let second = grad(loss, &wrt);
+        for (a, b) in first.iter().zip(&second) {
+            assert_eq!(a.as_slice()[..10], b.as_slice()[..10]);
+        }
+    });
+}
+
+#[test]
+fn a_repeated_step_takes_no_fresh_memory() {
+    alone("graph::a_repeated_step_takes_no_fresh_memory", || {
+        with_threads(1, || {
+            let step = || {
+                let (weights, loss) = layers();
+                grad(loss, &weights.iter().collect::<Vec<_>>())
+            };
+            drop(step());
+            drop(step());
+            let fresh = stats().n_fresh;
+            (0..3).for_each(|_| drop(step()));
+            assert_eq!(stats().n_fresh, fresh, "buffers from the system after the second step");
+        });
     });
 }
 

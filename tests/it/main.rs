@@ -14,4 +14,6 @@ mod panics;
 mod tidy;
 
 #[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
 mod oracle;

@@ -82,11 +82,13 @@ panics! {
     conv2d_of_other_channels,
         "conv2d: x has 3 channels, w expects 2; x [1, 4, 4, 3], w [3, 3, 2, 5]":
         var(&[1, 4, 4, 3]).conv2d(&var(&[3, 3, 2, 5]), [1, 1], [0, 0]);
-    conv2d_of_a_large_window, "conv2d: w [5, 5, 3, 2] stride [1, 1] padding [0, 0] on x [1, 4, 4, 3]":
+    conv2d_of_a_large_window,
+        "conv2d: w [5, 5, 3, 2] stride [1, 1] padding [0, 0] on x [1, 4, 4, 3]":
         var(&[1, 4, 4, 3]).conv2d(&var(&[5, 5, 3, 2]), [1, 1], [0, 0]);
     conv2d_with_stride_zero, "stride [0, 1]":
         var(&[1, 4, 4, 3]).conv2d(&var(&[3, 3, 3, 2]), [0, 1], [0, 0]);
-    conv2d_of_a_matrix, "conv2d: expected": var(&[4, 4]).conv2d(&var(&[3, 3, 4, 2]), [1, 1], [0, 0]);
+    conv2d_of_a_matrix, "conv2d: expected":
+        var(&[4, 4]).conv2d(&var(&[3, 3, 4, 2]), [1, 1], [0, 0]);
     max_pool2d_of_a_large_window, "max_pool2d: window [5, 5] stride [1, 1] padding [0, 0]":
         var(&[1, 4, 4, 3]).max_pool2d([5, 5], [1, 1], [0, 0]);
     avg_pool2d_of_a_matrix, "avg_pool2d: expected [N, H, W, C], got [4, 4]":

@@ -96,7 +96,7 @@ impl TempDir {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let unique = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("dimask-{}-{unique}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&path).expect("the temporary folder can be written");
         TempDir(path)
     }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Which modules a module may import. The maths knows nothing above itself, the edges know the maths.
+/// Which modules a module may import: the maths knows nothing above itself, the edges know it.
 const LAYERS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("rng", &[]),
@@ -16,10 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metamask", &["ssl", "optim", "nn", "autodiff", "tensor", "rng", "kernels::Real"]),
     ("data", &["tensor", "rng", "error", "kernels::Real"]),
     ("augment", &["kernels", "tensor", "rng"]),
-    (
-        "eval",
-        &["nn", "data", "tensor", "optim", "autodiff", "rng", "error", "kernels::Real"],
-    ),
+    ("eval", &["nn", "data", "tensor", "optim", "autodiff", "rng", "error", "kernels::Real"]),
     ("config", &["error"]),
     ("report", &["error"]),
     (
@@ -74,7 +71,8 @@ impl File {
 fn code_of(text: &str) -> String {
     let mut out = String::new();
     let bytes: Vec<char> = text.chars().collect();
-    let starts = |i: usize, s: &str| s.chars().enumerate().all(|(k, c)| bytes.get(i + k) == Some(&c));
+    let starts =
+        |i: usize, s: &str| s.chars().enumerate().all(|(k, c)| bytes.get(i + k) == Some(&c));
     let mut i = 0;
     while i < bytes.len() {
         let from = i;
@@ -190,10 +188,11 @@ fn imports(code: &str) -> Vec<String> {
 fn reexports(lib: &str) -> Vec<(String, String)> {
     let code = code_of(lib);
     let uses = code.split("pub use ").skip(1).filter_map(|rest| rest.split_once(';'));
-    let items = uses.filter_map(|(path, _)| path.trim().split_once("::")).flat_map(|(module, of)| {
-        let names = of.trim_matches(['{', '}']).split(',').map(str::trim).collect::<Vec<_>>();
-        names.into_iter().map(move |name| (name.to_string(), module.to_string()))
-    });
+    let items =
+        uses.filter_map(|(path, _)| path.trim().split_once("::")).flat_map(|(module, of)| {
+            let names = of.trim_matches(['{', '}']).split(',').map(str::trim).collect::<Vec<_>>();
+            names.into_iter().map(move |name| (name.to_string(), module.to_string()))
+        });
     items.collect()
 }
 
@@ -283,9 +282,18 @@ fn check_code(file: &File, errors: &mut Vec<String>) {
 /// is checked like any other, does not contain it.
 fn foreign_words() -> Vec<String> {
     let pieces: &[&[&str]] = &[
-        &["/wo", "rk/"], &[".lib", "rary"], &["shared", "/oracle"], &["shared", "/spec"],
-        &["shared", "/design"], &["shared", "/peers"], &["issues ", "show"], &["BUGS", ".md"],
-        &["API", ".md"], &["ant", "hropic"], &["cla", "ude"], &["sub", "agent"],
+        &["/wo", "rk/"],
+        &[".lib", "rary"],
+        &["shared", "/oracle"],
+        &["shared", "/spec"],
+        &["shared", "/design"],
+        &["shared", "/peers"],
+        &["issues ", "show"],
+        &["BUGS", ".md"],
+        &["API", ".md"],
+        &["ant", "hropic"],
+        &["cla", "ude"],
+        &["sub", "agent"],
     ];
     pieces.iter().map(|pieces| pieces.concat().to_lowercase()).collect()
 }
@@ -296,7 +304,8 @@ fn check_words(file: &File, errors: &mut Vec<String>) {
         errors.push(format!("{}: contains `{word}`", file.path));
     }
     for word in ["issue ", "issue #", "issues "] {
-        let numbered = |at: usize| text[at + word.len()..].starts_with(|c: char| c.is_ascii_digit());
+        let numbered =
+            |at: usize| text[at + word.len()..].starts_with(|c: char| c.is_ascii_digit());
         if text.match_indices(word).any(|(at, _)| numbered(at)) {
             errors.push(format!("{}: names a numbered issue", file.path));
         }

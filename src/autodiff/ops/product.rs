@@ -40,7 +40,8 @@ impl<T: Real> Var<T> {
         a.matmul_trans(&other.broadcast_to(&[&lead, b_last].concat()), trans)
     }
 
-    /// `a b`: `[.., M, K] x [.., K, N]` → `[.., M, N]`; leading axes broadcast. Saves both operands.
+    /// `a b`: `[.., M, K] x [.., K, N]` → `[.., M, N]`; leading axes broadcast. Saves both
+    /// operands.
     ///
     /// # Panics
     /// If the shapes do not fit.

@@ -31,6 +31,8 @@ impl<T: Real, const N: usize> Vector for Lanes<T, N> {
         unsafe { to.cast::<[T; N]>().write_unaligned(self.0) }
     }
     #[inline(always)]
+    unsafe fn prefetch(_at: *const T) {}
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
     }

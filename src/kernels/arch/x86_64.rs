@@ -41,6 +41,11 @@ macro_rules! vector {
                 unsafe { $store(to, self.0) }
             }
             #[inline(always)]
+            unsafe fn prefetch(at: *const $scalar) {
+                // SAFETY: a hint, which does not fault.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+            #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
                 // SAFETY: see above.
                 unsafe { Self($add(self.0, other.0)) }

@@ -27,12 +27,14 @@ use super::axis::{Axis, Run, slots};
 use crate::kernels::Real;
 use crate::kernels::dispatch::{self, Level, TileShape};
 use crate::kernels::gemm::cut::{Cut, Panels, for_each};
-use crate::kernels::gemm::pack::{CopyRows, Interleave};
+use crate::kernels::gemm::pack::{Deal, Interleave};
 use crate::kernels::gemm::scratch::Scratch;
 use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 
+/// Panels of weights that are packed together, so that whole pages are read.
+const PACKED_TOGETHER: usize = 8;
 /// Elements of packed source in one band: half of a second-level cache.
-const BAND: usize = 96 * 1024;
+const BAND: usize = 128 * 1024;
 /// Steps of the long inner dimension whose panel shares the second-level cache with a band.
 const PASS: usize = 2304;
 /// Pieces that the work is cut into, if it has the size.
@@ -73,11 +75,13 @@ impl<T: Real> TapSum<'_, T> {
 
         let mut packed = Scratch::<T>::take(panels.padded() * steps);
         let parts = SharedMut::new(&mut packed);
-        for_each(panels.len(), work, |i| {
-            let panel = panels.get(i);
-            // SAFETY: each panel has its own part.
-            let to = unsafe { parts.slice(panel.first * steps, panel.width * steps) };
-            self.pack_weights(panel.first..panel.first + panel.cols, panel.width, to);
+        let packed_groups = Cut::at_most(panels.len(), PACKED_TOGETHER);
+        for_each(packed_groups.pieces, work, |i| {
+            let group = packed_groups.range(i);
+            let (first, width) = (panels.get(group.start).first, panels.width(group.clone()));
+            // SAFETY: each group of panels has its own part.
+            let to = unsafe { parts.slice(first * steps, width * steps) };
+            self.pack_weights(&panels, group, to);
         });
 
         let columns = self.cols.sources(0, cols);
@@ -99,24 +103,33 @@ impl<T: Real> TapSum<'_, T> {
         });
     }
 
-    /// Packs the weights of target channels `range` as `[tap, source channel, width]`.
-    fn pack_weights(&self, range: Range<usize>, width: usize, to: &mut [T]) {
-        let steps = self.from[2];
-        let taps = self.rows.order.iter();
-        let taps = taps.flat_map(|i| self.cols.order.iter().map(move |j| (i, j)));
-        for ((i, j), to) in taps.zip(to.chunks_exact_mut(steps * width)) {
-            let tap = (i * self.cols.order.len() + j) * steps * self.channels;
-            match self.direction {
-                Direction::Forward => {
-                    let from = &self.weights[tap + range.start..];
-                    let (stride, cols) = (self.channels, range.len());
-                    dispatch::run(self.level, CopyRows { from, stride, cols, steps, to, width });
+    /// Packs the weights of a group of panels as `[panel][tap][source channel][width]`.
+    fn pack_weights(&self, panels: &Panels, group: Range<usize>, to: &mut [T]) {
+        let (steps, taps) = (self.from[2], self.cols.order.len());
+        let all_steps = steps * taps * self.rows.order.len();
+        let mut lots = panels.lots(group, all_steps);
+        for i in &self.rows.order {
+            for j in &self.cols.order {
+                let from = &self.weights[(i * taps + j) * steps * self.channels..];
+                match self.direction {
+                    Direction::Forward => {
+                        let (stride, lots, to) = (self.channels, &lots[..], &mut to[..]);
+                        dispatch::run(self.level, Deal { from, stride, steps, lots, to });
+                    }
+                    Direction::Adjoint => {
+                        for lot in &lots {
+                            let (stride, rows, width) = (steps, lot.cols, lot.width);
+                            let from = &from[lot.first * steps..];
+                            let to = &mut to[lot.to..][..width * steps];
+                            dispatch::run(
+                                self.level,
+                                Interleave { from, stride, rows, steps, to, width },
+                            );
+                        }
+                    }
                 }
-                Direction::Adjoint => {
-                    let from = &self.weights[tap + range.start * steps..];
-                    let (stride, rows) = (steps, range.len());
-                    dispatch::run(self.level, Interleave { from, stride, rows, steps, to, width });
-                }
+                // The next tap goes behind this one in each panel.
+                lots.iter_mut().for_each(|lot| lot.to += lot.width * steps);
             }
         }
     }

@@ -25,12 +25,12 @@ use super::axis::{Axis, slots};
 use crate::kernels::Real;
 use crate::kernels::dispatch::{self, Level, TileShape};
 use crate::kernels::gemm::cut::{Cut, Panels, for_each};
-use crate::kernels::gemm::pack::CopyRows;
+use crate::kernels::gemm::pack::{Deal, Lot};
 use crate::kernels::gemm::scratch::Scratch;
 use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 
-/// Images in a chunk: the least length of a run.
-const IMAGES: usize = 8;
+/// Least length of a run of pixels, if there are as many images.
+const RUN: usize = 64;
 /// Pixels in a chunk, so that a panel of them stays in the caches.
 const PIXELS: usize = 512;
 /// Output and input channels in a group.
@@ -80,8 +80,8 @@ pub(super) fn weight_grad<T: Real>(
     let cols = Axis::forward(w, out[1], kw, stride[1], padding[1]);
     let mut columns = cols.sources(0, out[1]);
     columns.sort_by_key(|col| ((col + padding[1]) % stride[1], *col));
-    let images = Cut::at_most(n, IMAGES);
-    let band = (PIXELS / (out[1] * IMAGES.min(n))).max(1);
+    let images = Cut::at_most(n, RUN.div_ceil(out[1]).max(PIXELS / (out[0] * out[1])));
+    let band = (PIXELS / (out[1] * images.range(0).len())).max(1);
     let problem = WeightGrad {
         level,
         geometry: *geometry,
@@ -167,24 +167,21 @@ impl<T: Real> WeightGrad<'_, T> {
         let first_channel = self.blocks.start(blocks.start);
         let channels = self.blocks.start(blocks.end) - first_channel;
         let mut x = Scratch::<T>::take(x_steps * channels);
-        for block in blocks.clone() {
-            let channels = self.blocks.range(block);
-            let to = &mut x[(channels.start - first_channel) * x_steps..];
-            let to = &mut to[..channels.len() * x_steps];
-            if self.unfolded() {
-                self.pack_x_unfolded(images.clone(), &sources, channels, to);
-            } else {
-                self.pack_x(images.clone(), &sources, channels, to);
-            }
+        let lot = |block: usize| {
+            let Range { start: first, end } = self.blocks.range(block);
+            let to = (first - first_channel) * x_steps;
+            Lot { first, cols: end - first, width: end - first, to }
+        };
+        let lots = blocks.clone().map(lot).collect();
+        if self.unfolded() {
+            self.pack_x_unfolded(images.clone(), &sources, lots, &mut x);
+        } else {
+            self.pack_x(images.clone(), &sources, lots, &mut x);
         }
         let first_column = self.panels.get(panels.start).first;
-        let last = self.panels.get(panels.end - 1);
-        let mut g = Scratch::<T>::take((last.first + last.width - first_column) * g_steps);
-        for panel in panels.clone() {
-            let panel = self.panels.get(panel);
-            let to = &mut g[(panel.first - first_column) * g_steps..][..panel.width * g_steps];
-            self.pack_g(images.clone(), band.clone(), panel.first, panel.cols, panel.width, to);
-        }
+        let mut g = Scratch::<T>::take(self.panels.width(panels.clone()) * g_steps);
+        let lots = self.panels.lots(panels.clone(), g_steps);
+        self.pack_g(images.clone(), band.clone(), lots, &mut g);
         let segments: Vec<Vec<Segment>> = (0..kh * self.taps)
             .map(|tap| self.segments(tap, images.len(), band.clone(), &slots, columns))
             .collect();
@@ -248,55 +245,58 @@ impl<T: Real> WeightGrad<'_, T> {
         segments
     }
 
-    /// Packs a block of channels of the input as `[row, column, image, channel]`.
-    fn pack_x(&self, images: Range<usize>, rows: &[usize], range: Range<usize>, to: &mut [T]) {
+    /// Packs blocks of channels of the input as `[row, column, image, channel]`.
+    fn pack_x(&self, images: Range<usize>, rows: &[usize], mut lots: Vec<Lot>, to: &mut [T]) {
         let Geometry { h, w, c, .. } = self.geometry;
-        let (stride, cols, steps, width) = (h * w * c, range.len(), images.len(), range.len());
-        let pixels = rows.iter().flat_map(|row| self.columns.iter().map(move |col| (row, col)));
-        for ((row, col), to) in pixels.zip(to.chunks_exact_mut(steps * width)) {
-            let from = &self.x[((images.start * h + row) * w + col) * c + range.start..];
-            dispatch::run(self.level, CopyRows { from, stride, cols, steps, to, width });
-        }
-    }
-
-    /// The same for the channels of all taps of a kernel row, at each output column.
-    fn pack_x_unfolded(
-        &self,
-        images: Range<usize>,
-        rows: &[usize],
-        range: Range<usize>,
-        to: &mut [T],
-    ) {
-        let Geometry { h, w, c, stride, padding, .. } = self.geometry;
-        let pixels = rows.iter().flat_map(|row| (0..self.out[1]).map(move |col| (row, col)));
-        let pixels = pixels.flat_map(|pixel| images.clone().map(move |image| (image, pixel)));
-        for ((image, (row, col)), to) in pixels.zip(to.chunks_exact_mut(range.len())) {
-            let line = &self.x[(image * h + row) * w * c..][..w * c];
-            // The unfolded channels are consecutive in the image, if it had its padding.
-            let (start, pad) = (col * stride[1] * c + range.start, padding[1] * c);
-            for (i, to) in to.iter_mut().enumerate() {
-                let inside = (start + i).checked_sub(pad).and_then(|at| line.get(at));
-                *to = inside.copied().unwrap_or(T::ZERO);
+        for row in rows {
+            for col in &self.columns {
+                let from = &self.x[((images.start * h + row) * w + col) * c..];
+                self.deal(from, h * w * c, images.len(), &mut lots, to);
             }
         }
     }
 
-    /// Packs a panel of the output's gradient as `[row, column, image, width]`.
-    fn pack_g(
-        &self,
-        images: Range<usize>,
-        band: Range<usize>,
-        first: usize,
-        cols: usize,
-        width: usize,
-        to: &mut [T],
-    ) {
-        let ([h, w], o) = (self.out, self.geometry.o);
-        let (stride, steps) = (h * w * o, images.len());
-        let pixels = band.flat_map(|row| (0..w).map(move |col| (row, col)));
-        for ((row, col), to) in pixels.zip(to.chunks_exact_mut(steps * width)) {
-            let from = &self.g[((images.start * h + row) * w + col) * o + first..];
-            dispatch::run(self.level, CopyRows { from, stride, cols, steps, to, width });
+    /// The same for the channels of all taps of a kernel row, at each output column.
+    fn pack_x_unfolded(&self, images: Range<usize>, rows: &[usize], lots: Vec<Lot>, to: &mut [T]) {
+        let Geometry { h, w, c, stride, padding, .. } = self.geometry;
+        for lot in lots {
+            let mut to = to[lot.to..].chunks_exact_mut(lot.width);
+            for row in rows {
+                for col in 0..self.out[1] {
+                    // The unfolded channels would be consecutive in an image with its padding.
+                    let (start, pad) = (col * stride[1] * c + lot.first, padding[1] * c);
+                    for image in images.clone() {
+                        let line = &self.x[(image * h + row) * w * c..][..w * c];
+                        let to = to.next().expect("a chunk for each pixel");
+                        if start >= pad && start - pad + lot.cols <= line.len() {
+                            let from = &line[start - pad..][..lot.cols];
+                            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                            continue;
+                        }
+                        for (i, to) in to.iter_mut().enumerate() {
+                            let inside = (start + i).checked_sub(pad).and_then(|at| line.get(at));
+                            *to = inside.copied().unwrap_or(T::ZERO);
+                        }
+                    }
+                }
+            }
         }
+    }
+
+    /// Packs panels of the output's gradient as `[row, column, image, width]`.
+    fn pack_g(&self, images: Range<usize>, band: Range<usize>, mut lots: Vec<Lot>, to: &mut [T]) {
+        let ([h, w], o) = (self.out, self.geometry.o);
+        for row in band {
+            for col in 0..w {
+                let from = &self.g[((images.start * h + row) * w + col) * o..];
+                self.deal(from, h * w * o, images.len(), &mut lots, to);
+            }
+        }
+    }
+
+    /// Deals one pixel of some images, and moves the lots behind it.
+    fn deal(&self, from: &[T], stride: usize, steps: usize, lots: &mut [Lot], to: &mut [T]) {
+        dispatch::run(self.level, Deal { from, stride, steps, lots, to });
+        lots.iter_mut().for_each(|lot| lot.to += lot.width * steps);
     }
 }

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::pack::Lot;
 use crate::kernels::dispatch::TileShape;
 
 /// Multiply-adds below which a piece of work stays on the caller's thread.
-pub(in crate::kernels) const SMALL: usize = 1 << 18;
+pub(in crate::kernels) const SMALL: usize = 1 << 20;
 
 /// `0..len` in consecutive pieces whose lengths differ by at most one.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +75,24 @@ impl Panels {
         let vectors = self.cut.range(i);
         let (first, width) = (vectors.start * self.lanes, vectors.len() * self.lanes);
         Panel { first, cols: width.min(self.cols - first), vectors: vectors.len(), width }
+    }
+
+    /// How a range of panels is dealt to consecutive packed panels of `steps` steps each,
+    /// from columns counted as the panels count them.
+    pub(in crate::kernels) fn lots(&self, range: Range<usize>, steps: usize) -> Vec<Lot> {
+        let start = self.get(range.start).first;
+        range
+            .map(|i| {
+                let Panel { first, cols, width, .. } = self.get(i);
+                Lot { first, cols, width, to: (first - start) * steps }
+            })
+            .collect()
+    }
+
+    /// The columns of a range of panels with the padding of the last register.
+    pub(in crate::kernels) fn width(&self, range: Range<usize>) -> usize {
+        let last = self.get(range.end - 1);
+        last.first + last.width - self.get(range.start).first
     }
 
     /// All columns with the padding of the last register.

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! for each block of columns, for each block of k:
-//!     pack the block of B into panels                       (shared by all threads)
-//!     for each block of rows, in parallel:
+//!     pack the block of B into panels
+//!     for each block of rows:
 //!         pack the block of A into tiles
 //!         for each panel of B, for each tile of A: C tile (+)= A tile · B panel
 //! ```
 //!
-//! These are the loops of BLIS (Van Zee and van de Geijn, ACM TOMS 2015). What the code adds:
+//! Packing and products are parallel, one after the other; these are the loops of BLIS (Van Zee and van de Geijn, ACM TOMS 2015). What the code adds:
 //! 1. Tiles and panels are cut evenly: 9 rows become 5 + 4 and not 8 + 1.
 //! 2. A short product (a few rows) reads B where it lies: packing it would cost as much again.
 //! 3. Work is cut by problem size and k by fixed blocks, so that the bits do not depend on the
@@ -23,10 +23,12 @@ pub(super) mod scratch;
 pub(super) mod tests;
 pub(super) mod tile;
 
+use std::ops::Range;
+
 use super::Real;
 use super::dispatch::{self, Level, TileShape};
 use cut::{Cut, Panel, Panels, SMALL, for_each};
-use pack::{CopyRows, Interleave};
+use pack::{Deal, Interleave, Lot};
 use scratch::Scratch;
 use tile::{Segment, SharedMut, Store, Tile};
 
@@ -105,13 +107,16 @@ pub(super) fn gemm_at<T: Real>(
 /// Steps of k in one block: a tile of A of this length fits the first cache beside what
 /// streams past it.
 const BLOCK_K: usize = 512;
-/// Rows in one block of A, which with `BLOCK_K` fills a quarter of a second-level cache.
-const BLOCK_M: usize = 128;
-/// Columns in one block of B, which with `BLOCK_K` fills a quarter of a third-level cache.
-const BLOCK_N: usize = 4096;
-/// Pieces that a block is cut into, if it has the size: more than a machine has threads.
+/// Rows that a piece of work has, which with `BLOCK_K` fill a quarter of a second-level cache.
+const PIECE_M: usize = 128;
+/// Rows and columns in one block of A and B; with `BLOCK_K` a quarter of a third-level cache.
+const BLOCK_MN: usize = 4096;
+/// Panels that are packed together, so that whole pages of B are read.
+const PACKED_TOGETHER: usize = 8;
+/// Pieces that a block is cut into, if it has the size: more than most machines have threads.
 const PIECES: usize = 32;
 
+/// One product. A range of k is called `steps`, as in [`tile`].
 struct Product<'a, T> {
     level: Level,
     shape: TileShape,
@@ -125,110 +130,145 @@ struct Product<'a, T> {
 
 impl<T: Real> Product<'_, T> {
     fn into(self, c: &mut [T]) {
-        let Self { level, shape, m, n, k, .. } = self;
-        // Rows are cut into tiles, and tiles are grouped into blocks.
-        let tiles = Cut::at_most(m, shape.rows);
-        let blocks = Cut::at_most(tiles.pieces, BLOCK_M / shape.rows);
-        let (cut_n, cut_k) = (Cut::at_most(n, BLOCK_N), Cut::at_most(k, BLOCK_K));
-        let b_stays = self.trans != Trans::Nt && m <= 2 * shape.rows;
         let out = SharedMut::new(c);
-        for block_n in 0..cut_n.pieces {
-            let cols = cut_n.range(block_n);
-            let panels = Panels::new(cols.len(), shape);
-            let groups =
-                Cut::into_pieces(panels.len(), PIECES.div_ceil(blocks.pieces).min(panels.len()));
+        let (cut_n, cut_k) = (Cut::at_most(self.n, BLOCK_MN), Cut::at_most(self.k, BLOCK_K));
+        let cut_m = Cut::at_most(self.m, BLOCK_MN);
+        for cols in (0..cut_n.pieces).map(|i| cut_n.range(i)) {
             for block_k in 0..cut_k.pieces {
                 let steps = cut_k.range(block_k);
                 let store = if block_k == 0 { Store::Set } else { Store::Add };
-                let work = m * cols.len() * steps.len();
-                let packed_len =
-                    if b_stays { shape.vectors * shape.lanes } else { panels.padded() };
-                let mut packed_b = Scratch::<T>::take(packed_len * steps.len());
-                let last = panels.get(panels.len() - 1);
-                if !b_stays {
-                    let parts = SharedMut::new(&mut packed_b);
-                    for_each(panels.len(), work, |i| {
-                        let panel = panels.get(i);
-                        let len = panel.width * steps.len();
-                        // SAFETY: each panel has its own part.
-                        let to = unsafe { parts.slice(panel.first * steps.len(), len) };
-                        self.pack_b(cols.start, panel, steps.clone(), to);
-                    });
-                } else if last.cols < last.width {
-                    let to = &mut packed_b[..last.width * steps.len()];
-                    self.pack_b(cols.start, last, steps.clone(), to);
+                let b = self.pack_b(cols.clone(), steps.clone());
+                for rows in (0..cut_m.pieces).map(|i| cut_m.range(i)) {
+                    let tiles = Cut::at_most(rows.len(), self.shape.rows);
+                    let a = self.pack_a(rows.clone(), &tiles, steps.clone());
+                    let (cols, steps) = (cols.clone(), steps.clone());
+                    self.multiply(rows.start, &tiles, cols, steps, &a, &b, &out, store);
                 }
-                for_each(blocks.pieces * groups.pieces, work, |piece| {
-                    let block = blocks.range(piece / groups.pieces);
-                    let first_row = tiles.start(block.start);
-                    let rows = tiles.start(block.end) - first_row;
-                    let mut packed_a = Scratch::<T>::take(rows * steps.len());
-                    for tile in block.clone() {
-                        let rows = tiles.range(tile);
-                        let start = (rows.start - first_row) * steps.len();
-                        let to = &mut packed_a[start..][..rows.len() * steps.len()];
-                        self.pack_a(rows, steps.clone(), to);
-                    }
-                    let segments = [Segment { a: 0, b: 0, len: steps.len() }];
-                    for panel in groups.range(piece % groups.pieces) {
-                        let panel = panels.get(panel);
-                        let (b, b_stride) = if !b_stays {
-                            (&packed_b[panel.first * steps.len()..], panel.width)
-                        } else if panel.cols < panel.width {
-                            (&packed_b[..], panel.width)
-                        } else {
-                            (&self.b[steps.start * n + cols.start + panel.first..], n)
-                        };
-                        for tile in block.clone() {
-                            let rows = tiles.range(tile);
-                            let offset = rows.start * n + cols.start + panel.first;
-                            // SAFETY: each piece has its own rows or panels of the output.
-                            let c = unsafe { out.window(offset, rows.len(), panel.cols, n) };
-                            let a = &packed_a[(rows.start - first_row) * steps.len()..];
-                            let (vectors, segments) = (panel.vectors, &segments);
-                            dispatch::run(
-                                level,
-                                Tile { vectors, a, b, b_stride, segments, c, store },
-                            );
-                        }
-                    }
-                });
             }
         }
     }
 
-    /// Packs the tile `rows` of `op(A)` as `[steps, rows]`.
-    fn pack_a(&self, rows: std::ops::Range<usize>, steps: std::ops::Range<usize>, to: &mut [T]) {
-        let width = rows.len();
-        match self.trans {
-            Trans::Nn | Trans::Nt => {
-                let from = &self.a[rows.start * self.k + steps.start..];
-                let (stride, rows, steps) = (self.k, rows.len(), steps.len());
-                dispatch::run(self.level, Interleave { from, stride, rows, steps, to, width });
-            }
-            Trans::Tn => {
-                let from = &self.a[steps.start * self.m + rows.start..];
-                let (stride, cols, steps) = (self.m, rows.len(), steps.len());
-                dispatch::run(self.level, CopyRows { from, stride, cols, steps, to, width });
-            }
-        }
+    /// Whether B is read where it lies: packing it would cost as much as a few rows of products.
+    fn b_stays(&self) -> bool {
+        self.trans != Trans::Nt && self.m <= 2 * self.shape.rows
     }
 
-    /// Packs a panel of `op(B)` as `[steps, width]`.
-    fn pack_b(&self, col: usize, panel: Panel, steps: std::ops::Range<usize>, to: &mut [T]) {
-        let (first, width) = (col + panel.first, panel.width);
-        match self.trans {
-            Trans::Nn | Trans::Tn => {
-                let from = &self.b[steps.start * self.n + first..];
-                let (stride, cols, steps) = (self.n, panel.cols, steps.len());
-                dispatch::run(self.level, CopyRows { from, stride, cols, steps, to, width });
+    /// Packs `cols × steps` of `op(B)` as `[panel][step][width]`; of a B that stays, only a last
+    /// panel that is not full.
+    fn pack_b(&self, cols: Range<usize>, steps: Range<usize>) -> Scratch<T> {
+        let (panels, len) = (Panels::new(cols.len(), self.shape), steps.len());
+        let steps_start = steps.start;
+        let last = panels.get(panels.len() - 1);
+        let first_packed = match self.b_stays() {
+            false => 0,
+            true if last.cols < last.width => panels.len() - 1,
+            true => return Scratch::take(0),
+        };
+        let start = panels.get(first_packed).first;
+        let mut packed = Scratch::take((panels.padded() - start) * len);
+        let parts = SharedMut::new(&mut packed);
+        let groups = Cut::at_most(panels.len() - first_packed, PACKED_TOGETHER);
+        for_each(groups.pieces, self.m * cols.len() * len, |i| {
+            let group = groups.range(i);
+            let group = first_packed + group.start..first_packed + group.end;
+            let (first, width) = (panels.get(group.start).first, panels.width(group.clone()));
+            // SAFETY: each group of panels has its own part.
+            let to = unsafe { parts.slice((first - start) * len, width * len) };
+            match self.trans {
+                Trans::Nn | Trans::Tn => {
+                    let (stride, steps) = (self.n, len);
+                    let from = &self.b[steps_start * self.n + cols.start..];
+                    let lots = &panels.lots(group, len);
+                    dispatch::run(self.level, Deal { from, stride, steps, lots, to });
+                }
+                Trans::Nt => {
+                    for panel in group.map(|i| panels.get(i)) {
+                        let from = &self.b[(cols.start + panel.first) * self.k + steps.start..];
+                        let to = &mut to[(panel.first - first) * len..][..panel.width * len];
+                        self.interleave(from, panel.cols, len, to, panel.width);
+                    }
+                }
             }
-            Trans::Nt => {
-                let from = &self.b[first * self.k + steps.start..];
-                let (stride, rows, steps) = (self.k, panel.cols, steps.len());
-                dispatch::run(self.level, Interleave { from, stride, rows, steps, to, width });
+        });
+        packed
+    }
+
+    /// Packs `rows × steps` of `op(A)` as `[tile][step][row]`.
+    fn pack_a(&self, rows: Range<usize>, tiles: &Cut, steps: Range<usize>) -> Scratch<T> {
+        let len = steps.len();
+        let mut packed = Scratch::take(rows.len() * len);
+        let parts = SharedMut::new(&mut packed);
+        let groups = Cut::at_most(tiles.pieces, PIECE_M / self.shape.rows);
+        for_each(groups.pieces, rows.len() * self.n * len, |i| {
+            let group = groups.range(i);
+            let start = tiles.start(group.start);
+            // SAFETY: each group of tiles has its own part.
+            let to = unsafe { parts.slice(start * len, (tiles.start(group.end) - start) * len) };
+            let tiles = group.map(|i| tiles.range(i));
+            match self.trans {
+                Trans::Nn | Trans::Nt => {
+                    for tile in tiles {
+                        let from = &self.a[(rows.start + tile.start) * self.k + steps.start..];
+                        let to = &mut to[(tile.start - start) * len..][..tile.len() * len];
+                        self.interleave(from, tile.len(), len, to, tile.len());
+                    }
+                }
+                Trans::Tn => {
+                    let from = &self.a[steps.start * self.m + rows.start..];
+                    let lot = |tile: Range<usize>| {
+                        let (first, cols) = (tile.start, tile.len());
+                        Lot { first, cols, width: cols, to: (first - start) * len }
+                    };
+                    let lots = &tiles.map(lot).collect::<Vec<_>>();
+                    let (stride, steps) = (self.m, len);
+                    dispatch::run(self.level, Deal { from, stride, steps, lots, to });
+                }
             }
-        }
+        });
+        packed
+    }
+
+    fn interleave(&self, from: &[T], rows: usize, steps: usize, to: &mut [T], width: usize) {
+        let stride = self.k;
+        dispatch::run(self.level, Interleave { from, stride, rows, steps, to, width });
+    }
+
+    /// Multiplies packed operands into the rows of the output from `first_row` on.
+    fn multiply(
+        &self,
+        first_row: usize,
+        tiles: &Cut,
+        cols: Range<usize>,
+        steps: Range<usize>,
+        a: &[T],
+        b: &[T],
+        out: &SharedMut<'_, T>,
+        store: Store,
+    ) {
+        let (n, len) = (self.n, steps.len());
+        let panels = Panels::new(cols.len(), self.shape);
+        let segments = &[Segment { a: 0, b: 0, len }];
+        let blocks = Cut::at_most(tiles.pieces, PIECE_M / self.shape.rows);
+        let groups = Cut::into_pieces(panels.len(), PIECES.div_ceil(blocks.pieces));
+        let work = tiles.start(tiles.pieces) * panels.padded() * len;
+        for_each(blocks.pieces * groups.pieces, work, |piece| {
+            for panel in groups.range(piece % groups.pieces) {
+                let Panel { first, cols: full, vectors, width } = panels.get(panel);
+                let (b, b_stride) = match self.b_stays() {
+                    false => (&b[first * len..], width),
+                    true if full < width => (b, width),
+                    true => (&self.b[steps.start * n + cols.start + first..], n),
+                };
+                for tile in blocks.range(piece / groups.pieces) {
+                    let rows = tiles.range(tile);
+                    let offset = (first_row + rows.start) * n + cols.start + first;
+                    // SAFETY: each piece has its own rows or columns of the output.
+                    let c = unsafe { out.window(offset, rows.len(), full, n) };
+                    let a = &a[rows.start * len..];
+                    dispatch::run(self.level, Tile { vectors, a, b, b_stride, segments, c, store });
+                }
+            }
+        });
     }
 }
 

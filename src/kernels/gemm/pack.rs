@@ -116,76 +116,74 @@ unsafe fn interleave<V: Vector, const R: usize>(
     }
 }
 
-/// Copies: `to[t, j] = from[t, j]` for `j < cols`, and zero up to `width`.
-///
-/// `from` is `steps` runs of `cols` elements with `stride` between their starts; `to` is
-/// `[steps, width]`.
-pub(in crate::kernels) struct CopyRows<'a, T> {
-    pub(in crate::kernels) from: &'a [T],
-    pub(in crate::kernels) stride: usize,
+/// Some columns of an operand, and where their panel lies.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::kernels) struct Lot {
+    /// First column.
+    pub(in crate::kernels) first: usize,
+    /// Columns that exist.
     pub(in crate::kernels) cols: usize,
-    pub(in crate::kernels) steps: usize,
-    pub(in crate::kernels) to: &'a mut [T],
+    /// Columns of the packed panel; those that do not exist are zero.
     pub(in crate::kernels) width: usize,
+    /// Where the panel begins.
+    pub(in crate::kernels) to: usize,
 }
 
-impl<T: Real> Kernel<T> for CopyRows<'_, T> {
+/// Deals the columns of `steps` rows to panels: `to[lot.to + t · lot.width + j] = from[t, j]`.
+///
+/// Row `t` begins at `t · stride`. All lots of a row are copied before the next row, so that each
+/// line of the operand is read once.
+pub(in crate::kernels) struct Deal<'a, T> {
+    pub(in crate::kernels) from: &'a [T],
+    pub(in crate::kernels) stride: usize,
+    pub(in crate::kernels) steps: usize,
+    pub(in crate::kernels) lots: &'a [Lot],
+    pub(in crate::kernels) to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Deal<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<Scalar = T>>(self) {
-        let Self { from, stride, cols, steps, to, width } = self;
+        let Self { from, stride, steps, lots, to } = self;
         if steps == 0 {
             return;
         }
-        assert!((steps - 1) * stride + cols <= from.len(), "rows beyond the operand");
-        assert!(cols <= width && to.len() == steps * width, "wrong size of a packed panel");
+        for lot in lots {
+            let end = (steps - 1) * stride + lot.first + lot.cols;
+            assert!(lot.cols <= lot.width && end <= from.len(), "columns beyond the operand");
+            assert!(lot.to + steps * lot.width <= to.len(), "a lot beyond the packed panels");
+        }
         let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-        // SAFETY: `from[t * stride + j]` and `to[t * width + j]` with `t < steps` and
-        // `j < cols <= width` are in bounds by the assertions.
-        unsafe {
-            match cols {
-                4 => copy_rows::<V, 4>(from, stride, steps, to, width),
-                8 => copy_rows::<V, 8>(from, stride, steps, to, width),
-                16 => copy_rows::<V, 16>(from, stride, steps, to, width),
-                24 => copy_rows::<V, 24>(from, stride, steps, to, width),
-                32 => copy_rows::<V, 32>(from, stride, steps, to, width),
-                48 => copy_rows::<V, 48>(from, stride, steps, to, width),
-                _ => {
-                    for t in 0..steps {
-                        for j in 0..cols {
-                            *to.add(t * width + j) = *from.add(t * stride + j);
-                        }
+        for t in 0..steps {
+            for lot in lots {
+                // SAFETY: `t < steps`, and the assertions bound the last row of each lot.
+                unsafe {
+                    let from = from.add(t * stride + lot.first);
+                    let to = to.add(lot.to + t * lot.width);
+                    match lot.cols {
+                        4 => copy::<T, 4>(from, to),
+                        8 => copy::<T, 8>(from, to),
+                        16 => copy::<T, 16>(from, to),
+                        24 => copy::<T, 24>(from, to),
+                        32 => copy::<T, 32>(from, to),
+                        48 => copy::<T, 48>(from, to),
+                        cols => (0..cols).for_each(|j| *to.add(j) = *from.add(j)),
                     }
-                }
-            }
-            for t in 0..steps {
-                for j in cols..width {
-                    *to.add(t * width + j) = T::ZERO;
+                    (lot.cols..lot.width).for_each(|j| *to.add(j) = T::ZERO);
                 }
             }
         }
     }
 }
 
-/// [`CopyRows`] for a known number of columns.
+/// Copies `N` values.
 ///
 /// # Safety
-/// As for the body of [`CopyRows`].
+/// Both sides have that many.
 #[inline(always)]
-unsafe fn copy_rows<V: Vector, const N: usize>(
-    from: *const V::Scalar,
-    stride: usize,
-    steps: usize,
-    to: *mut V::Scalar,
-    width: usize,
-) {
-    for t in 0..steps {
-        // SAFETY: the caller vouches for `steps` runs of `N` elements on both sides.
-        unsafe {
-            let (from, to) = (from.add(t * stride), to.add(t * width));
-            to.cast::<[V::Scalar; N]>()
-                .write_unaligned(from.cast::<[V::Scalar; N]>().read_unaligned());
-        }
-    }
+unsafe fn copy<T: Real, const N: usize>(from: *const T, to: *mut T) {
+    // SAFETY: the promise of the caller.
+    unsafe { to.cast::<[T; N]>().write_unaligned(from.cast::<[T; N]>().read_unaligned()) }
 }

@@ -147,6 +147,12 @@ unsafe fn tile<V: Vector, const M: usize, const W: usize>(tile: Tile<'_, V::Scal
     // elements that this tile alone may write, and full registers are written only when the
     // window is as wide as they are.
     unsafe {
+        // The output is needed last: its lines arrive while the sums are made.
+        for i in 0..M {
+            for v in 0..W {
+                V::prefetch(c.start.wrapping_add(i * c.stride + v * V::LANES));
+            }
+        }
         let mut sums = [[V::splat(V::Scalar::ZERO); W]; M];
         for segment in segments {
             let Segment { a: a_step, b: b_step, len } = *segment;

@@ -96,8 +96,7 @@ struct Norm<T: Real> {
 impl<T: Real> Norm<T> {
     fn read(case: &Case) -> Check<Norm<T>> {
         let (mean, var) = (case.tensor("running_mean")?, case.tensor("running_var")?);
-        let names: &[&str] =
-            if case.attr("affine")? { &["x", "weight", "bias"] } else { &["x"] };
+        let names: &[&str] = if case.attr("affine")? { &["x", "weight", "bias"] } else { &["x"] };
         let mut layer = BatchNorm::new("norm", mean.len());
         layer.eps = case.attr("eps")?;
         let mut running = RunningStats::new(&layer);
@@ -120,9 +119,7 @@ impl<T: Real> Norm<T> {
 fn batch_norm_train<T: Real>(case: &Case, out: &mut Results) -> Check {
     let mut norm = Norm::<T>::read(case)?;
     let momentum: f64 = case.attr("momentum")?;
-    differentiate(case, out, norm.names, "y", |v: &[Var<T>]| {
-        norm.forward(v, &mut Pass::train(1))
-    })?;
+    differentiate(case, out, norm.names, "y", |v: &[Var<T>]| norm.forward(v, &mut Pass::train(1)))?;
     for (batch, count) in [("x", 1), ("x2", 2)] {
         let mut inputs = vec![Var::constant(case.tensor::<T>(batch)?)];
         for name in &norm.names[1..] {

@@ -97,10 +97,9 @@ pub fn forward<T: Real>(case: &Case, out: &mut Results) -> Check {
         out.put(format!("{name}1"), &view(value, 1));
     }
     let losses = joint();
-    for (name, loss) in [("loss", &losses.total), ("loss_bt", &losses.drr), ("loss_cl", &losses.con)]
-    {
-        out.put(name, loss.value());
-    }
+    out.put("loss", losses.total.value());
+    out.put("loss_bt", losses.drr.value());
+    out.put("loss_cl", losses.con.value());
 
     let mut put = |prefix: &str, mask_name: &str, tensors: &[Tensor<T>]| {
         put_parameters(out, prefix, &network, tensors);
@@ -144,14 +143,19 @@ impl<T: Real> MetaSetup<T> {
             "joint" => TrialStep::Joint,
             other => return Err(format!("unknown value `{other}` of attribute `virtual_loss`")),
         };
-        Ok(MetaSetup {
-            buffers: tiny::per_parameter(case, "buf/", &base.network)?,
-            base,
-            sgd: rule("")?,
-            mask_sgd: rule("mask_")?,
-            mask_buffer: case.tensor("mask_buf")?,
-            trial,
-        })
+        let sgd = rule("")?;
+        let mask_sgd = rule("mask_")?;
+        // Without momentum there are no buffers, and none are stored.
+        let stored = sgd.momentum != 0.0 || !case.names_under("buf/").is_empty();
+        let buffers = match stored {
+            true => tiny::per_parameter(case, "buf/", &base.network)?,
+            false => SgdState::new(&values(&params(&base.network))).buffers,
+        };
+        let mask_buffer = match mask_sgd.momentum != 0.0 || case.has("mask_buf") {
+            true => case.tensor("mask_buf")?,
+            false => Tensor::zeros(base.mask.logits.shape()),
+        };
+        Ok(MetaSetup { buffers, base, sgd, mask_sgd, mask_buffer, trial })
     }
 
     fn problem(&self) -> Problem<'_, T, TinyEncoder<T>> {
@@ -259,7 +263,8 @@ pub fn step<T: Real>(case: &Case, out: &mut Results) -> Check {
     for (batch, x) in [(1, setup.base.x.clone()), (2, views(case, "x0_b", "x1_b")?)] {
         let report;
         (state, report) = metamask_step(state, &x, &settings(Meta::Exact));
-        put_parameters(out, &format!("w_{batch}/"), &state.network, &values(&params(&state.network)));
+        let weights = values(&params(&state.network));
+        put_parameters(out, &format!("w_{batch}/"), &state.network, &weights);
         put_parameters(out, &format!("buf_{batch}/"), &state.network, &state.optimizer.buffers);
         out.put(format!("mask_{batch}"), &state.mask.logits);
         out.put(format!("mask_buf_{batch}"), &state.mask_optimizer.buffers[0]);

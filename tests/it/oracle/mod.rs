@@ -65,7 +65,8 @@ impl Report {
     /// The one line that sums it up.
     fn line(&self) -> String {
         format!(
-            "{} cases checked, {} excepted, {} tensors, worst relative error f64 {:.1e}, f32 {:.1e}",
+            "{} cases checked, {} excepted, {} tensors, \
+             worst relative error f64 {:.1e}, f32 {:.1e}",
             self.checked, self.excepted, self.tensors, self.worst[0], self.worst[1]
         )
     }

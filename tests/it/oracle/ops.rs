@@ -163,5 +163,7 @@ fn cross_entropy<T: Real>(case: &Case, out: &mut Results) -> Check {
         "sum" => Reduction::Sum,
         other => return Err(format!("unknown value `{other}` of attribute `reduction`")),
     };
-    differentiate(case, out, &["logits"], "y", |v: &[Var<T>]| v[0].cross_entropy(&target, reduction))
+    differentiate(case, out, &["logits"], "y", |v: &[Var<T>]| {
+        v[0].cross_entropy(&target, reduction)
+    })
 }

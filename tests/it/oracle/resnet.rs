@@ -52,17 +52,17 @@ fn tensor<T: Real>(state: &BTreeMap<String, Raw>, name: &str) -> Check<dimask::t
 /// The network with the state dict's parameters; each must be there and fit.
 fn load<T: Real>(net: &ResNet18<T>, state: &BTreeMap<String, Raw>) -> Check<ResNet18<T>> {
     let mut failure = None;
-    let loaded = net.map_params(&mut |name, var, layout: Layout| {
-        match tensor(state, name).map(|value| layout.from_torch(&value)) {
-            Ok(value) if value.shape() == var.shape() => Var::leaf(value),
-            Ok(value) => {
-                failure = Some(format!("`{name}` is {:?}, not {:?}", value.shape(), var.shape()));
-                var.clone()
-            }
-            Err(error) => {
-                failure = Some(error);
-                var.clone()
-            }
+    let loaded = net.map_params(&mut |name, var, layout: Layout| match tensor(state, name)
+        .map(|value| layout.from_torch(&value))
+    {
+        Ok(value) if value.shape() == var.shape() => Var::leaf(value),
+        Ok(value) => {
+            failure = Some(format!("`{name}` is {:?}, not {:?}", value.shape(), var.shape()));
+            var.clone()
+        }
+        Err(error) => {
+            failure = Some(error);
+            var.clone()
         }
     });
     failure.map_or(Ok(loaded), Err)

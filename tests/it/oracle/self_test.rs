@@ -8,6 +8,9 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// What wrong values are wrong by: exact in both float types.
+const ERROR: f64 = 1.0 / 1024.0;
+
 /// A directory with one case.
 struct Made {
     folder: TempDir,
@@ -17,7 +20,9 @@ struct Made {
 
 impl Made {
     fn new(op: &str, attrs: Value) -> Made {
-        let tol = json!({"f64": {"rtol": 1e-9, "atol": 1e-11}, "f32": {"rtol": 1e-4, "atol": 1e-6}});
+        let tol = json!({
+            "f64": {"rtol": 1e-9, "atol": 1e-11}, "f32": {"rtol": 1e-4, "atol": 1e-6}
+        });
         let case = json!({
             "name": "made", "file": "made.safetensors", "group": "ops", "op": op, "attrs": attrs,
             "formula": "", "tol": tol, "tensors": {}
@@ -90,24 +95,24 @@ fn oracle_takes_any_directory_of_the_format() {
 fn oracle_sees_one_wrong_value_and_says_where() {
     let mut wrong = linear();
     let grad = wrong.tensors.get_mut("grad_x").expect("there is a gradient");
-    grad.1[1] += 1e-3;
+    grad.1[1] += ERROR;
     let report = wrong.check();
     // Two ways to compute it, in two float types.
     assert_eq!(report.failures.len(), 4, "{:?}", report.failures);
     for (failure, float) in report.failures.iter().zip(["f64", "f64", "f32", "f32"]) {
         assert!(failure.starts_with(&format!("made (linear, {float}): `grad_x`")), "{failure}");
-        assert!(failure.contains("error 1.0") && failure.contains("allowed"), "{failure}");
+        assert!(failure.contains("error 9.765625e-4") && failure.contains("allowed"), "{failure}");
     }
 }
 
 #[test]
 fn oracle_sees_a_wrong_value_only_above_the_tolerance_of_the_tensor() {
     let mut wide = linear();
-    wide.tensors.get_mut("y").expect("there is an output").1[0] += 1e-3;
+    wide.tensors.get_mut("y").expect("there is an output").1[0] += ERROR;
     wide.case["tensors"]["y"]["tol"] = json!({"f32": {"rtol": 1e-3, "atol": 1e-6}});
     let report = wide.check();
     assert_eq!(report.failures.len(), 1, "{:?}", report.failures);
-    assert!(report.failures[0].starts_with("made (linear, f64): `y`: error 1.0"));
+    assert!(report.failures[0].starts_with("made (linear, f64): `y`: error 9.765625e-4"));
 }
 
 #[test]
@@ -152,7 +157,8 @@ fn oracle_sees_a_nan() {
     let mut bad = linear();
     bad.tensors.get_mut("x").expect("there is an input").1[0] = f64::NAN;
     let report = bad.check();
-    assert!(report.failures.iter().any(|f| f.contains("is NaN, reference")), "{:?}", report.failures);
+    let seen = report.failures.iter().any(|failure| failure.contains("is NaN, reference"));
+    assert!(seen, "{:?}", report.failures);
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! The permutations that change which axis is contiguous.
+//!
+//! ```text
+//! for each position along the other axes:
+//!     for j, for l:  y[j, l] = x[l, j]        j is contiguous in x, l is contiguous in y
+//! ```
+//!
+//! What the fast version adds:
+//! 1. the work is cut in tiles of `j` and `l` that stay in the cache, one piece of work each;
+//! 2. a tile goes through squares of 16 x 16 on the stack, so that each cache line of `x` is read
+//!    once and each of `y` written once, even when a stride that is a power of two maps all lines
+//!    of a column to the same few places of the cache.
+
+use super::Real;
+use super::layout::{Axis, Walk, coalesce, gather, strides};
+use super::parallel::{GRAIN, SERIAL, range};
+
+/// Side of the squares that go through the stack: a cache line of `f32`.
+const SIDE: usize = 16;
+/// Elements of a tile.
+const TILE: usize = 4096;
+
+/// Fills `y` with the pattern `shape`, `x_strides` of `x`, which must be a permutation of `x`.
+pub(super) fn transpose<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], y: &mut [T]) {
+    let y_strides = strides(shape);
+    let axis = |i: usize| Axis { len: shape[i], strides: [x_strides[i], y_strides[i]] };
+    let mut axes = coalesce((0..shape.len()).map(axis));
+    let last = axes.len() - 1;
+    let unit = axes.iter().position(|axis| axis.strides[0] == 1);
+    let Some(unit) = unit.filter(|&unit| unit != last) else {
+        return gather(x, shape, x_strides, y);
+    };
+    // The two axes that trade places, and the others around them.
+    let l = axes.remove(last);
+    let j = axes.remove(unit);
+    let n_outer: usize = axes.iter().map(|axis| axis.len).product();
+
+    let tile_l = l.len.min((TILE / j.len.min(64)).max(1));
+    let tile_j = j.len.min((TILE / tile_l).max(1));
+    let (tiles_j, tiles_l) = (j.len.div_ceil(tile_j), l.len.div_ceil(tile_l));
+    let n_tiles = n_outer * tiles_j * tiles_l;
+    let grain = if y.len() < SERIAL { n_tiles } else { (GRAIN / (tile_j * tile_l)).max(1) };
+    let y_start = Shared(y.as_mut_ptr());
+    range(n_tiles, grain, |tiles| {
+        for tile in tiles {
+            let (outer, tile) = (tile / (tiles_j * tiles_l), tile % (tiles_j * tiles_l));
+            let [x_at, y_at] = Walk::new(&axes, outer).offsets();
+            let (j_from, l_from) = (tile / tiles_l * tile_j, tile % tiles_l * tile_l);
+            let tile = Tile {
+                x: &x[x_at + j_from + l_from * l.strides[0]..],
+                x_step: l.strides[0],
+                y_step: j.strides[1],
+                n_j: tile_j.min(j.len - j_from),
+                n_l: tile_l.min(l.len - l_from),
+            };
+            // SAFETY: the pattern visits each element of `y` exactly once, tiles are disjoint parts
+            // of it, and this tile's first element is `y[j_from, l_from]` at this outer position.
+            unsafe { tile.write(y_start.get().add(y_at + j_from * j.strides[1] + l_from)) };
+        }
+    });
+}
+
+/// The start of an output of which each piece of work writes its own elements.
+struct Shared<T>(*mut T);
+// SAFETY: the pointer is only written through at elements that no other thread touches.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// `n_j` by `n_l` elements `x[j + l x_step]` that go to `y[j y_step + l]`.
+struct Tile<'a, T> {
+    x: &'a [T],
+    x_step: usize,
+    y_step: usize,
+    n_j: usize,
+    n_l: usize,
+}
+
+impl<T: Real> Tile<'_, T> {
+    /// # Safety
+    /// `y[j y_step + l]` must be valid for writes for all `j < n_j`, `l < n_l`.
+    unsafe fn write(&self, y: *mut T) {
+        let (whole_j, whole_l) = (self.n_j / SIDE * SIDE, self.n_l / SIDE * SIDE);
+        for j in (0..whole_j).step_by(SIDE) {
+            for l in (0..whole_l).step_by(SIDE) {
+                // SAFETY: the square lies within the tile.
+                unsafe { self.write_square(j, l, y) };
+            }
+        }
+        // SAFETY: the two strips lie within the tile.
+        unsafe {
+            self.write_rest(whole_j..self.n_j, 0..self.n_l, y);
+            self.write_rest(0..whole_j, whole_l..self.n_l, y);
+        }
+    }
+
+    /// # Safety
+    /// As for `write`, for the square of [`SIDE`] from `(j, l)` on.
+    #[inline(always)]
+    unsafe fn write_square(&self, j: usize, l: usize, y: *mut T) {
+        let mut square = [[T::ZERO; SIDE]; SIDE];
+        for (i, row) in square.iter_mut().enumerate() {
+            row.copy_from_slice(&self.x[j + (l + i) * self.x_step..][..SIDE]);
+        }
+        for i in 0..SIDE {
+            let column: [T; SIDE] = std::array::from_fn(|k| square[k][i]);
+            // SAFETY: row j + i of the square, SIDE elements from l on.
+            unsafe { y.add((j + i) * self.y_step + l).cast::<[T; SIDE]>().write(column) };
+        }
+    }
+
+    /// # Safety
+    /// As for `write`, for `j` and `l` in the ranges.
+    #[inline(always)]
+    unsafe fn write_rest(&self, j: std::ops::Range<usize>, l: std::ops::Range<usize>, y: *mut T) {
+        let one = |j: usize, l: usize| {
+            let x = self.x[j + l * self.x_step];
+            // SAFETY: j and l are in the ranges.
+            unsafe { y.add(j * self.y_step + l).write(x) };
+        };
+        // The longer range goes inside.
+        if j.len() < l.len() {
+            j.for_each(|j| l.clone().for_each(|l| one(j, l)));
+        } else {
+            l.for_each(|l| j.clone().for_each(|j| one(j, l)));
+        }
+    }
+}

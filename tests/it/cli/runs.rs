@@ -1,0 +1,203 @@
+//! Whole runs: what they leave behind, and that they can be stopped anywhere.
+
+use super::{Bench, Done, program, run};
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// Steps of a run of [`Bench::train`]: 40 images in batches of 8, twice.
+const STEPS: usize = 10;
+
+#[test]
+fn a_run_leaves_what_it_should_and_can_be_looked_at_again() {
+    let bench = Bench::new("whole");
+    let done = run(&bench.train("run", &["--threads", "2"])).ok();
+    for row in ["raw", "untrained", "trained"] {
+        assert!(done.stdout.contains(row), "no row {row} in\n{}", done.stdout);
+    }
+
+    let summary = bench.json("run/summary.json");
+    for row in ["", "raw_", "untrained_"] {
+        for figure in ["knn5", "knn200", "linear", "probe_1pct"] {
+            let value = summary[format!("{row}{figure}")].as_f64();
+            assert!(value.is_some_and(|v| (0.0..=100.0).contains(&v)), "{row}{figure}: {value:?}");
+        }
+    }
+    for figure in ["seconds", "images_per_second", "peak_memory_bytes", "seed"] {
+        assert!(summary[figure].as_f64().is_some_and(|v| v > 0.0), "{figure}");
+    }
+    for hash in ["weights_sha256", "config_sha256"] {
+        let text = summary[hash].as_str().expect("a hash is text");
+        assert!(text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()), "{hash}: {text}");
+    }
+
+    let metrics = bench.read("run/metrics.jsonl");
+    let records: Vec<serde_json::Value> = metrics
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a record is a JSON object"))
+        .collect();
+    assert_eq!(records.len(), STEPS + 2, "a line a step and a line an epoch");
+    for key in ["step", "epoch", "loss", "loss_con", "loss_drr", "lr"] {
+        assert!(records[0][key].is_number(), "{key} in {}", records[0]);
+    }
+
+    // The settings that the folder keeps are whole: they make the same settings again.
+    let kept = bench.text("run/config.toml");
+    let again = run(&["config", "--config", &kept]).ok().stdout;
+    let copy = bench.text("copy.toml");
+    fs::write(&copy, &again).expect("the copy can be written");
+    assert_eq!(run(&["config", "--config", &copy]).ok().stdout, again);
+
+    // Judging again finds the same figures.
+    let judged = run(&["eval", &bench.text("run")]).ok().stdout;
+    let row = |text: &str, name: &str| -> String {
+        let line = text.lines().find(|line| line.trim_start().starts_with(name));
+        line.unwrap_or_else(|| panic!("no row {name} in\n{text}")).trim().to_string()
+    };
+    for name in ["raw", "untrained", "trained"] {
+        assert_eq!(row(&judged, name), row(&done.stdout, name));
+    }
+
+    let features = bench.path("features.safetensors");
+    run(&["features", &bench.text("run"), "--out", &bench.text("features.safetensors")]).ok();
+    let bytes = fs::read(features).expect("the features were written");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("they are safetensors");
+    assert_eq!(file.tensor("train.features").expect("a tensor").shape(), [40, 256]);
+    assert_eq!(file.tensor("test.features").expect("a tensor").shape(), [20, 256]);
+
+    // The encoder's weights have torch's layout: `[O, C, K, K]`.
+    let bytes = fs::read(bench.path("run/checkpoint.safetensors")).expect("there is a checkpoint");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("it is safetensors");
+    let convolutions: Vec<Vec<usize>> = file
+        .tensors()
+        .iter()
+        .map(|(_, view)| view.shape().to_vec())
+        .filter(|shape| shape.len() == 4)
+        .collect();
+    assert!(convolutions.contains(&vec![32, 3, 3, 3]), "{convolutions:?}");
+
+    // A finished run is finished; its folder is not free.
+    let before = bench.read("run/summary.json");
+    run(&["train", "--resume", &bench.text("run")]).ok();
+    assert_eq!(bench.read("run/summary.json"), before);
+    run(&bench.train("run", &[])).fails(2, &["already has a run", "--resume"]);
+}
+
+/// Starts the program without waiting for it.
+fn start(words: &[String]) -> Child {
+    let mut command = program(words);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the program can be started")
+}
+
+/// Waits until the run in the folder has taken `steps` steps.
+#[track_caller]
+fn wait_for_steps(bench: &Bench, out: &str, steps: usize) {
+    let begun = Instant::now();
+    let metrics = bench.path(&format!("{out}/metrics.jsonl"));
+    while fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < steps {
+        assert!(begun.elapsed() < Duration::from_secs(120), "no step {steps} in two minutes");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ends the process at once, as a power cut would.
+#[track_caller]
+fn kill(mut child: Child, bench: &Bench, out: &str) {
+    child.kill().expect("the process can be ended");
+    child.wait().expect("it has ended");
+    assert!(!bench.path(&format!("{out}/summary.json")).exists(), "it was too quick to be killed");
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bits_with_any_number_of_threads() {
+    let bench = Bench::new("killed");
+    run(&bench.train("whole", &["--threads", "1"])).ok();
+    let weights = bench.weights("whole");
+
+    // Twice, at different places: before the first epoch's checkpoint, and after one in between.
+    let more = ["--threads", "3", "--checkpoint-every", "3"];
+    for (out, steps, more) in [("early", 1, &more[..2]), ("later", 5, &more[..])] {
+        let child = start(&bench.train(out, more));
+        wait_for_steps(&bench, out, steps);
+        kill(child, &bench, out);
+        run(&["train", "--resume", &bench.text(out), "--threads", "2"]).ok();
+        assert_eq!(bench.weights(out), weights, "after a kill at step {steps}");
+        let metrics = bench.read(&format!("{out}/metrics.jsonl"));
+        assert_eq!(metrics.lines().count(), STEPS + 2, "every step is recorded once");
+    }
+}
+
+#[test]
+fn a_run_without_a_checkpoint_starts_over() {
+    let bench = Bench::new("over");
+    run(&bench.train("run", &[])).ok();
+    let weights = bench.weights("run");
+    for file in ["summary.json", "checkpoint.safetensors"] {
+        fs::remove_file(bench.path(&format!("run/{file}"))).expect("the file was there");
+    }
+    run(&["train", "--resume", &bench.text("run")]).ok();
+    assert_eq!(bench.weights("run"), weights);
+}
+
+#[test]
+fn a_live_lock_is_respected_and_a_dead_one_is_not() {
+    let bench = Bench::new("lock");
+    let child = start(&bench.train("run", &["--epochs", "200"]));
+    wait_for_steps(&bench, "run", 1);
+    run(&["train", "--resume", &bench.text("run")]).fails(2, &["run", "still running"]);
+    kill(child, &bench, "run");
+    // The file is still there; its owner is not. A fresh start of ten steps is not two hundred
+    // epochs, so the run is told to stop instead of being waited for.
+    assert!(bench.path("run/.lock").exists());
+    let child = start(&["train".into(), "--resume".into(), bench.text("run")]);
+    wait_for_steps(&bench, "run", 3);
+    kill(child, &bench, "run");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_saves_its_state() {
+    let bench = Bench::new("stopped");
+    let words = bench.train("run", &["--epochs", "200"]);
+    let mut child = start(&words);
+    wait_for_steps(&bench, "run", 2);
+    let signal = format!("kill -TERM {}", child.id());
+    let sent = std::process::Command::new("sh").args(["-c", &signal]).status();
+    assert!(sent.expect("there is a shell").success());
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(128 + 15));
+    assert!(bench.path("run/checkpoint.safetensors").exists());
+}
+
+#[test]
+fn a_dry_run_only_tells() {
+    let bench = Bench::new("dry");
+    let Done { stdout, .. } = run(&bench.train("run", &["--dry-run"])).ok();
+    for word in ["parameters", "conv4", "memory"] {
+        assert!(stdout.contains(word), "no {word} in\n{stdout}");
+    }
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
+fn every_method_and_form_of_the_gradient_runs() {
+    let bench = Bench::new("methods");
+    let cases: [(&str, &[&str]); 6] = [
+        ("finite", &["--meta", "finite-difference"]),
+        ("first", &["--meta", "first-order"]),
+        ("off", &["--meta", "off"]),
+        ("plain", &["--no-mask"]),
+        ("barlow", &["--method", "barlow-twins", "--no-mask"]),
+        ("resnet", &["--encoder", "resnet18", "--width", "4", "--batch-size", "4"]),
+    ];
+    for (out, more) in cases {
+        let short = ["--epochs", "1", "--images", "16"];
+        run(&bench.train(out, &[&short[..], more].concat())).ok();
+        let weights = bench.weights(out);
+        assert_eq!(weights.len(), 64, "{out}");
+    }
+    // A mask that does not learn and a mask that does are different runs.
+    assert_ne!(bench.weights("off"), bench.weights("plain"));
+    assert_ne!(bench.weights("finite"), bench.weights("first"));
+}
