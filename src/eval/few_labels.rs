@@ -45,7 +45,8 @@ pub fn few_labels_probe<T: Real>(
     assert!(n > 0 && train_labels.len() == n, "few_labels_probe: {} labels", train_labels.len());
     let moments = Moments::of(train).divided((d as f64).sqrt());
     let draw = |draw| {
-        let rows = stratified_fraction(train_labels, FRACTION, seed.wrapping_mul(DRAWS) + draw);
+        let draw = seed.wrapping_mul(DRAWS).wrapping_add(draw);
+        let rows = stratified_fraction(train_labels, FRACTION, draw);
         let x: Tensor<f64> = gather(train, &rows, &moments);
         let labels: Vec<u32> = rows.iter().map(|&row| train_labels[row]).collect();
         let [weight, bias] = logistic_regression(&x, &labels, classes);

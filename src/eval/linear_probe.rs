@@ -103,7 +103,7 @@ pub(super) fn cross_entropy_grad<T: Real>(
         let total: T = row.iter().copied().sum();
         loss += (total.ln() - right) * share;
         row.iter_mut().for_each(|p| *p = *p / total * share);
-        row[label] = row[label] - share;
+        row[label] -= share;
         db.iter_mut().zip(&*row).for_each(|(sum, &g)| *sum += g);
     }
     [Tensor::scalar(loss), x.matmul_tn(&g), Tensor::from_vec(db, &[classes])]
