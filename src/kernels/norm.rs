@@ -106,7 +106,7 @@ pub fn batch_norm_grad<T: Real>(
     }
     let blocks = Blocks::new(groups, rows, c);
     let sums = blocks.sums(x, mean, inv_std, g);
-    for sums in sums.chunks_exact(2 * c) {
+    for sums in sums.chunks_exact(3 * c) {
         for (i, (&sum, &product)) in sums[..c].iter().zip(&sums[c..]).enumerate() {
             dbias[i] += sum;
             dweight[i] += product;
@@ -206,11 +206,14 @@ impl<'a, T: Real> Lines<'a, T> {
         };
         for (at, &inv_std) in inv_std.iter().enumerate() {
             let (group, i) = (at / c, at % c);
-            let sums = &sums[group * 2 * c..];
+            let sums = &sums[group * 3 * c..];
             let a = weight[i] * inv_std;
+            let b = (dweight[i] - a * sums[c + i] / n) * inv_std;
             lines.a.push(a);
-            lines.b.push((dweight[i] - a * sums[c + i] / n) * inv_std);
-            lines.d.push(dbias[i] - a * sums[i] / n);
+            lines.b.push(b);
+            // A large `b` meets what rounding left of `Σ (x − mean)`: it is taken out, or a bias in
+            // front of the norm would have a gradient where its true one is zero.
+            lines.d.push(dbias[i] - a * sums[i] / n - b * sums[2 * c + i] / n);
         }
         lines
     }
@@ -286,24 +289,26 @@ impl Blocks {
         }
     }
 
-    /// `Σ t` and `Σ t (x − mean) inv_std` of each group: `[groups, 2, c]`.
+    /// `Σ t`, `Σ t (x − mean) inv_std` and `Σ (x − mean)` of each group: `[groups, 3, c]`.
     fn sums<T: Real>(&self, x: &[T], mean: &[T], inv_std: &[T], t: &[T]) -> Vec<T> {
         let c = self.c;
-        let mut partial = Buffer::<T>::stale(2 * self.len() * c);
-        for_each_chunk(&mut partial, 2 * c, |i, partial| {
+        let mut partial = Buffer::<T>::stale(3 * self.len() * c);
+        for_each_chunk(&mut partial, 3 * c, |i, partial| {
             let mean = &mean[i / self.per_group * c..][..c];
-            let (sum, product) = partial.split_at_mut(c);
+            let (sum, rest) = partial.split_at_mut(c);
+            let (product, left) = rest.split_at_mut(c);
             block_sums(&x[self.span(i)], &t[self.span(i)], mean, sum, product);
+            block_left(&x[self.span(i)], mean, left);
         });
-        let mut sums = vec![T::ZERO; self.groups * 2 * c];
-        for (group, sums) in sums.chunks_exact_mut(2 * c).enumerate() {
-            let blocks = group * self.per_group * 2 * c..(group + 1) * self.per_group * 2 * c;
-            for partial in partial[blocks].chunks_exact(2 * c) {
+        let mut sums = vec![T::ZERO; self.groups * 3 * c];
+        for (group, sums) in sums.chunks_exact_mut(3 * c).enumerate() {
+            let blocks = group * self.per_group * 3 * c..(group + 1) * self.per_group * 3 * c;
+            for partial in partial[blocks].chunks_exact(3 * c) {
                 for (sum, &partial) in sums.iter_mut().zip(partial) {
                     *sum += partial;
                 }
             }
-            for (product, &inv_std) in sums[c..].iter_mut().zip(&inv_std[group * c..]) {
+            for (product, &inv_std) in sums[c..2 * c].iter_mut().zip(&inv_std[group * c..]) {
                 *product = *product * inv_std;
             }
         }
@@ -383,6 +388,17 @@ fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sum: &mut [T], product: &mu
         for i in 0..c {
             sum[i] += t[i];
             product[i] += t[i] * (x[i] - mean[i]);
+        }
+    }
+}
+
+/// `Σ (x − mean)` of each column: what rounding the mean has left.
+#[inline(always)]
+fn block_left<T: Real>(x: &[T], mean: &[T], left: &mut [T]) {
+    left.fill(T::ZERO);
+    for x in x.chunks_exact(mean.len()) {
+        for ((left, &x), &mean) in left.iter_mut().zip(x).zip(mean) {
+            *left += x - mean;
         }
     }
 }
