@@ -105,32 +105,24 @@ impl Bench {
         self.path(name).to_str().expect("test paths are text").to_string()
     }
 
-    /// The words of `train` into the folder `out`, and more.
+    /// The words of `train` into the folder `out`; what `more` says goes before the usual.
     fn train(&self, out: &str, more: &[&str]) -> Vec<String> {
         let data = format!("cifar10:{}", self.folder.path().display());
         let out = self.text(out);
-        let words = [
-            "train",
-            "--preset",
-            "small",
-            "--data",
-            &data,
-            "--out",
-            &out,
-            "--images",
-            "40",
-            "--batch-size",
-            "8",
-            "--epochs",
-            "2",
-            "--set",
-            "model.contrastive_head=[16, 8]",
-            "--set",
-            "model.redundancy_head=[16, 16]",
-            "--set",
-            "eval.linear_epochs=2",
+        let usual = [
+            ("--preset", "small"),
+            ("--data", &data),
+            ("--out", &out),
+            ("--images", "40"),
+            ("--batch-size", "8"),
+            ("--epochs", "2"),
+            ("--set", "model.contrastive_head=[16, 8]"),
+            ("--set", "model.redundancy_head=[16, 16]"),
+            ("--set", "eval.linear_epochs=2"),
         ];
-        words.iter().chain(more).map(|word| word.to_string()).collect()
+        let usual = usual.iter().filter(|(flag, _)| *flag == "--set" || !more.contains(flag));
+        let words = ["train"].into_iter().chain(usual.flat_map(|(flag, value)| [*flag, value]));
+        words.chain(more.iter().copied()).map(String::from).collect()
     }
 
     fn read(&self, name: &str) -> String {

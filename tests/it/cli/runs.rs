@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 /// Steps of a run of [`Bench::train`]: 40 images in batches of 8, twice.
 const STEPS: usize = 10;
 
+/// The rows of the table that a run ends with.
+const ROWS: [&str; 3] = ["raw pixels", "untrained encoder", "SimCLR + MetaMask"];
+
 #[test]
 fn a_run_leaves_what_it_should_and_can_be_looked_at_again() {
     let bench = Bench::new("whole");
     let done = run(&bench.train("run", &["--threads", "2"])).ok();
-    for row in ["raw", "untrained", "trained"] {
+    for row in ROWS {
         assert!(done.stdout.contains(row), "no row {row} in\n{}", done.stdout);
     }
 
@@ -54,7 +57,7 @@ fn a_run_leaves_what_it_should_and_can_be_looked_at_again() {
         let line = text.lines().find(|line| line.trim_start().starts_with(name));
         line.unwrap_or_else(|| panic!("no row {name} in\n{text}")).trim().to_string()
     };
-    for name in ["raw", "untrained", "trained"] {
+    for name in ROWS {
         assert_eq!(row(&judged, name), row(&done.stdout, name));
     }
 
