@@ -1,3 +1,5 @@
+//! Layout kernels against their definitions; adjoint pairs.
+
 use super::*;
 use crate::kernels::layout::{broadcast_to, embed, permute, slice};
 use crate::kernels::naive;

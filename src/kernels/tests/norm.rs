@@ -1,3 +1,5 @@
+//! Batch normalisation against its definition and finite differences.
+
 use super::*;
 use crate::kernels::naive;
 use crate::kernels::norm::{batch_norm, batch_norm_grad, batch_norm_tangent};

@@ -1,3 +1,5 @@
+//! Reductions, pooling and softmax against their definitions.
+
 use super::*;
 use crate::kernels::naive;
 use crate::kernels::pool::max_pool2d;
