@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::error::{Error, Result};
+use crate::kernels::dispatch::Level;
 use args::{Cli, Command, TrainArgs};
 
 /// Runs the program with these arguments, the first of which is its name.
@@ -28,8 +29,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => {
-            // Help and version go to standard output and are no error. A closed pipe is none
-            // either.
+            // Help and version go to standard output and are no error; nor is a closed pipe.
             let _ = e.print();
             return e.exit_code() as u8;
         }
@@ -45,6 +45,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn dispatch(cli: Cli) -> Result<()> {
     set_threads(cli.threads)?;
+    check_level()?;
     match cli.command {
         None => train::train(&TrainArgs::default()),
         Some(Command::Train(args)) => train::train(&args),
@@ -72,6 +73,18 @@ fn set_threads(flag: Option<usize>) -> Result<()> {
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(count);
     pool.build_global().map_err(|e| Error::usage(name, e.to_string()))
+}
+
+/// Complains about `DIMASK_SIMD` before a kernel does, which can only panic.
+fn check_level() -> Result<()> {
+    let Ok(name) = std::env::var("DIMASK_SIMD") else { return Ok(()) };
+    let usable = Level::ALL.into_iter().filter(|level| level.is_available()).map(Level::name);
+    let usable: Vec<&str> = usable.collect();
+    if name.is_empty() || usable.contains(&name.as_str()) {
+        return Ok(());
+    }
+    let reason = format!("{name:?} is none of this processor's levels: {}", usable.join(", "));
+    Err(Error::usage("DIMASK_SIMD", reason))
 }
 
 /// An error and its causes in one line; a cause that is told already is not told again.

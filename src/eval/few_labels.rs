@@ -3,27 +3,28 @@
 //! With 200 rows instead of 20,000 the optimum of a regularised convex loss is cheap to find, so it
 //! is found: no learning rate, no order of batches, nothing but the features and the draw.
 
-use rand::RngCore;
-
+use crate::data::stratified_fraction;
 use crate::eval::linear_probe::{accuracy, cross_entropy_grad, gather};
 use crate::eval::statistics::{Moments, features};
 use crate::kernels::Real;
-use crate::rng::Stream;
 use crate::tensor::Tensor;
 
-/// One label in this many is shown to the probe, at least one a class.
-const ONE_IN: usize = 100;
+/// The share of the labels that the probe is shown, at least one a class.
+const FRACTION: f64 = 0.01;
 /// Draws whose accuracies are averaged.
 const DRAWS: u64 = 5;
 /// Weight of `|W|² / 2` beside the mean cross-entropy.
-const L2: f64 = 1e-2;
+///
+/// Chosen on training images of Fashion-MNIST that the probe did not learn from, 200 labels: from
+/// 1e-4 to 1e-3 neither raw pixels nor random convolution features lose a point, outside one does.
+const L2: f64 = 3e-4;
 
 /// The accuracy on `test` of classifiers trained on 1 % of the labels of `train`, averaged over
 /// five fixed draws.
 ///
 /// Features are standardised by the moments of all training rows, which need no label, and divided
 /// by `√D`, so that the same L2 penalty means the same for any number of dimensions. Each
-/// classifier minimises the mean cross-entropy plus `0.01 · |W|² / 2`, bias free, by L-BFGS from 0.
+/// classifier minimises the mean cross-entropy plus `3e-4 · |W|² / 2`, bias free, by L-BFGS from 0.
 /// The draws depend on `seed` and the labels only, so every set of features is judged by the same
 /// images. The result is a share, NaN without test rows.
 ///
@@ -44,27 +45,14 @@ pub fn few_labels_probe<T: Real>(
     assert!(n > 0 && train_labels.len() == n, "few_labels_probe: {} labels", train_labels.len());
     let moments = Moments::of(train).divided((d as f64).sqrt());
     let draw = |draw| {
-        let rows = stratified(train_labels, classes, seed, draw);
+        let draw = seed.wrapping_mul(DRAWS).wrapping_add(draw);
+        let rows = stratified_fraction(train_labels, FRACTION, draw);
         let x: Tensor<f64> = gather(train, &rows, &moments);
-        let labels: Vec<u32> = rows.iter().map(|&row| train_labels[row as usize]).collect();
+        let labels: Vec<u32> = rows.iter().map(|&row| train_labels[row]).collect();
         let [weight, bias] = logistic_regression(&x, &labels, classes);
         accuracy(test, test_labels, &moments, &weight, &bias)
     };
     (0..DRAWS).map(draw).sum::<f64>() / DRAWS as f64
-}
-
-/// Row numbers of one in a hundred of each class, rounded, and at least one of each that has any.
-fn stratified(labels: &[u32], classes: usize, seed: u64, draw: u64) -> Vec<u32> {
-    let stream = Stream::new(seed, "few labels");
-    let mut drawn = Vec::new();
-    for class in 0..classes {
-        let rows: Vec<usize> =
-            (0..labels.len()).filter(|&row| labels[row] as usize == class).collect();
-        let count = ((rows.len() + ONE_IN / 2) / ONE_IN).max(1).min(rows.len());
-        let order = super::permutation(rows.len(), &mut stream.at(&[draw, class as u64]));
-        drawn.extend(order[..count].iter().map(|&i| rows[i as usize] as u32));
-    }
-    drawn
 }
 
 /// Weights `[D, classes]` and bias `[classes]` of the regularised softmax classifier.
@@ -178,23 +166,6 @@ mod tests {
     use crate::eval::tests::{blobs, on_threads};
 
     #[test]
-    fn a_draw_is_stratified_and_depends_on_seed_and_labels_only() {
-        // 1,000 of class 0, 149 of class 1, 3 of class 2, none of class 3.
-        let labels: Vec<u32> =
-            (0..1152).map(|row| u32::from(row >= 1000) + u32::from(row >= 1149)).collect();
-        let drawn = stratified(&labels, 4, 7, 0);
-        let count = |class| drawn.iter().filter(|&&row| labels[row as usize] == class).count();
-        assert_eq!([0, 1, 2, 3].map(count), [10, 1, 1, 0]);
-        let mut distinct = drawn.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        assert_eq!(distinct.len(), drawn.len());
-        assert_eq!(drawn, stratified(&labels, 4, 7, 0));
-        assert_ne!(drawn, stratified(&labels, 4, 7, 1));
-        assert_ne!(drawn, stratified(&labels, 4, 8, 0));
-    }
-
-    #[test]
     fn the_minimum_of_a_narrow_valley_is_found() {
         // A quadratic bowl with axes 1 to 1,000, turned by a shear.
         let f = |x: &[f64]| {
@@ -236,8 +207,6 @@ mod tests {
     fn thread_counts_give_the_same_bits() {
         let (train, labels) = blobs::<f32>(2000, 30, 5, 1.5, 3);
         let (test, test_labels) = blobs::<f32>(600, 30, 5, 1.5, 4);
-        on_threads(|| {
-            few_labels_probe(&train, &labels, &test, &test_labels, 5, 9).to_bits()
-        });
+        on_threads(|| few_labels_probe(&train, &labels, &test, &test_labels, 5, 9).to_bits());
     }
 }

@@ -71,15 +71,15 @@ type Neighbour<T> = (T, u32);
 /// `classes`, a `k` is 0, or a temperature so small that `exp(1 / temperature)` overflows.
 ///
 /// # Example
-/// Two of the three nearest are of class 0, yet the nearest alone is not:
+/// The nearest row is of class 1, but the next two outvote it:
 /// ```
 /// use dimask::{Tensor, eval::knn::{Vote, knn}};
-/// let bank = Tensor::from_rows(&[&[1.0f32, 0.0], &[0.0, 2.0], &[0.1, 1.0], &[-1.0, 0.0]]);
+/// let bank = Tensor::from_rows(&[&[1.0f32, 0.0], &[3.0, 4.0], &[4.0, 3.0], &[-1.0, 0.0]]);
 /// let query = Tensor::from_rows(&[&[0.5f32, 0.0]]);
 /// let votes = [Vote { k: 1, temperature: 1.0 }, Vote { k: 3, temperature: 1.0 }];
 /// let found = knn(&bank, &[1, 0, 0, 0], &query, 2, &votes);
 /// assert_eq!(found[1].neighbours, [[0, 2, 1]]);
-/// assert_eq!((found[0].predictions[0], found[1].predictions[0]), (1, 1));
+/// assert_eq!((found[0].predictions[0], found[1].predictions[0]), (1, 0));
 /// ```
 ///
 /// Source: Wu et al. 2018, arXiv 1805.01978, section 3.4; the official MetaMask code votes with

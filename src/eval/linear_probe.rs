@@ -4,10 +4,10 @@
 
 use rayon::prelude::*;
 
+use crate::data::epoch_order;
 use crate::eval::statistics::{Moments, features};
 use crate::kernels::Real;
 use crate::optim::{Sgd, SgdState, cosine};
-use crate::rng::Stream;
 use crate::tensor::Tensor;
 
 /// Settings of the linear probe: SGD with momentum under a cosine schedule, no weight decay.
@@ -53,7 +53,6 @@ pub fn linear_probe<T: Real>(
     assert!(n > 0 && train_labels.len() == n, "linear_probe: {} labels", train_labels.len());
     assert!(settings.batch_size > 0, "linear_probe: batches of no rows");
     let moments = Moments::of(train);
-    let order = Stream::new(seed, "linear probe");
     let mut params = vec![Tensor::<T>::zeros(&[d, classes]), Tensor::zeros(&[classes])];
     let mut state = SgdState::new(&params);
     for epoch in 0..settings.epochs {
@@ -63,10 +62,9 @@ pub fn linear_probe<T: Real>(
             weight_decay: 0.0,
             nesterov: false,
         };
-        let rows = super::permutation(n, &mut order.at(&[epoch as u64]));
-        for batch in rows.chunks(settings.batch_size) {
+        for batch in epoch_order(n, seed, epoch as u64).chunks(settings.batch_size) {
             let x = gather(train, batch, &moments);
-            let labels: Vec<u32> = batch.iter().map(|&row| train_labels[row as usize]).collect();
+            let labels: Vec<u32> = batch.iter().map(|&row| train_labels[row]).collect();
             let [_, weight, bias] = cross_entropy_grad(&x, &labels, &params[0], &params[1]);
             (params, state) = sgd.step(params, &[weight, bias], state);
         }
@@ -105,7 +103,7 @@ pub(super) fn cross_entropy_grad<T: Real>(
         let total: T = row.iter().copied().sum();
         loss += (total.ln() - right) * share;
         row.iter_mut().for_each(|p| *p = *p / total * share);
-        row[label] = row[label] - share;
+        row[label] -= share;
         db.iter_mut().zip(&*row).for_each(|(sum, &g)| *sum += g);
     }
     [Tensor::scalar(loss), x.matmul_tn(&g), Tensor::from_vec(db, &[classes])]
@@ -114,13 +112,13 @@ pub(super) fn cross_entropy_grad<T: Real>(
 /// The standardised rows of `x [N, D]` at `rows`: `[rows.len(), D]`.
 pub(super) fn gather<T: Real, U: Real>(
     x: &Tensor<T>,
-    rows: &[u32],
+    rows: &[usize],
     moments: &Moments,
 ) -> Tensor<U> {
     let d = x.shape()[1];
     let mut y = vec![U::ZERO; rows.len() * d];
     y.par_chunks_mut(d).zip(rows).with_min_len(16).for_each(|(y, &row)| {
-        moments.standardize(&x.as_slice()[row as usize * d..][..d], y);
+        moments.standardize(&x.as_slice()[row * d..][..d], y);
     });
     Tensor::from_vec(y, &[rows.len(), d])
 }
@@ -139,7 +137,7 @@ pub(super) fn accuracy<T: Real, U: Real>(
     assert!(labels.len() == n, "linear probe: {} labels for {n} test rows", labels.len());
     let classes = bias.len();
     let mut correct = Vec::with_capacity(n);
-    let rows: Vec<u32> = (0..n as u32).collect();
+    let rows: Vec<usize> = (0..n).collect();
     for (rows, labels) in rows.chunks(BLOCK).zip(labels.chunks(BLOCK)) {
         let mut logits = gather::<T, U>(x, rows, moments).matmul(weight);
         for (row, &label) in logits.make_mut().chunks_mut(classes).zip(labels) {

@@ -8,8 +8,6 @@ pub mod knn;
 pub mod linear_probe;
 pub mod statistics;
 
-use rand::RngCore;
-
 use crate::error::{Error, Result};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
@@ -104,18 +102,6 @@ fn argmax<T: PartialOrd>(values: &[T]) -> usize {
     (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
-/// The numbers below `n` in a random order (Fisher and Yates), by draws whose meaning is fixed here
-/// and does not change with a library.
-fn permutation(n: usize, rng: &mut impl RngCore) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    for i in (1..n).rev() {
-        // The high half of a 128-bit product: uniform to within 2^-32 for any n that fits memory.
-        let draw = (u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64;
-        order.swap(i, draw as usize);
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,15 +142,6 @@ mod tests {
         for threads in [2, 3, 7] {
             assert!(run(threads) == one, "{threads} threads differ from one");
         }
-    }
-
-    #[test]
-    fn a_permutation_has_every_number_once() {
-        let mut order = permutation(1000, &mut Stream::new(1, "test").at(&[]));
-        assert_ne!(order[..5], [0, 1, 2, 3, 4]);
-        order.sort_unstable();
-        assert!(order.iter().enumerate().all(|(i, &x)| i as u32 == x));
-        assert!(permutation(0, &mut Stream::new(1, "test").at(&[])).is_empty());
     }
 
     #[test]

@@ -5,12 +5,12 @@
 //! buffer that is dropped goes to a pool, keyed by size class, from which the next one of its
 //! class is taken.
 //!
-//! - Up to [`SMALL_BYTES`] the system allocator is quick and keeps its own lists: no pool.
+//! - Up to 16 KiB the system allocator is quick and keeps its own lists: no pool.
 //! - Size classes are an eighth of a power of two apart, so at most an eighth of a buffer is
 //!   unused.
-//! - From [`HUGE_PAGE_BYTES`] on, buffers are aligned and rounded to huge pages.
+//! - From 4 MiB on, buffers are aligned to huge pages, and on Linux ask for them.
 //! - Live and pooled bytes together stay within the highest live bytes so far and a quarter more
-//!   (at least [`SLACK_BYTES`] more): a program that repeats its steps finds every buffer in the
+//!   (at least 256 MiB more): a program that repeats its steps finds every buffer in the
 //!   pool, and its footprint is bounded by its own peak. The class unused for longest is given
 //!   back to the system first.
 

@@ -19,9 +19,9 @@ pub fn exp<T: Real>(x: T) -> T {
 }
 
 #[inline(always)]
-fn exp_f32(x: f32) -> f32 {
+pub(super) fn exp_f32(x: f32) -> f32 {
     // ln 2 in two parts, the first with so few bits that its product with n is exact.
-    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // Adding it leaves no room for a fraction: the sum is rounded to an integer, whose bits are
     // the lowest of the sum.

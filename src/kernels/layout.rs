@@ -221,7 +221,7 @@ pub fn slice<T: Real>(
     gather(&x[start..], y_shape, &stepped, y);
 }
 
-/// Writes `g` where [`slice`] reads and 0 elsewhere: the adjoint of [`slice`], `y_shape` →
+/// Writes `g` where [`slice()`] reads and 0 elsewhere: the adjoint of [`slice()`], `y_shape` →
 /// `x_shape`.
 ///
 /// # Panics

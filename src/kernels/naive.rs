@@ -105,7 +105,7 @@ pub fn slice<T: Real>(
     }
 }
 
-/// The adjoint of [`slice`].
+/// The adjoint of [`slice()`].
 pub fn embed<T: Real>(
     g: &[T],
     y_shape: &[usize],

@@ -1,7 +1,7 @@
 //! Batch normalisation of `x` seen as `[groups, rows, c]`, its adjoint and its tangent.
 //!
 //! Statistics are per group and channel. Each kernel is two passes over memory: one that gathers
-//! two sums per channel from fixed blocks of rows, combined in the order of the blocks, and one
+//! two or three sums per channel from fixed blocks of rows, combined in the order of the blocks, and one
 //! that writes.
 
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::alloc::Buffer;
 use super::parallel::{SERIAL, for_each_chunk, row_grain};
-use super::reduce::{four, sum_rows};
+use super::reduce::{four, split_quads, sum_rows};
 
 /// Standardises each channel within each group, then scales and shifts it.
 ///
@@ -208,12 +208,12 @@ impl<'a, T: Real> Lines<'a, T> {
             let (group, i) = (at / c, at % c);
             let sums = &sums[group * 3 * c..];
             let a = weight[i] * inv_std;
-            let b = (dweight[i] - a * sums[c + i] / n) * inv_std;
+            let along_x = a * sums[c + i] / n * inv_std;
             lines.a.push(a);
-            lines.b.push(b);
-            // A large `b` meets what rounding left of `Σ (x − mean)`: it is taken out, or a bias in
-            // front of the norm would have a gradient where its true one is zero.
-            lines.d.push(dbias[i] - a * sums[i] / n - b * sums[2 * c + i] / n);
+            lines.b.push(dweight[i] * inv_std - along_x);
+            // Σ (x − mean) is what the mean's rounding left, not 0. Taken into account, the sum
+            // over a group is 0 to the last digits, as it is in exact arithmetic.
+            lines.d.push(dbias[i] - (a * sums[i] - along_x * sums[2 * c + i]) / n);
         }
         lines
     }
@@ -297,8 +297,7 @@ impl Blocks {
             let mean = &mean[i / self.per_group * c..][..c];
             let (sum, rest) = partial.split_at_mut(c);
             let (product, left) = rest.split_at_mut(c);
-            block_sums(&x[self.span(i)], &t[self.span(i)], mean, sum, product);
-            block_left(&x[self.span(i)], mean, left);
+            block_sums(&x[self.span(i)], &t[self.span(i)], mean, [sum, product, left]);
         });
         let mut sums = vec![T::ZERO; self.groups * 3 * c];
         for (group, sums) in sums.chunks_exact_mut(3 * c).enumerate() {
@@ -309,7 +308,7 @@ impl Blocks {
                 }
             }
             for (product, &inv_std) in sums[c..2 * c].iter_mut().zip(&inv_std[group * c..]) {
-                *product = *product * inv_std;
+                *product *= inv_std;
             }
         }
         sums
@@ -344,61 +343,53 @@ impl Blocks {
 fn block_moments<T: Real>(x: &[T], mean: &mut [T], m2: &mut [T]) {
     let c = mean.len();
     sum_rows(x, mean);
-    let share = T::ONE / T::from_usize(x.len() / c);
+    let rows = T::from_usize(x.len() / c);
     for mean in mean.iter_mut() {
-        *mean = *mean * share;
+        *mean = *mean / rows; // Not times 1 / rows, which would round twice.
     }
     m2.fill(T::ZERO);
     let (mean, m2) = (&mean[..c], &mut m2[..c]);
     let square = |x: T| x * x;
-    let mut quads = x.chunks_exact(4 * c);
-    for quad in &mut quads {
+    let (quads, rest) = split_quads(x, c);
+    for quad in quads.chunks_exact(4 * c) {
         let [p, q, r, s] = four(quad, c);
         for i in 0..c {
             m2[i] += (square(p[i] - mean[i]) + square(q[i] - mean[i]))
                 + (square(r[i] - mean[i]) + square(s[i] - mean[i]));
         }
     }
-    for row in quads.remainder().chunks_exact(c) {
+    for row in rest.chunks_exact(c) {
         for i in 0..c {
             m2[i] += square(row[i] - mean[i]);
         }
     }
 }
 
-/// `Σ t` and `Σ t (x − mean)` over the rows of a block.
+/// `Σ t`, `Σ t (x − mean)` and `Σ (x − mean)` over the rows of a block.
 #[inline(always)]
-fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sum: &mut [T], product: &mut [T]) {
+fn block_sums<T: Real>(x: &[T], t: &[T], mean: &[T], sums: [&mut [T]; 3]) {
     let c = mean.len();
-    sum.fill(T::ZERO);
-    product.fill(T::ZERO);
-    let (sum, product) = (&mut sum[..c], &mut product[..c]);
-    let (mut x, mut t) = (x.chunks_exact(4 * c), t.chunks_exact(4 * c));
-    for (x, t) in (&mut x).zip(&mut t) {
+    let [sum, product, left] = sums.map(|sum| {
+        sum.fill(T::ZERO);
+        &mut sum[..c]
+    });
+    let ((x, x_rest), (t, t_rest)) = (split_quads(x, c), split_quads(t, c));
+    for (x, t) in x.chunks_exact(4 * c).zip(t.chunks_exact(4 * c)) {
         let ([xp, xq, xr, xs], [tp, tq, tr, ts]) = (four(x, c), four(t, c));
         for i in 0..c {
             let m = mean[i];
+            let (p, q, r, s) = (xp[i] - m, xq[i] - m, xr[i] - m, xs[i] - m);
             sum[i] += (tp[i] + tq[i]) + (tr[i] + ts[i]);
-            product[i] += (tp[i] * (xp[i] - m) + tq[i] * (xq[i] - m))
-                + (tr[i] * (xr[i] - m) + ts[i] * (xs[i] - m));
+            product[i] += (tp[i] * p + tq[i] * q) + (tr[i] * r + ts[i] * s);
+            left[i] += (p + q) + (r + s);
         }
     }
-    let rest = x.remainder().chunks_exact(c).zip(t.remainder().chunks_exact(c));
-    for (x, t) in rest {
+    for (x, t) in x_rest.chunks_exact(c).zip(t_rest.chunks_exact(c)) {
         for i in 0..c {
+            let p = x[i] - mean[i];
             sum[i] += t[i];
-            product[i] += t[i] * (x[i] - mean[i]);
-        }
-    }
-}
-
-/// `Σ (x − mean)` of each column: what rounding the mean has left.
-#[inline(always)]
-fn block_left<T: Real>(x: &[T], mean: &[T], left: &mut [T]) {
-    left.fill(T::ZERO);
-    for x in x.chunks_exact(mean.len()) {
-        for ((left, &x), &mean) in left.iter_mut().zip(x).zip(mean) {
-            *left += x - mean;
+            product[i] += t[i] * p;
+            left[i] += p;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Real;
 use super::parallel::{for_each_chunk2, row_grain};
-use super::reduce::{Best, TILE};
+use super::reduce::{Window, max_columns};
 
 /// The largest value of each window, `[N, H, W, C]` → `[N, OH, OW, C]`, and where it was found.
 ///
@@ -38,16 +38,14 @@ pub fn max_pool2d<T: Real>(
             for (j, (y, indices)) in y.chunks_mut(c).zip(indices.chunks_mut(c)).enumerate() {
                 let xs = window(j, kernel[1], stride[1], padding[1], w);
                 let corner = (image * h + ys.start) * w + xs.start;
-                for channel in (0..c).step_by(TILE) {
-                    let width = TILE.min(c - channel);
-                    let mut best = Best::new(x, corner * c + channel, width, 0);
-                    for p in 0..ys.len() {
-                        for q in 0..xs.len() {
-                            best.keep(x, (corner + p * w + q) * c + channel, width, 0);
-                        }
-                    }
-                    best.write(&mut y[channel..][..width], &mut indices[channel..][..width]);
-                }
+                let window = Window {
+                    first: corner * c,
+                    rows: ys.len(),
+                    row_step: w * c,
+                    columns: xs.len(),
+                    step: c,
+                };
+                max_columns(x, 0, window, y, indices);
             }
         }
     });

@@ -40,7 +40,7 @@ pub(super) fn sum_lanes<T: Real>(x: &[T]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {
-            lanes[i] = lanes[i] + lanes[i + width];
+            lanes[i] += lanes[i + width];
         }
         width /= 2;
     }
@@ -188,18 +188,28 @@ fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
 pub(super) fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
     let c = y.len();
     y.fill(T::ZERO);
-    let mut quads = x.chunks_exact(4 * c);
-    for quad in &mut quads {
+    let (quads, rest) = split_quads(x, c);
+    for quad in quads.chunks_exact(4 * c) {
         let [p, q, r, s] = four(quad, c);
         for i in 0..c {
             y[i] += (p[i] + q[i]) + (r[i] + s[i]);
         }
     }
-    for row in quads.remainder().chunks_exact(c) {
+    for row in rest.chunks_exact(c) {
         for (y, &x) in y.iter_mut().zip(row) {
             *y += x;
         }
     }
+}
+
+/// Elements of the longest rows that are worth reading four at a time: longer ones would be four
+/// streams in one page of memory, of which the processor fetches only one ahead.
+const QUAD: usize = 128;
+
+/// The rows of `c` elements to read four at a time, and the others.
+#[inline(always)]
+pub(super) fn split_quads<T>(rows: &[T], c: usize) -> (&[T], &[T]) {
+    rows.split_at(if c > QUAD { 0 } else { rows.len() / (4 * c) * (4 * c) })
 }
 
 /// Four rows of `c` elements.
@@ -284,65 +294,83 @@ fn first_largest<T: Real>(x: &[T]) -> (usize, T) {
 #[inline(always)]
 fn max_rows<T: Real>(x: &[T], start: u32, y: &mut [T], indices: &mut [u32]) {
     let inner = y.len();
-    for column in (0..inner).step_by(TILE) {
-        let width = TILE.min(inner - column);
-        let mut best = Best::new(x, column, width, start);
-        for row in (inner..x.len()).step_by(inner) {
-            best.keep(x, row + column, width, start);
-        }
-        best.write(&mut y[column..][..width], &mut indices[column..][..width]);
+    let rows = Window { first: 0, rows: x.len() / inner, row_step: inner, columns: 1, step: 0 };
+    max_columns(x, start, rows, y, indices);
+}
+
+/// The places `first + p row_step + q step` for `p < rows`, `q < columns`, in this order.
+#[derive(Clone, Copy)]
+pub(super) struct Window {
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    pub(super) row_step: usize,
+    pub(super) columns: usize,
+    pub(super) step: usize,
+}
+
+impl Window {
+    #[inline(always)]
+    fn place(&self, p: usize, q: usize) -> usize {
+        self.first + p * self.row_step + q * self.step
     }
 }
 
-/// Columns whose maxima are sought together: few enough to stay in registers.
-pub(super) const TILE: usize = 16;
-
-/// The largest values so far of a tile of neighbouring columns, and where they were.
-pub(super) struct Best<T> {
-    top: [T; TILE],
-    at: [u32; TILE],
+/// `y[i] = max x[place + i]` over the places of a window, and `start` plus the position of that
+/// element: the first maximum, or the first NaN.
+#[inline(always)]
+pub(super) fn max_columns<T: Real>(
+    x: &[T],
+    start: u32,
+    window: Window,
+    y: &mut [T],
+    indices: &mut [u32],
+) {
+    let mut column = 0;
+    for (y, indices) in y.chunks_exact_mut(TILE).zip(indices.chunks_exact_mut(TILE)) {
+        // All lengths are constant here, so that values and places stay in registers.
+        let mut top: [T; TILE] = tile_at(x, window.first + column);
+        let mut at = [window.first as u32; TILE];
+        // No closure in these loops: the compiler may not inline it, and values leave the registers.
+        for p in 0..window.rows {
+            for q in 0..window.columns {
+                let place = window.place(p, q);
+                let x = tile_at(x, place + column);
+                for i in 0..TILE {
+                    let better = is_better(x[i], top[i]);
+                    top[i] = if better { x[i] } else { top[i] };
+                    at[i] = if better { place as u32 } else { at[i] };
+                }
+            }
+        }
+        y.copy_from_slice(&top);
+        for (i, (index, at)) in indices.iter_mut().zip(at).enumerate() {
+            *index = start + at + (column + i) as u32;
+        }
+        column += TILE;
+    }
+    for column in column..y.len() {
+        let mut at = window.first + column;
+        for p in 0..window.rows {
+            for q in 0..window.columns {
+                let other = window.place(p, q) + column;
+                at = if is_better(x[other], x[at]) { other } else { at };
+            }
+        }
+        (y[column], indices[column]) = (x[at], start + at as u32);
+    }
 }
 
-impl<T: Real> Best<T> {
-    /// Starts with `width` elements of `x` from `from` on; places count from `start`.
-    #[inline(always)]
-    pub(super) fn new(x: &[T], from: usize, width: usize, start: u32) -> Self {
-        let mut best = Best { top: [T::ZERO; TILE], at: [0; TILE] };
-        best.top[..width].copy_from_slice(&x[from..][..width]);
-        for (i, at) in best.at.iter_mut().enumerate() {
-            *at = start.wrapping_add((from + i) as u32);
-        }
-        best
-    }
+/// Columns whose maxima are sought together.
+const TILE: usize = 16;
 
-    /// Replaces each maximum that is exceeded, or turned into NaN.
-    #[inline(always)]
-    pub(super) fn keep(&mut self, x: &[T], from: usize, width: usize, start: u32) {
-        let x = &x[from..][..width];
-        let place = start.wrapping_add(from as u32);
-        // A whole tile has a constant length, which the compiler turns into registers.
-        if let Ok(x) = <&[T; TILE]>::try_from(x) {
-            for i in 0..TILE {
-                self.keep_one(i, x[i], place);
-            }
-        } else {
-            for (i, &x) in x.iter().enumerate() {
-                self.keep_one(i, x, place);
-            }
-        }
-    }
+#[inline(always)]
+fn tile_at<T: Real>(x: &[T], at: usize) -> [T; TILE] {
+    x[at..][..TILE].try_into().expect("a slice of as many elements")
+}
 
-    #[inline(always)]
-    fn keep_one(&mut self, i: usize, x: T, place: u32) {
-        // Not (x <= top), unless top is NaN already: larger, or a NaN.
-        let better = !(x <= self.top[i]) & (self.top[i] == self.top[i]);
-        self.top[i] = if better { x } else { self.top[i] };
-        self.at[i] = if better { place.wrapping_add(i as u32) } else { self.at[i] };
-    }
-
-    #[inline(always)]
-    pub(super) fn write(&self, y: &mut [T], indices: &mut [u32]) {
-        y.copy_from_slice(&self.top[..y.len()]);
-        indices.copy_from_slice(&self.at[..indices.len()]);
-    }
+/// Whether `x` takes the place of `top`: larger, or a NaN unless `top` is one already.
+#[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)] // NaN is the point.
+fn is_better<T: Real>(x: T, top: T) -> bool {
+    !(x <= top) & (top == top)
 }

@@ -53,11 +53,28 @@ pub(super) fn transpose<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], 
                 n_j: tile_j.min(j.len - j_from),
                 n_l: tile_l.min(l.len - l_from),
             };
-            // SAFETY: the pattern visits each element of `y` exactly once, tiles are disjoint parts
-            // of it, and this tile's first element is `y[j_from, l_from]` at this outer position.
+            // SAFETY: the pattern visits each element of `y` exactly once, tiles are disjoint
+            // parts of it, and this tile's first element is `y[j_from, l_from]` at this outer
+            // position.
             unsafe { tile.write(y_start.get().add(y_at + j_from * j.strides[1] + l_from)) };
         }
     });
+}
+
+/// The transpose, by squares of 4 x 4, which the compiler turns into shuffles of registers.
+#[inline(always)]
+fn turn<T: Real>(square: &[[T; SIDE]; SIDE]) -> [[T; SIDE]; SIDE] {
+    let mut turned = [[T::ZERO; SIDE]; SIDE];
+    for i in (0..SIDE).step_by(4) {
+        for k in (0..SIDE).step_by(4) {
+            let row = |n: usize| -> [T; 4] { std::array::from_fn(|m| square[i + n][k + m]) };
+            let [p, q, r, s] = [row(0), row(1), row(2), row(3)];
+            for m in 0..4 {
+                turned[k + m][i..i + 4].copy_from_slice(&[p[m], q[m], r[m], s[m]]);
+            }
+        }
+    }
+    turned
 }
 
 /// The start of an output of which each piece of work writes its own elements.
@@ -85,8 +102,9 @@ impl<T: Real> Tile<'_, T> {
     /// `y[j y_step + l]` must be valid for writes for all `j < n_j`, `l < n_l`.
     unsafe fn write(&self, y: *mut T) {
         let (whole_j, whole_l) = (self.n_j / SIDE * SIDE, self.n_l / SIDE * SIDE);
-        for j in (0..whole_j).step_by(SIDE) {
-            for l in (0..whole_l).step_by(SIDE) {
+        // Along j inside: the sixteen rows of x are then streams that the processor fetches ahead.
+        for l in (0..whole_l).step_by(SIDE) {
+            for j in (0..whole_j).step_by(SIDE) {
                 // SAFETY: the square lies within the tile.
                 unsafe { self.write_square(j, l, y) };
             }
@@ -106,10 +124,10 @@ impl<T: Real> Tile<'_, T> {
         for (i, row) in square.iter_mut().enumerate() {
             row.copy_from_slice(&self.x[j + (l + i) * self.x_step..][..SIDE]);
         }
-        for i in 0..SIDE {
-            let column: [T; SIDE] = std::array::from_fn(|k| square[k][i]);
+        let turned = turn(&square);
+        for (i, row) in turned.into_iter().enumerate() {
             // SAFETY: row j + i of the square, SIDE elements from l on.
-            unsafe { y.add((j + i) * self.y_step + l).cast::<[T; SIDE]>().write(column) };
+            unsafe { y.add((j + i) * self.y_step + l).cast::<[T; SIDE]>().write_unaligned(row) };
         }
     }
 

@@ -160,7 +160,8 @@ fn plain_methods_and_other_gradients_run() {
 fn divergence_is_named_and_leaves_the_last_good_checkpoint() {
     let dir = TempDir::new("diverge");
     write_cifar(dir.path());
-    let config = config(dir.path(), &["optimizer.lr=1e30", "checkpoint_every=1"]);
+    let settings = ["optimizer.lr=1e30", "checkpoint_every=1", "mask.enabled=false"];
+    let config = config(dir.path(), &settings);
     let out = dir.path().join("out");
     let error = run(&config, &out, &mut (), &Stop::default()).unwrap_err();
     let Error::Diverged { step, part } = &error else { panic!("{error}") };

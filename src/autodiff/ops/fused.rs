@@ -92,10 +92,7 @@ pub(crate) fn batch_norm_definition<T: Real>(
     let groups = stats.mean.shape()[0];
     let (rows, c) = norm_shape(x.shape(), groups);
     let grouped = x.reshape(&[groups, rows, c]);
-    let centred = |x: &Var<T>| x - &x.mean_axes(&[1], Keep::Keep);
-    // Twice, because a mean is rounded: the second takes what the first left, here and in every
-    // derivative, so that a bias in front has derivatives of zero to the last digits.
-    let deviation = centred(&centred(&grouped));
+    let deviation = &grouped - &grouped.mean_axes(&[1], Keep::Keep);
     let std = deviation.square().mean_axes(&[1], Keep::Keep).shift(eps).sqrt();
     let normal = (deviation / std).reshape(x.shape());
     normal * weight + bias

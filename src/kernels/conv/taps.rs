@@ -107,20 +107,23 @@ impl<T: Real> TapSum<'_, T> {
     fn pack_weights(&self, panels: &Panels, group: Range<usize>, to: &mut [T]) {
         let (steps, taps) = (self.from[2], self.cols.order.len());
         let all_steps = steps * taps * self.rows.order.len();
-        let mut lots = panels.lots(group, all_steps);
+        let lots = &panels.lots(group, all_steps);
+        // Steps of earlier taps.
+        let mut first = 0;
         for i in &self.rows.order {
             for j in &self.cols.order {
                 let from = &self.weights[(i * taps + j) * steps * self.channels..];
                 match self.direction {
                     Direction::Forward => {
-                        let (stride, lots, to) = (self.channels, &lots[..], &mut to[..]);
-                        dispatch::run(self.level, Deal { from, stride, steps, lots, to });
+                        let (stride, spread, to) = (self.channels, 1, &mut to[..]);
+                        let deal = Deal { from, stride, steps, lots, first, spread, to };
+                        dispatch::run(self.level, deal);
                     }
                     Direction::Adjoint => {
-                        for lot in &lots {
+                        for lot in lots {
                             let (stride, rows, width) = (steps, lot.cols, lot.width);
                             let from = &from[lot.first * steps..];
-                            let to = &mut to[lot.to..][..width * steps];
+                            let to = &mut to[lot.to + first * width..][..width * steps];
                             dispatch::run(
                                 self.level,
                                 Interleave { from, stride, rows, steps, to, width },
@@ -128,8 +131,7 @@ impl<T: Real> TapSum<'_, T> {
                         }
                     }
                 }
-                // The next tap goes behind this one in each panel.
-                lots.iter_mut().for_each(|lot| lot.to += lot.width * steps);
+                first += steps;
             }
         }
     }

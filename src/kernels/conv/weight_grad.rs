@@ -172,7 +172,7 @@ impl<T: Real> WeightGrad<'_, T> {
             let to = (first - first_channel) * x_steps;
             Lot { first, cols: end - first, width: end - first, to }
         };
-        let lots = blocks.clone().map(lot).collect();
+        let lots: &Vec<_> = &blocks.clone().map(lot).collect();
         if self.unfolded() {
             self.pack_x_unfolded(images.clone(), &sources, lots, &mut x);
         } else {
@@ -180,7 +180,7 @@ impl<T: Real> WeightGrad<'_, T> {
         }
         let first_column = self.panels.get(panels.start).first;
         let mut g = Scratch::<T>::take(self.panels.width(panels.clone()) * g_steps);
-        let lots = self.panels.lots(panels.clone(), g_steps);
+        let lots = &self.panels.lots(panels.clone(), g_steps);
         self.pack_g(images.clone(), band.clone(), lots, &mut g);
         let segments: Vec<Vec<Segment>> = (0..kh * self.taps)
             .map(|tap| self.segments(tap, images.len(), band.clone(), &slots, columns))
@@ -246,18 +246,27 @@ impl<T: Real> WeightGrad<'_, T> {
     }
 
     /// Packs blocks of channels of the input as `[row, column, image, channel]`.
-    fn pack_x(&self, images: Range<usize>, rows: &[usize], mut lots: Vec<Lot>, to: &mut [T]) {
-        let Geometry { h, w, c, .. } = self.geometry;
-        for row in rows {
-            for col in &self.columns {
-                let from = &self.x[((images.start * h + row) * w + col) * c..];
-                self.deal(from, h * w * c, images.len(), &mut lots, to);
+    fn pack_x(&self, images: Range<usize>, rows: &[usize], lots: &[Lot], to: &mut [T]) {
+        let Geometry { h, w, c, stride, .. } = self.geometry;
+        let spread = images.len();
+        for (slot, row) in rows.iter().enumerate() {
+            for (i, image) in images.clone().enumerate() {
+                let line = &self.x[(image * h + row) * w * c..][..w * c];
+                let mut column = slot * self.columns.len();
+                // The columns of one class; the next class finds the line in the first cache.
+                for run in self.columns.chunk_by(|a, b| a + stride[1] == *b) {
+                    let (from, stride, steps) = (&line[run[0] * c..], stride[1] * c, run.len());
+                    let (first, to) = (column * spread + i, &mut to[..]);
+                    let deal = Deal { from, stride, steps, lots, first, spread, to };
+                    dispatch::run(self.level, deal);
+                    column += run.len();
+                }
             }
         }
     }
 
     /// The same for the channels of all taps of a kernel row, at each output column.
-    fn pack_x_unfolded(&self, images: Range<usize>, rows: &[usize], lots: Vec<Lot>, to: &mut [T]) {
+    fn pack_x_unfolded(&self, images: Range<usize>, rows: &[usize], lots: &[Lot], to: &mut [T]) {
         let Geometry { h, w, c, stride, padding, .. } = self.geometry;
         for lot in lots {
             let mut to = to[lot.to..].chunks_exact_mut(lot.width);
@@ -284,19 +293,15 @@ impl<T: Real> WeightGrad<'_, T> {
     }
 
     /// Packs panels of the output's gradient as `[row, column, image, width]`.
-    fn pack_g(&self, images: Range<usize>, band: Range<usize>, mut lots: Vec<Lot>, to: &mut [T]) {
-        let ([h, w], o) = (self.out, self.geometry.o);
-        for row in band {
-            for col in 0..w {
-                let from = &self.g[((images.start * h + row) * w + col) * o..];
-                self.deal(from, h * w * o, images.len(), &mut lots, to);
+    fn pack_g(&self, images: Range<usize>, band: Range<usize>, lots: &[Lot], to: &mut [T]) {
+        let ([h, w], o, spread) = (self.out, self.geometry.o, images.len());
+        for (slot, row) in band.enumerate() {
+            for (i, image) in images.clone().enumerate() {
+                let (from, stride, steps) = (&self.g[(image * h + row) * w * o..], o, w);
+                let (first, to) = (slot * w * spread + i, &mut to[..]);
+                let deal = Deal { from, stride, steps, lots, first, spread, to };
+                dispatch::run(self.level, deal);
             }
         }
-    }
-
-    /// Deals one pixel of some images, and moves the lots behind it.
-    fn deal(&self, from: &[T], stride: usize, steps: usize, lots: &mut [Lot], to: &mut [T]) {
-        dispatch::run(self.level, Deal { from, stride, steps, lots, to });
-        lots.iter_mut().for_each(|lot| lot.to += lot.width * steps);
     }
 }

@@ -179,7 +179,9 @@ impl<T: Real> Product<'_, T> {
                     let (stride, steps) = (self.n, len);
                     let from = &self.b[steps_start * self.n + cols.start..];
                     let lots = &panels.lots(group, len);
-                    dispatch::run(self.level, Deal { from, stride, steps, lots, to });
+                    let (first, spread) = (0, 1);
+                    let deal = Deal { from, stride, steps, lots, first, spread, to };
+                    dispatch::run(self.level, deal);
                 }
                 Trans::Nt => {
                     for panel in group.map(|i| panels.get(i)) {
@@ -221,7 +223,9 @@ impl<T: Real> Product<'_, T> {
                     };
                     let lots = &tiles.map(lot).collect::<Vec<_>>();
                     let (stride, steps) = (self.m, len);
-                    dispatch::run(self.level, Deal { from, stride, steps, lots, to });
+                    let (first, spread) = (0, 1);
+                    let deal = Deal { from, stride, steps, lots, first, spread, to };
+                    dispatch::run(self.level, deal);
                 }
             }
         });

@@ -116,6 +116,9 @@ unsafe fn interleave<V: Vector, const R: usize>(
     }
 }
 
+/// Rows between the one that is dealt and the one that is asked for.
+const AHEAD: usize = 8;
+
 /// Some columns of an operand, and where their panel lies.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::kernels) struct Lot {
@@ -129,7 +132,8 @@ pub(in crate::kernels) struct Lot {
     pub(in crate::kernels) to: usize,
 }
 
-/// Deals the columns of `steps` rows to panels: `to[lot.to + t · lot.width + j] = from[t, j]`.
+/// Deals the columns of `steps` rows to panels: row `t` of `from` becomes step `first + t · spread`
+/// of each panel, `to[lot.to + (first + t · spread) · lot.width + j] = from[t, lot.first + j]`.
 ///
 /// Row `t` begins at `t · stride`. All lots of a row are copied before the next row, so that each
 /// line of the operand is read once.
@@ -138,6 +142,8 @@ pub(in crate::kernels) struct Deal<'a, T> {
     pub(in crate::kernels) stride: usize,
     pub(in crate::kernels) steps: usize,
     pub(in crate::kernels) lots: &'a [Lot],
+    pub(in crate::kernels) first: usize,
+    pub(in crate::kernels) spread: usize,
     pub(in crate::kernels) to: &'a mut [T],
 }
 
@@ -146,14 +152,15 @@ impl<T: Real> Kernel<T> for Deal<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<Scalar = T>>(self) {
-        let Self { from, stride, steps, lots, to } = self;
+        let Self { from, stride, steps, lots, first, spread, to } = self;
         if steps == 0 {
             return;
         }
         for lot in lots {
             let end = (steps - 1) * stride + lot.first + lot.cols;
             assert!(lot.cols <= lot.width && end <= from.len(), "columns beyond the operand");
-            assert!(lot.to + steps * lot.width <= to.len(), "a lot beyond the packed panels");
+            let end = lot.to + (first + (steps - 1) * spread + 1) * lot.width;
+            assert!(end <= to.len(), "a lot beyond the packed panels");
         }
         let (from, to) = (from.as_ptr(), to.as_mut_ptr());
         for t in 0..steps {
@@ -161,7 +168,11 @@ impl<T: Real> Kernel<T> for Deal<'_, T> {
                 // SAFETY: `t < steps`, and the assertions bound the last row of each lot.
                 unsafe {
                     let from = from.add(t * stride + lot.first);
-                    let to = to.add(lot.to + t * lot.width);
+                    let to = to.add(lot.to + (first + t * spread) * lot.width);
+                    // Rows far from each other are no stream that the processor would foresee.
+                    for j in (0..lot.cols).step_by(64 / size_of::<T>()) {
+                        V::prefetch(from.wrapping_add(AHEAD * stride + j));
+                    }
                     match lot.cols {
                         4 => copy::<T, 4>(from, to),
                         8 => copy::<T, 8>(from, to),
