@@ -8,7 +8,8 @@
 //!         for each panel of B, for each tile of A: C tile (+)= A tile · B panel
 //! ```
 //!
-//! Packing and products are parallel, one after the other; these are the loops of BLIS (Van Zee and van de Geijn, ACM TOMS 2015). What the code adds:
+//! Packing and products are parallel, one after the other; these are the loops of BLIS (Van Zee and
+//! van de Geijn, ACM TOMS 2015). What the code adds:
 //! 1. Tiles and panels are cut evenly: 9 rows become 5 + 4 and not 8 + 1.
 //! 2. A short product (a few rows) reads B where it lies: packing it would cost as much again.
 //! 3. Work is cut by problem size and k by fixed blocks, so that the bits do not depend on the

@@ -1,3 +1,5 @@
+//! Elementwise kernels and index kernels against plain loops and their adjoint laws.
+
 use super::*;
 use crate::kernels::elementwise::{axpy, map, map_inplace, zip, zip_broadcast, zip_inplace};
 use crate::kernels::index::{put_add, take};

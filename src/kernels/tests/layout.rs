@@ -1,3 +1,5 @@
+//! Permutations, broadcasts, slices and their adjoints against plain loops.
+
 use super::*;
 use crate::kernels::layout::{broadcast_to, embed, permute, slice};
 use crate::kernels::naive;

@@ -1,3 +1,5 @@
+//! Batch norm, its adjoint and its tangent against their definitions.
+
 use super::*;
 use crate::kernels::naive;
 use crate::kernels::norm::{batch_norm, batch_norm_grad, batch_norm_tangent};

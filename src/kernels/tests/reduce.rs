@@ -1,3 +1,5 @@
+//! Sums, maxima and pooling against plain loops.
+
 use super::*;
 use crate::kernels::naive;
 use crate::kernels::pool::max_pool2d;
