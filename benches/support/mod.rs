@@ -35,12 +35,10 @@ impl Bench {
     pub(crate) fn measure(&self, name: &str, flop: usize, mut f: impl FnMut()) {
         f();
         let (begin, mut seconds) = (Instant::now(), Vec::new());
-        let mut cpu = f64::INFINITY;
         while seconds.len() < 5 || (begin.elapsed() < self.budget && seconds.len() < 2000) {
-            let (start, cpu_start) = (Instant::now(), cpu_seconds());
+            let start = Instant::now();
             f();
             seconds.push(start.elapsed().as_secs_f64());
-            cpu = cpu.min(cpu_seconds() - cpu_start);
         }
         seconds.sort_by(f64::total_cmp);
         let (best, median) = (seconds[0], seconds[seconds.len() / 2]);
@@ -50,29 +48,16 @@ impl Bench {
             println!(
                 "{{\"peer\":\"dimask\",\"name\":\"{name}\",\"threads\":{threads},\
                  \"seconds_best\":{best:.7},\"seconds_median\":{median:.7},\
-                 \"gflops\":{gflops:.2},\"cpu_seconds\":{cpu:.7}}}"
+                 \"gflops\":{gflops:.2}}}"
             );
         } else {
             let at_median = flop as f64 / median / 1e9;
-            let on_cpu = flop as f64 / cpu / 1e9;
             println!(
-                "{name:36} best {:9.3} ms {gflops:7.1} GFLOP/s, median {at_median:7.1}, \
-                 per core second {on_cpu:7.1}",
+                "{name:32} best {:9.3} ms {gflops:7.1} GFLOP/s, median {at_median:7.1} GFLOP/s",
                 best * 1e3
             );
         }
     }
-}
-
-/// Seconds that the threads of this process have been running, as far as Linux tells: on a busy
-/// machine this says more than the clock does.
-fn cpu_seconds() -> f64 {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
-    let nanoseconds = |task: std::fs::DirEntry| -> Option<f64> {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse().ok()
-    };
-    tasks.flatten().filter_map(nanoseconds).sum::<f64>() * 1e-9
 }
 
 /// Numbers in (-1, 1).

@@ -4,7 +4,6 @@ pub mod alloc;
 pub mod conv;
 pub mod dispatch;
 pub mod elementwise;
-pub mod exp;
 pub mod gemm;
 pub mod index;
 pub mod layout;
@@ -16,6 +15,7 @@ pub mod reduce;
 pub mod softmax;
 
 mod arch;
+mod exp;
 mod real;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! The logarithm of the softmax over rows, its adjoint and its tangent.
 
 use super::Real;
-use super::exp::exp;
 use super::parallel::{for_each_chunk, row_grain};
 use super::reduce::{largest, sum_lanes};
 
@@ -20,7 +19,7 @@ pub fn log_softmax<T: Real>(x: &[T], rows: usize, cols: usize, y: &mut [T]) {
         // A row of nothing but −∞ has no finite top to take out.
         let top = if top.is_finite() { top } else { T::ZERO };
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = exp(x - top);
+            *y = (x - top).exp();
         }
         let rest = sum_lanes(y).ln();
         for (y, &x) in y.iter_mut().zip(x) {
@@ -42,7 +41,7 @@ pub fn log_softmax_grad<T: Real>(y: &[T], g: &[T], rows: usize, cols: usize, dx:
         let (y, g) = (&y[at..][..cols], &g[at..][..cols]);
         let total = sum_lanes(g);
         for ((dx, &y), &g) in dx.iter_mut().zip(y).zip(g) {
-            *dx = g - exp(y) * total;
+            *dx = g - y.exp() * total;
         }
     });
 }
@@ -59,7 +58,7 @@ pub fn log_softmax_tangent<T: Real>(y: &[T], dx: &[T], rows: usize, cols: usize,
     by_rows(rows, cols, dy, |at, dy| {
         let (y, dx) = (&y[at..][..cols], &dx[at..][..cols]);
         for ((dy, &y), &dx) in dy.iter_mut().zip(y).zip(dx) {
-            *dy = exp(y) * dx;
+            *dy = y.exp() * dx;
         }
         let shift = sum_lanes(dy);
         for (dy, &dx) in dy.iter_mut().zip(dx) {

@@ -96,7 +96,7 @@ fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
 }
 
 /// The convolution
-/// `y[n, oh, ow, o] = Σ_{i,j,c} x[n, oh·s − p + i, ow·s − p + j, c] · w[i, j, c, o]`
+/// `y[n, oh, ow, o] = Σ_{i,j,c} x[n, oh·s − p + i, ow·s − p + j, c] · w[i, j, c, o]`,
 /// with zeros outside the image (the cross-correlation of deep learning).
 ///
 /// Shapes: `x: [N, H, W, C]`, `w: [KH, KW, C, O]` → `y: [N, OH, OW, O]`, overwritten.

@@ -75,7 +75,7 @@ impl<T: Real> TapSum<'_, T> {
 
         let mut packed = Scratch::<T>::take(panels.padded() * steps);
         let parts = SharedMut::new(&mut packed);
-        let packed_groups = Cut::at_most(panels.len(), PACKED_TOGETHER);
+        let packed_groups = Cut::at_most(panels.count(), PACKED_TOGETHER);
         for_each(packed_groups.pieces, work, |i| {
             let group = packed_groups.range(i);
             let (first, width) = (panels.get(group.start).first, panels.width(group.clone()));
@@ -91,7 +91,7 @@ impl<T: Real> TapSum<'_, T> {
         let source_rows = (BAND / row_len.max(1)).saturating_sub(self.rows.order.len()).max(1);
         let bands = Cut::at_most(rows, (source_rows * rows / self.from[0].max(1)).max(1));
         let pieces = images.pieces * bands.pieces;
-        let groups = Cut::into_pieces(panels.len(), PIECES.div_ceil(pieces.max(1)));
+        let groups = Cut::into_pieces(panels.count(), PIECES.div_ceil(pieces.max(1)));
         let band = Bands { panels, columns, slots: Vec::new(), steps, packed: &packed };
         let band = Bands { slots: slots(&band.columns), ..band };
         let out = SharedMut::new(target);

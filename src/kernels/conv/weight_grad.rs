@@ -30,11 +30,13 @@ use crate::kernels::gemm::scratch::Scratch;
 use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 
 /// Least length of a run of pixels, if there are as many images.
-const RUN: usize = 64;
+const RUN: usize = 16;
 /// Pixels in a chunk, so that a panel of them stays in the caches.
-const PIXELS: usize = 512;
-/// Output and input channels in a group.
-const GROUP: [usize; 2] = [64, 128];
+const PIXELS: usize = 1024;
+/// Input channels in a group.
+const GROUP_C: usize = 128;
+/// Products of taps and output channels in a group: each packed input value serves as many.
+const GROUP_O: usize = 9 * 64;
 /// Pieces that the work is cut into, if it has the size.
 const PIECES: usize = 32;
 
@@ -105,8 +107,11 @@ pub(super) fn weight_grad<T: Real>(
 impl<T: Real> WeightGrad<'_, T> {
     fn into(self, dw: &mut [T]) {
         let work = self.g.len() * self.geometry.kh * self.geometry.kw * self.geometry.c;
-        let groups_o = Cut::into_pieces(self.panels.len(), self.geometry.o.div_ceil(GROUP[0]));
-        let groups_c = Cut::into_pieces(self.blocks.pieces, self.channels.div_ceil(GROUP[1]));
+        let groups_o = Cut::into_pieces(
+            self.panels.count(),
+            (self.taps * self.geometry.kh * self.geometry.o).div_ceil(GROUP_O),
+        );
+        let groups_c = Cut::into_pieces(self.blocks.pieces, self.channels.div_ceil(GROUP_C));
         let groups = groups_o.pieces * groups_c.pieces;
         let chunks = self.images.pieces * self.bands.pieces;
         let pieces = Cut::into_pieces(chunks, PIECES.div_ceil(groups));

@@ -67,7 +67,7 @@ impl Panels {
         Self { cols, lanes: shape.lanes, cut }
     }
 
-    pub(in crate::kernels) fn len(&self) -> usize {
+    pub(in crate::kernels) fn count(&self) -> usize {
         self.cut.pieces
     }
 
@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(end, len);
         }
         let panels = Panels::new(70, TileShape { lanes: 16, rows: 8, vectors: 3 });
-        let sizes: Vec<_> = (0..panels.len()).map(|i| panels.get(i).cols).collect();
+        let sizes: Vec<_> = (0..panels.count()).map(|i| panels.get(i).cols).collect();
         assert_eq!((sizes, panels.padded()), (vec![32, 38], 80));
     }
 }

@@ -8,8 +8,9 @@
 //!         for each panel of B, for each tile of A: C tile (+)= A tile · B panel
 //! ```
 //!
-//! Packing and products are parallel, one after the other; these are the loops of BLIS (Van Zee and
-//! van de Geijn, ACM TOMS 2015). What the code adds:
+//! Packing and products are parallel, one after the other; the loops are those of BLIS (Van Zee
+//! and van de Geijn, ACM TOMS 2015).
+//! What the code adds:
 //! 1. Tiles and panels are cut evenly: 9 rows become 5 + 4 and not 8 + 1.
 //! 2. A short product (a few rows) reads B where it lies: packing it would cost as much again.
 //! 3. Work is cut by problem size and k by fixed blocks, so that the bits do not depend on the
@@ -159,16 +160,16 @@ impl<T: Real> Product<'_, T> {
     fn pack_b(&self, cols: Range<usize>, steps: Range<usize>) -> Scratch<T> {
         let (panels, len) = (Panels::new(cols.len(), self.shape), steps.len());
         let steps_start = steps.start;
-        let last = panels.get(panels.len() - 1);
+        let last = panels.get(panels.count() - 1);
         let first_packed = match self.b_stays() {
             false => 0,
-            true if last.cols < last.width => panels.len() - 1,
+            true if last.cols < last.width => panels.count() - 1,
             true => return Scratch::take(0),
         };
         let start = panels.get(first_packed).first;
         let mut packed = Scratch::take((panels.padded() - start) * len);
         let parts = SharedMut::new(&mut packed);
-        let groups = Cut::at_most(panels.len() - first_packed, PACKED_TOGETHER);
+        let groups = Cut::at_most(panels.count() - first_packed, PACKED_TOGETHER);
         for_each(groups.pieces, self.m * cols.len() * len, |i| {
             let group = groups.range(i);
             let group = first_packed + group.start..first_packed + group.end;
@@ -254,7 +255,7 @@ impl<T: Real> Product<'_, T> {
         let panels = Panels::new(cols.len(), self.shape);
         let segments = &[Segment { a: 0, b: 0, len }];
         let blocks = Cut::at_most(tiles.pieces, PIECE_M / self.shape.rows);
-        let groups = Cut::into_pieces(panels.len(), PIECES.div_ceil(blocks.pieces));
+        let groups = Cut::into_pieces(panels.count(), PIECES.div_ceil(blocks.pieces));
         let work = tiles.start(tiles.pieces) * panels.padded() * len;
         for_each(blocks.pieces * groups.pieces, work, |piece| {
             for panel in groups.range(piece % groups.pieces) {

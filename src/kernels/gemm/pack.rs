@@ -1,5 +1,7 @@
 //! Copies of operands in the order in which the tile reads them.
 
+use std::ops::Range;
+
 use crate::kernels::Real;
 use crate::kernels::dispatch::Kernel;
 use crate::kernels::vector::Vector;
@@ -116,8 +118,8 @@ unsafe fn interleave<V: Vector, const R: usize>(
     }
 }
 
-/// Rows between the one that is dealt and the one that is asked for.
-const AHEAD: usize = 8;
+/// Rows that are dealt together: few enough that all their lots find them in the first cache.
+const TOGETHER: usize = 16;
 
 /// Some columns of an operand, and where their panel lies.
 #[derive(Clone, Copy, Debug)]
@@ -135,8 +137,8 @@ pub(in crate::kernels) struct Lot {
 /// Deals the columns of `steps` rows to panels: row `t` of `from` becomes step `first + t · spread`
 /// of each panel, `to[lot.to + (first + t · spread) · lot.width + j] = from[t, lot.first + j]`.
 ///
-/// Row `t` begins at `t · stride`. All lots of a row are copied before the next row, so that each
-/// line of the operand is read once.
+/// Row `t` begins at `t · stride`. All lots of a few rows are copied before the next rows, so that
+/// each line of the operand comes from memory once.
 pub(in crate::kernels) struct Deal<'a, T> {
     pub(in crate::kernels) from: &'a [T],
     pub(in crate::kernels) stride: usize,
@@ -163,38 +165,65 @@ impl<T: Real> Kernel<T> for Deal<'_, T> {
             assert!(end <= to.len(), "a lot beyond the packed panels");
         }
         let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-        for t in 0..steps {
+        let mut start = 0;
+        while start < steps {
+            let end = steps.min(start + TOGETHER);
             for lot in lots {
-                // SAFETY: `t < steps`, and the assertions bound the last row of each lot.
+                // SAFETY: rows are below `steps`, and the assertions bound the last row of each
+                // lot on both sides.
                 unsafe {
-                    let from = from.add(t * stride + lot.first);
-                    let to = to.add(lot.to + (first + t * spread) * lot.width);
-                    // Rows far from each other are no stream that the processor would foresee.
-                    for j in (0..lot.cols).step_by(64 / size_of::<T>()) {
-                        V::prefetch(from.wrapping_add(AHEAD * stride + j));
-                    }
+                    let from = from.add(lot.first);
+                    let to = to.add(lot.to + first * lot.width);
+                    let step = spread * lot.width;
                     match lot.cols {
-                        4 => copy::<T, 4>(from, to),
-                        8 => copy::<T, 8>(from, to),
-                        16 => copy::<T, 16>(from, to),
-                        24 => copy::<T, 24>(from, to),
-                        32 => copy::<T, 32>(from, to),
-                        48 => copy::<T, 48>(from, to),
-                        cols => (0..cols).for_each(|j| *to.add(j) = *from.add(j)),
+                        4 => copy::<V, 4>(from, stride, to, step, start..end),
+                        8 => copy::<V, 8>(from, stride, to, step, start..end),
+                        16 => copy::<V, 16>(from, stride, to, step, start..end),
+                        24 => copy::<V, 24>(from, stride, to, step, start..end),
+                        32 => copy::<V, 32>(from, stride, to, step, start..end),
+                        48 => copy::<V, 48>(from, stride, to, step, start..end),
+                        cols => {
+                            for t in start..end {
+                                let (from, to) = (from.add(t * stride), to.add(t * step));
+                                (0..cols).for_each(|j| *to.add(j) = *from.add(j));
+                                (cols..lot.width).for_each(|j| *to.add(j) = T::ZERO);
+                            }
+                            continue;
+                        }
                     }
-                    (lot.cols..lot.width).for_each(|j| *to.add(j) = T::ZERO);
+                    for t in start..end {
+                        let to = to.add(t * step);
+                        (lot.cols..lot.width).for_each(|j| *to.add(j) = T::ZERO);
+                    }
                 }
             }
+            start = end;
         }
     }
 }
 
-/// Copies `N` values.
+/// Copies rows of `N` values.
 ///
 /// # Safety
-/// Both sides have that many.
+/// Both sides have the rows.
 #[inline(always)]
-unsafe fn copy<T: Real, const N: usize>(from: *const T, to: *mut T) {
-    // SAFETY: the promise of the caller.
-    unsafe { to.cast::<[T; N]>().write_unaligned(from.cast::<[T; N]>().read_unaligned()) }
+unsafe fn copy<V: Vector, const N: usize>(
+    from: *const V::Scalar,
+    from_step: usize,
+    to: *mut V::Scalar,
+    to_step: usize,
+    rows: Range<usize>,
+) {
+    for t in rows {
+        // Rows far from each other are no stream that the processor would foresee.
+        for j in (0..N).step_by(64 / size_of::<V::Scalar>()) {
+            // SAFETY: a hint may point anywhere.
+            unsafe { V::prefetch(from.wrapping_add((t + TOGETHER) * from_step + j)) };
+        }
+        // SAFETY: the promise of the caller.
+        unsafe {
+            let row = from.add(t * from_step).cast::<[V::Scalar; N]>().read_unaligned();
+            to.add(t * to_step).cast::<[V::Scalar; N]>().write_unaligned(row);
+        }
+    }
 }
