@@ -1,11 +1,11 @@
 //! The graph: reverse and forward mode, of any order, over one closed set of operations.
 //!
 //! # The story
-//! A [`Var`] is a [`Tensor`](crate::Tensor) and, maybe, the [node](op) that made it.
-//! A node is plain data: an [`Op`](op::Op) that holds saved *values*, and its parents, the *edges*;
+//! A [`Var`] is a [`Tensor`](crate::Tensor) and, maybe, the node that made it.
+//! A node is plain data: an `Op` that holds saved *values*, and its parents, the *edges*;
 //! so no cycle can be written, nothing is a closure, and a graph may cross threads.
-//! All derivatives stand in two tables, [`vjp`] (reverse) and [`jvp`] (forward), each rule written
-//! with the public operations of [`Var`] only: a rule's result has a graph like any other,
+//! All derivatives stand in two tables, `vjp.rs` (reverse) and `jvp.rs` (forward), each rule
+//! written with the public operations of [`Var`] only: a rule's result has a graph like any other,
 //! and can be differentiated again. There is nothing else behind the second and third order.
 //!
 //! # The closed set

@@ -1,7 +1,7 @@
 //! Which vector instructions the kernels use: found once, and entered at one place.
 //!
-//! A kernel is a small struct that holds its operands and one generic body ([`Kernel::run`]).
-//! [`run`] calls the body inside the `#[target_feature]` shell of a level; everything that is
+//! A kernel is a small struct that holds its operands and one generic body (`Kernel::run`).
+//! `run` calls the body inside the `#[target_feature]` shell of a level; everything that is
 //! `#[inline(always)]` below it is compiled for that level. The shells are all the
 //! `target_feature` code of the crate.
 

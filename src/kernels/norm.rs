@@ -1,8 +1,8 @@
 //! Batch normalisation of `x` seen as `[groups, rows, c]`, its adjoint and its tangent.
 //!
 //! Statistics are per group and channel. Each kernel is two passes over memory: one that gathers
-//! a few sums per channel from fixed blocks of rows, combined in the order of the blocks, and one
-//! that writes.
+//! two or three sums per channel from fixed blocks of rows, combined in the order of the blocks,
+//! and one that writes.
 
 use rayon::prelude::*;
 

@@ -330,7 +330,8 @@ pub(super) fn max_columns<T: Real>(
         // All lengths are constant here, so that values and places stay in registers.
         let mut top: [T; TILE] = tile_at(x, window.first + column);
         let mut at = [window.first as u32; TILE];
-        // No closure in these loops: where it is not inlined, values leave the registers.
+        // No closure in these loops: the compiler may not inline it, and values leave the
+        // registers.
         for p in 0..window.rows {
             for q in 0..window.columns {
                 let place = window.place(p, q);

@@ -1,4 +1,4 @@
-//! Elementwise kernels against their definitions.
+//! Elementwise kernels and index kernels against plain loops and their adjoint laws.
 
 use super::*;
 use crate::kernels::elementwise::{axpy, map, map_inplace, zip, zip_broadcast, zip_inplace};

@@ -1,4 +1,4 @@
-//! Layout kernels against their definitions; adjoint pairs.
+//! Permutations, broadcasts, slices and their adjoints against plain loops.
 
 use super::*;
 use crate::kernels::layout::{broadcast_to, embed, permute, slice};

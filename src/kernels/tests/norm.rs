@@ -1,4 +1,4 @@
-//! Batch normalisation against its definition and finite differences.
+//! Batch norm, its adjoint and its tangent against their definitions.
 
 use super::*;
 use crate::kernels::naive;

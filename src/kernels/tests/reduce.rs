@@ -1,4 +1,4 @@
-//! Reductions, pooling and softmax against their definitions.
+//! Sums, maxima and pooling against plain loops.
 
 use super::*;
 use crate::kernels::naive;

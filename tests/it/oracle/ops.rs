@@ -30,8 +30,10 @@ fn binary<T: Real>(case: &Case, out: &mut Results) -> Check {
     differentiate(case, out, &["a", "b"], "y", |v| f(&v[0], &v[1]))
 }
 
+type Unary<T> = Box<dyn Fn(&Var<T>) -> Var<T>>;
+
 fn unary<T: Real>(case: &Case, out: &mut Results) -> Check {
-    let f: Box<dyn Fn(&Var<T>) -> Var<T>> = match case.info.op.as_str() {
+    let f: Unary<T> = match case.info.op.as_str() {
         "relu" => Box::new(|x| x.relu()),
         "sigmoid" => Box::new(|x| x.sigmoid()),
         "tanh" => Box::new(|x| x.tanh()),
