@@ -43,7 +43,7 @@ impl<'a> Judge<'a> {
     /// The three rows.
     ///
     /// # Errors
-    /// `Interrupted` when `stop` asks; `Diverged` if a feature is not finite.
+    /// `Interrupted` when `stop` asks; as [`evaluate`] if a feature is not finite.
     pub fn all(
         &self,
         state: &State,
@@ -77,18 +77,18 @@ impl<'a> Judge<'a> {
     }
 
     /// Accuracies of kNN with (k = 5, t = 1) and (k = 200, t = 0.1) in percent, of the masked
-    /// features; none without labels.
+    /// features after `step` steps; none without labels.
     ///
     /// # Errors
     /// `Diverged` if a feature is not finite.
-    pub fn knn(&self, state: &State) -> Result<(Option<f64>, Option<f64>)> {
+    pub fn knn(&self, state: &State, step: usize) -> Result<(Option<f64>, Option<f64>)> {
         let (train, test) = (&self.images.train, &self.images.test);
         let (Some(bank_labels), Some(labels)) = (&train.labels, &test.labels) else {
             return Ok((None, None));
         };
         let [bank, queries] = self.masked_features(state);
         if !bank.is_finite() || !queries.is_finite() {
-            return Err(Error::Diverged { step: 0, part: "a feature".into() });
+            return Err(Error::Diverged { step, part: "a feature".into() });
         }
         let found = knn(&bank, bank_labels, &queries, train.classes, &[KNN5, KNN200]);
         let percent = |vote: usize| Some(100.0 * found[vote].accuracy(labels, 1));

@@ -266,7 +266,7 @@ impl Run {
         let mask_of = |f: &dyn Fn(&[f32]) -> f32| mask.as_deref().map(|mask| f64::from(f(mask)));
         let (knn5, knn200) = match self.config.eval.every {
             every if every > 0 && (epoch + 1).is_multiple_of(every) => {
-                Judge::new(&self.images, &self.config).knn(self.state())?
+                Judge::new(&self.images, &self.config).knn(self.state(), self.step)?
             }
             _ => (None, None),
         };
