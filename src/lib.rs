@@ -27,7 +27,8 @@
 //!
 //! # Modules, from the bottom up
 //! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; and with the feature `cli`: `config`, `train`, `cli`.
+//! [`augment`], [`eval`]; and with the feature `cli`: `config`, `train`, `cli`;
+//! with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -48,6 +49,8 @@ pub mod nn;
 pub mod optim;
 pub mod rng;
 pub mod ssl;
+#[cfg(any(test, feature = "proptest"))]
+pub mod strategies;
 pub mod tensor;
 
 pub use autodiff::{Var, grad, grad_graph, hvp, pull, push};

@@ -133,8 +133,11 @@ pub(crate) fn path<'a, T: Real>(
 /// The ids of variables that derivatives are taken in.
 #[track_caller]
 pub(crate) fn end_ids<T: Real>(ends: &[&Var<T>]) -> Vec<u64> {
-    let id = |end: &&Var<T>| end.node().expect("differentiation in a constant: make it a leaf").id;
-    ends.iter().map(id).collect()
+    let mut ids = Vec::with_capacity(ends.len());
+    for end in ends {
+        ids.push(end.node().expect("differentiation in a constant: make it a leaf").id);
+    }
+    ids
 }
 
 /// Nodes whose cotangents are still being added up.

@@ -100,13 +100,11 @@ pub fn named_params<T: Real>(module: &impl Module<T>) -> Vec<(String, Var<T>)> {
 /// If there are not as many replacements as parameters.
 #[track_caller]
 pub fn with_params<T: Real, M: Module<T>>(module: &M, params: Vec<Var<T>>) -> M {
-    let given = params.len();
+    let (given, mut wanted) = (params.len(), 0);
+    module.visit(&mut |_, _, _| wanted += 1);
+    assert!(given == wanted, "with_params: {given} given, {wanted} wanted");
     let mut rest = params.into_iter();
-    let replaced = module.map_params(&mut |name, _, _| {
-        rest.next().unwrap_or_else(|| panic!("with_params: {given} given, none left for {name}"))
-    });
-    assert!(rest.next().is_none(), "with_params: {given} given, fewer wanted");
-    replaced
+    module.map_params(&mut |_, _, _| rest.next().expect("as many as counted above"))
 }
 
 /// The module with each parameter as a fresh leaf of a graph: what a gradient is taken for.

@@ -139,7 +139,7 @@ panics! {
         let (mean, var) = (zeros(&[1, 3]), zeros(&[1, 3]));
         running.update(&[LayerMoments { name: "bn2".into(), mean, var, count: 4 }], 0.1);
     };
-    too_few_parameters, "with_params: 1 given, none left for bn1.bias":
+    too_few_parameters, "with_params: 1 given, 2 wanted":
         with_params(&BatchNorm::new("bn1", 3), vec![var(&[3])]);
     sgd_of_another_shape, "sgd: [param, grad, buffer] are [[2], [3], [2]]": {
         let params = vec![zeros(&[2])];

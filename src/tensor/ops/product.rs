@@ -119,7 +119,11 @@ fn y_shape(geometry: &Geometry) -> [usize; 4] {
 /// The four axes of a batch of images.
 #[track_caller]
 pub(crate) fn images(shape: &[usize], op: &str) -> [usize; 4] {
-    shape.try_into().unwrap_or_else(|_| panic!("{op}: expected [N, H, W, C], got {shape:?}"))
+    // A `match`, because a closure would report itself as the place of the panic.
+    match shape.try_into() {
+        Ok(axes) => axes,
+        Err(_) => panic!("{op}: expected [N, H, W, C], got {shape:?}"),
+    }
 }
 
 /// How many windows fit, rounding down, along height and width.
@@ -131,12 +135,14 @@ pub(crate) fn window_counts(
     padding: [usize; 2],
     op: &str,
 ) -> [usize; 2] {
-    std::array::from_fn(|a| {
+    let mut counts = [0; 2];
+    for a in 0..2 {
         let fits = stride[a] > 0
             && kernel[a] > 0
             && 2 * padding[a] <= kernel[a]
             && size[a] + 2 * padding[a] >= kernel[a];
         assert!(fits, "{op}: window {kernel:?} stride {stride:?} padding {padding:?} on {size:?}");
-        (size[a] + 2 * padding[a] - kernel[a]) / stride[a] + 1
-    })
+        counts[a] = (size[a] + 2 * padding[a] - kernel[a]) / stride[a] + 1;
+    }
+    counts
 }
