@@ -31,69 +31,78 @@ impl<T: Real> Kernel<T> for Interleave<'_, T> {
         assert!((rows - 1) * stride + steps <= from.len(), "rows beyond the operand");
         assert!(rows <= width && to.len() == steps * width, "wrong size of a packed panel");
         let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-        // SAFETY: `from[i * stride + t]` and `to[t * width + i]` with `i < rows <= width` and
-        // `t < steps` are in bounds by the assertions; each block stays in these ranges.
-        unsafe {
-            let mut row = 0;
-            while rows - row >= V::LANES {
+        let mut row = 0;
+        while row < rows {
+            let count = V::LANES.min(rows - row);
+            let room = steps * width - row;
+            // SAFETY: by the assertions, `count` rows of `steps` elements exist from `row` on, and
+            // the panel has `room` elements from there; `interleave` stays in both.
+            unsafe {
                 let (from, to) = (from.add(row * stride), to.add(row));
+                let size = [count, steps, room];
+                // Whole registers may be stored if what they hold beyond the rows falls in the
+                // padding of the panel or, in its first columns, where later steps overwrite it.
                 match V::LANES {
-                    2 => interleave::<V, 2>(from, stride, steps, to, width),
-                    4 => interleave::<V, 4>(from, stride, steps, to, width),
-                    8 => interleave::<V, 8>(from, stride, steps, to, width),
-                    16 => interleave::<V, 16>(from, stride, steps, to, width),
-                    _ => interleave::<V, 1>(from, stride, steps, to, width),
-                }
-                row += V::LANES;
-            }
-            // Fewer rows than lanes fill whole registers only if the panel is as narrow as they.
-            let (from, to_rest) = (from.add(row * stride), to.add(row));
-            match rows - row {
-                4 if width == 4 => interleave::<V, 4>(from, stride, steps, to_rest, width),
-                8 if width == 8 => interleave::<V, 8>(from, stride, steps, to_rest, width),
-                rest => {
-                    for t in 0..steps {
-                        for i in 0..rest {
-                            *to_rest.add(t * width + i) = *from.add(i * stride + t);
-                        }
+                    _ if count == 4 && width == 4 => {
+                        interleave::<V, 4>(from, stride, to, width, size);
                     }
+                    _ if count == 8 && width == 8 => {
+                        interleave::<V, 8>(from, stride, to, width, size);
+                    }
+                    lanes if count < 3 || (row > 0 && row + lanes > width) => {
+                        interleave::<V, 1>(from, stride, to, width, size);
+                    }
+                    2 => interleave::<V, 2>(from, stride, to, width, size),
+                    4 => interleave::<V, 4>(from, stride, to, width, size),
+                    8 => interleave::<V, 8>(from, stride, to, width, size),
+                    16 => interleave::<V, 16>(from, stride, to, width, size),
+                    _ => interleave::<V, 1>(from, stride, to, width, size),
                 }
             }
-            for t in 0..steps {
-                for i in rows..width {
-                    *to.add(t * width + i) = T::ZERO;
-                }
+            row += count;
+        }
+        for t in 0..steps {
+            for i in rows..width {
+                // SAFETY: `t < steps` and `i < width`: inside the panel.
+                unsafe { *to.add(t * width + i) = T::ZERO };
             }
         }
     }
 }
 
-/// [`Interleave`] for `R` rows, where `R` is a power of two and `to` is `R` wide, or `R` is the
-/// number of lanes.
+/// [`Interleave`] for at most `R` rows, in `R` registers: a power of two that is the width of
+/// the panel or the number of lanes.
 ///
 /// `R` registers of one row each are `R · LANES` elements in the order `(row, step)`; zipping
 /// register `i` with register `i + R/2` moves the top bit of the row below the bits of the step,
-/// so that after `log2 R` rounds the order is `(step, row)`.
+/// so that after `log2 R` rounds the order is `(step, row)`. Of fewer rows than `R`, registers
+/// are stored with zeros at their end, step after step, which the next steps overwrite.
 ///
 /// # Safety
-/// As for the body of [`Interleave`].
+/// `from` has `rows` rows of `steps` elements and `to` has `room` elements, with
+/// `[rows, steps, room] = size` and `room >= (steps - 1) · width + rows`. What lies behind the rows
+/// of a step is padding, or belongs to later steps.
 #[inline(always)]
 unsafe fn interleave<V: Vector, const R: usize>(
     from: *const V::Scalar,
     stride: usize,
-    steps: usize,
     to: *mut V::Scalar,
     width: usize,
+    size: [usize; 3],
 ) {
-    // SAFETY: the caller vouches for `R` rows of `steps` elements on both sides; a block is
-    // taken only when all its `LANES` steps exist.
-    unsafe {
-        let mut t = 0;
-        if R > 1 && R <= V::LANES {
-            while t + V::LANES <= steps {
+    let [rows, steps, room] = size;
+    let mut t = 0;
+    if R > 1 && R <= V::LANES {
+        let held = V::LANES / R;
+        while t + V::LANES <= steps && (t + V::LANES - held) * width + V::LANES <= room {
+            // SAFETY: rows up to `rows` have the steps up to `t + LANES`; the last register is
+            // stored at step `t + LANES - held`, and ends within the room.
+            unsafe {
                 let mut block = [V::splat(V::Scalar::ZERO); R];
                 for i in 0..R {
-                    block[i] = V::load(from.add(i * stride + t));
+                    if i < rows {
+                        block[i] = V::load(from.add(i * stride + t));
+                    }
                 }
                 let mut rounds = 1;
                 while rounds < R {
@@ -103,17 +112,18 @@ unsafe fn interleave<V: Vector, const R: usize>(
                     }
                     rounds *= 2;
                 }
-                // Each register now holds `LANES / R` whole steps.
+                // Each register now holds `held` whole steps.
                 for i in 0..R {
-                    block[i].store(to.add((t + i * (V::LANES / R)) * width));
+                    block[i].store(to.add((t + i * held) * width));
                 }
-                t += V::LANES;
             }
+            t += V::LANES;
         }
-        for t in t..steps {
-            for i in 0..R {
-                *to.add(t * width + i) = *from.add(i * stride + t);
-            }
+    }
+    for t in t..steps {
+        for i in 0..rows {
+            // SAFETY: row `i` has step `t` on both sides.
+            unsafe { *to.add(t * width + i) = *from.add(i * stride + t) };
         }
     }
 }
@@ -177,6 +187,8 @@ impl<T: Real> Kernel<T> for Deal<'_, T> {
                     let step = spread * lot.width;
                     match lot.cols {
                         4 => copy::<V, 4>(from, stride, to, step, start..end),
+                        5 => copy::<V, 5>(from, stride, to, step, start..end),
+                        6 => copy::<V, 6>(from, stride, to, step, start..end),
                         8 => copy::<V, 8>(from, stride, to, step, start..end),
                         16 => copy::<V, 16>(from, stride, to, step, start..end),
                         24 => copy::<V, 24>(from, stride, to, step, start..end),
