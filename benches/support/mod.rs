@@ -1,4 +1,5 @@
 //! Measuring, shared by the benches: best and median of repeated calls.
+#![allow(dead_code)] // Each bench compiles this file and uses a part of it.
 
 use std::time::{Duration, Instant};
 
@@ -31,17 +32,28 @@ impl Bench {
         self.only.as_deref().is_none_or(|only| name.contains(only))
     }
 
-    /// Runs `f` for the time budget, at least five times, and prints one line.
-    pub(crate) fn measure(&self, name: &str, flop: usize, mut f: impl FnMut()) {
+    /// Whether to print JSON lines.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Best and median seconds of `f`, called for `budget` and at least `least` times; the first
+    /// call, which warms caches and pools, is not counted.
+    pub(crate) fn seconds(least: usize, budget: Duration, mut f: impl FnMut()) -> (f64, f64) {
         f();
         let (begin, mut seconds) = (Instant::now(), Vec::new());
-        while seconds.len() < 5 || (begin.elapsed() < self.budget && seconds.len() < 2000) {
+        while seconds.len() < least || (begin.elapsed() < budget && seconds.len() < 2000) {
             let start = Instant::now();
             f();
             seconds.push(start.elapsed().as_secs_f64());
         }
         seconds.sort_by(f64::total_cmp);
-        let (best, median) = (seconds[0], seconds[seconds.len() / 2]);
+        (seconds[0], seconds[seconds.len() / 2])
+    }
+
+    /// Runs `f` for the time budget, at least five times, and prints one line.
+    pub(crate) fn measure(&self, name: &str, flop: usize, f: impl FnMut()) {
+        let (best, median) = Bench::seconds(5, self.budget, f);
         let gflops = flop as f64 / best / 1e9;
         if self.json {
             let threads = rayon::current_num_threads();

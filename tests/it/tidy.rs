@@ -13,7 +13,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("nn", &["autodiff", "tensor", "rng", "kernels::Real"]),
     ("optim", &["autodiff", "tensor", "kernels::Real"]),
     ("ssl", &["autodiff", "tensor", "nn", "rng", "kernels::Real"]),
-    ("strategies", &["tensor", "kernels::Real"]),
     ("metamask", &["ssl", "optim", "nn", "autodiff", "tensor", "rng", "kernels::Real"]),
     ("data", &["tensor", "rng", "error", "kernels::Real"]),
     ("augment", &["kernels", "tensor", "rng"]),
