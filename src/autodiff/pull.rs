@@ -47,9 +47,11 @@ pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
 /// The product of the Hessian of `loss` in `wrt` with the direction `v`.
 ///
 /// # Panics
-/// If the loss is not one number, one of `wrt` is a constant, or a direction has another shape.
+/// If the loss is not one number, one of `wrt` is a constant, or the directions are not as many or
+/// not of the shapes of `wrt`.
 #[track_caller]
 pub fn hvp<T: Real>(loss: &Var<T>, wrt: &[&Var<T>], v: &[&Tensor<T>]) -> Vec<Tensor<T>> {
+    assert!(v.len() == wrt.len(), "hvp: {} directions for {} variables", v.len(), wrt.len());
     let gradient = grad_graph(loss, wrt);
     pull(gradient.into_iter().zip(v).map(|(g, &v)| (g, v.clone())).collect(), wrt)
 }

@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 /// Records nothing. Zeros where an output does not depend on an input that moves.
 ///
 /// # Panics
-/// If a tangent has another shape than its input, or an input is a constant.
+/// If a tangent has another shape than its input, or an input is a constant or given twice.
 ///
 /// ```
 /// use dimask::{Tensor, Var, push};
@@ -35,7 +35,7 @@ pub fn push<T: Real>(outputs: &[&Var<T>], tangents: &[(&Var<T>, &Tensor<T>)]) ->
 /// [`push`] with recording on: the results are functions of the inputs and of their tangents.
 ///
 /// # Panics
-/// If a tangent has another shape than its input, or an input is a constant.
+/// If a tangent has another shape than its input, or an input is a constant or given twice.
 #[track_caller]
 pub fn push_graph<T: Real>(outputs: &[&Var<T>], tangents: &[(&Var<T>, &Var<T>)]) -> Vec<Var<T>> {
     walk(outputs, tangents, true)
@@ -55,7 +55,8 @@ pub(crate) fn walk<T: Real>(
     let roots = || outputs.iter().filter_map(|output| output.node());
     let path = path(roots(), &inputs);
     let mut moving = Moving::new(roots(), &path);
-    for (id, (_, dx)) in end_ids(&inputs).into_iter().zip(tangents) {
+    for (id, (x, dx)) in end_ids(&inputs).into_iter().zip(tangents) {
+        assert!(moving.tangent(id).is_none(), "push: two tangents for {x:?}");
         moving.set(id, (*dx).clone());
     }
     let nodes = std::mem::take(&mut moving.nodes);

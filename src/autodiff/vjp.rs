@@ -41,7 +41,12 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         }
         Op::Powf { x, exponent } => {
             let p = exponent.to_f64();
-            one(g * c.input(0, x).powf(p - 1.0).scale(p))
+            // Once an integer exponent has come down to 0 the power is constant: without this
+            // case the next rule would multiply 0 with an infinite power at x = 0.
+            one(match p {
+                0.0 => g.scale(0.0),
+                p => g * c.input(0, x).powf(p - 1.0).scale(p),
+            })
         }
         Op::Gate { by } => one(g.gate(by)),
 

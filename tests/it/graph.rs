@@ -219,3 +219,15 @@ fn a_gradient_through_a_gradient_step_is_exact() {
     let by_hand = 2.0 * (trial * m0 - 1.0) * (trial + m0 * trial_dm);
     assert!((meta - by_hand).abs() < 1e-14, "{meta} and {by_hand}");
 }
+
+#[test]
+fn whole_powers_have_every_derivative_at_zero() {
+    let x = Var::leaf(Tensor::from_vec(vec![0.0f64, -2.0], &[2]));
+    // x² has the derivatives 2x, 2 and 0; a rule that ends in 0 · 0⁻¹ would say NaN.
+    let first = grad_graph(&x.powf(2.0).sum(), &[&x]).remove(0);
+    let second = grad_graph(&first.sum(), &[&x]).remove(0);
+    let third = grad_graph(&second.sum(), &[&x]).remove(0);
+    assert_eq!(first.value().to_vec(), [0.0, -4.0]);
+    assert_eq!(second.value().to_vec(), [2.0, 2.0]);
+    assert_eq!(third.value().to_vec(), [0.0, 0.0]);
+}

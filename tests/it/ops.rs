@@ -105,6 +105,7 @@ fn elementwise(t: &mut Table) {
     t.row("tanh", "tanh", ANY, &[&[2, 3]], |v| v[0].tanh());
     t.row("sigmoid", "sigmoid", ANY, &[&[2, 3]], |v| v[0].sigmoid());
     t.row("powf", "powf", POSITIVE, &[&[2, 3]], |v| v[0].powf(2.5));
+    t.row("powf whole", "powf", ANY, &[&[2, 3]], |v| v[0].powf(3.0));
     t.row("powf negative", "powf", POSITIVE, &[&[2, 3]], |v| v[0].powf(-1.5));
     t.row("pow", COMPOSED, POSITIVE, &[&[2, 3], &[3]], |v| v[0].pow(&v[1]));
     // A gate is linear between its kinks, so a curved function of it has all orders.

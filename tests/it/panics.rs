@@ -139,6 +139,14 @@ panics! {
         let (mean, var) = (zeros(&[1, 3]), zeros(&[1, 3]));
         running.update(&[LayerMoments { name: "bn2".into(), mean, var, count: 4 }], 0.1);
     };
+    directions_of_another_number, "hvp: 0 directions for 1 variables": {
+        let x = var(&[2]);
+        hvp(&x.square().sum(), &[&x], &[])
+    };
+    two_tangents_for_one_input, "push: two tangents for": {
+        let x = var(&[2]);
+        push(&[&x.square()], &[(&x, &zeros(&[2])), (&x, &zeros(&[2]))])
+    };
     too_few_parameters, "with_params: 1 given, 2 wanted":
         with_params(&BatchNorm::new("bn1", 3), vec![var(&[3])]);
     sgd_of_another_shape, "sgd: [param, grad, buffer] are [[2], [3], [2]]": {

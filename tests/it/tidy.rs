@@ -18,7 +18,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("augment", &["kernels", "tensor", "rng"]),
     ("eval", &["nn", "data", "tensor", "optim", "autodiff", "rng", "error", "kernels::Real"]),
     ("config", &["error"]),
-    ("report", &["error"]),
     (
         "train",
         &[
@@ -26,7 +25,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "data", "augment", "eval", "config",
         ],
     ),
-    ("experiments", &["train", "eval", "report", "config", "error"]),
     ("strategies", &["kernels::Real", "tensor"]),
 ];
 /// May import everything.
