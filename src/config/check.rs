@@ -18,12 +18,12 @@ impl RunConfig {
             require(value >= least, key, || format!("is {value}, must be at least {least}"))
         };
         let positive = |key: &str, value: f64| {
-            let holds = value > 0.0 && value.is_finite();
-            require(holds, key, || format!("is {value}, must be a number above 0"))
+            let holds = value > 0.0 && (value as f32).is_finite();
+            require(holds, key, || format!("is {value}, must be a 32-bit number above 0"))
         };
         let not_negative = |key: &str, value: f64| {
-            let holds = value >= 0.0 && value.is_finite();
-            require(holds, key, || format!("is {value}, must be a number of at least 0"))
+            let holds = value >= 0.0 && (value as f32).is_finite();
+            require(holds, key, || format!("is {value}, must be a 32-bit number of at least 0"))
         };
         let within = |key: &str, value: f64, low: f64, high: f64| {
             let holds = (low..=high).contains(&value);
@@ -31,6 +31,9 @@ impl RunConfig {
         };
 
         at_least("epochs", self.epochs, 1)?;
+        require(self.epochs <= 1_000_000, "epochs", || {
+            format!("is {}, must be at most 1000000", self.epochs)
+        })?;
         // Barlow Twins standardises over the batch, and NT-Xent needs a negative.
         at_least("batch_size", self.batch_size, 2)?;
         require(i64::try_from(self.seed).is_ok(), "seed", || {
@@ -68,6 +71,10 @@ impl RunConfig {
                     format!("has a layer of width {width}, must be between 1 and 65536")
                 })?;
             }
+            let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+            require(weights <= 1 << 28, &key, || {
+                format!("has {weights} weights between its layers, must be at most {}", 1 << 28)
+            })?;
         }
 
         positive("loss.temperature", self.loss.temperature)?;
@@ -108,6 +115,15 @@ mod tests {
     #[test]
     fn impossible_settings_are_refused_by_key() {
         refused(&["epochs=0"], "epochs: is 0, must be at least 1");
+        refused(&["epochs=4611686018427387904"], "epochs: is 4611686018427387904, must be at most");
+        refused(
+            &["optimizer.lr=1e39"],
+            "optimizer.lr: is 1000000000000000000000000000000000000000",
+        );
+        refused(
+            &["model.contrastive_head=[65536, 65536, 65536]"],
+            "model.contrastive_head: has 8589934592 weights",
+        );
         refused(&["batch_size=1"], "batch_size: is 1");
         refused(
             &["data.images=100", "batch_size=256"],

@@ -99,6 +99,17 @@ impl<T: Real, E: Encode<T>> State<T, E> {
             mask,
         }
     }
+
+    /// The first layer with a parameter, a momentum buffer or running moments that are not finite,
+    /// or `mask`; `None` if the state can go on.
+    pub fn first_non_finite(&self) -> Option<String> {
+        let mask = [&self.mask.logits].into_iter().chain(&self.mask_optimizer.buffers);
+        let sick_moments =
+            || self.running.iter().find(|(_, mean, var)| !mean.is_finite() || !var.is_finite());
+        first_non_finite_layer(&self.network, &[], &self.optimizer.buffers)
+            .or_else(|| sick_moments().map(|(name, ..)| name.to_string()))
+            .or_else(|| mask.into_iter().any(|x| !x.is_finite()).then(|| "mask".to_string()))
+    }
 }
 
 /// What an iteration did.
@@ -159,8 +170,8 @@ pub struct NonFinite {
 /// 2. *Mask step* (in [`Mode::MetaMask`]): at the new weights and momentum, on the same batch, the
 ///    gradient of L_con after a trial step; the mask descends along it.
 ///
-/// A step whose numbers are not finite is not taken: the state comes back as it was before it, and
-/// the report says where it happened.
+/// A step whose numbers are not finite is not taken: the state comes back as it was before it (before
+/// the mask's step, if only that one failed), and the report says where it happened.
 ///
 /// # Panics
 /// If the batch does not fit the networks, if there is no redundancy head in a mode that needs one,
@@ -291,7 +302,7 @@ fn cosine<T: Real>(a: &Tensor<T>, b: &Tensor<T>) -> f64 {
 }
 
 /// The first layer with a parameter that is not finite, else the first whose batch moments are
-/// not, else the first whose gradient is not.
+/// not, else the first whose gradient (or momentum) is not.
 fn first_non_finite_layer<T: Real, E: Encode<T>>(
     network: &Network<T, E>,
     moments: &[LayerMoments<T>],

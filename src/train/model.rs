@@ -272,7 +272,9 @@ pub fn read_first_weights(config: &RunConfig, state: &mut State, path: &Path) ->
         source.weights(state, Part::Heads)?;
         taken.push("the heads");
     }
-    if config.mask.enabled && source.tensors.contains_key("mask.logits") {
+    // A mask of ones stays one, whatever the file's run had learned.
+    let learns = config.mask.enabled && config.mask.meta != MetaMode::Off;
+    if learns && source.tensors.contains_key("mask.logits") {
         source.mask(state, true)?;
         taken.push("the mask");
     }

@@ -293,7 +293,12 @@ impl Run {
         Ok(())
     }
 
+    /// Writes the checkpoint, but never a state that cannot go on over one that can.
     fn save(&mut self) -> Result<()> {
+        if let Some(layer) = self.state().first_non_finite() {
+            let part = format!("the state after it (first in the layer {layer})");
+            return Err(Error::Diverged { step: self.step, part });
+        }
         // The records first: a checkpoint never knows of steps that they do not.
         self.metrics.sync()?;
         let epoch = self.step / self.images.steps_per_epoch(&self.config);

@@ -199,8 +199,15 @@ fn a_folder_without_a_run_is_named() {
 
 #[test]
 fn a_diverging_run_stops_and_keeps_its_last_good_state() {
-    let bench = Bench::new("diverging");
-    let more = ["--set", "optimizer.lr=1e30", "--set", "schedule.curve=constant"];
+    // At the second rate a finite loss can leave weights that are not: every step would be saved.
+    diverges("diverging", &["--set", "optimizer.lr=1e30"]);
+    diverges("overflowing", &["--set", "optimizer.lr=3e38", "--checkpoint-every", "1"]);
+}
+
+#[track_caller]
+fn diverges(name: &str, settings: &[&str]) {
+    let bench = Bench::new(name);
+    let more = [settings, &["--set", "schedule.curve=constant"]].concat();
     run(&bench.train("run", &more)).fails(1, &["diverged at step", "not finite"]);
     let bytes = fs::read(bench.path("run/checkpoint.safetensors")).expect("there is a checkpoint");
     let file = safetensors::SafeTensors::deserialize(&bytes).expect("it is whole");
