@@ -99,6 +99,30 @@ impl<T: Real, E: Encode<T>> State<T, E> {
             mask,
         }
     }
+
+    /// The first part of the state that is not finite, in words; absent if all of it is.
+    ///
+    /// A step whose loss and gradient are finite can still overflow what it updates, and the next
+    /// step's report is the first to see it: whoever stores a state asks here before.
+    pub fn first_non_finite(&self) -> Option<String> {
+        if let Some(layer) = first_non_finite_layer(&self.network, &[], &[]) {
+            return Some(format!("weights of the layer {layer}"));
+        }
+        let named = named_params(&self.network);
+        let mut momenta = named.iter().zip(&self.optimizer.buffers);
+        if let Some(((name, _), _)) = momenta.find(|(_, buffer)| !buffer.is_finite()) {
+            return Some(format!("momentum of the layer {}", layer_of(name)));
+        }
+        let sick = |mean: &Tensor<T>, var: &Tensor<T>| !mean.is_finite() || !var.is_finite();
+        if let Some((layer, ..)) = self.running.iter().find(|(_, mean, var)| sick(mean, var)) {
+            return Some(format!("running moments of the layer {layer}"));
+        }
+        if !self.mask.logits.is_finite() {
+            return Some("logits of the mask".to_string());
+        }
+        let sick = self.mask_optimizer.buffers.iter().any(|buffer| !buffer.is_finite());
+        sick.then(|| "momentum of the mask".to_string())
+    }
 }
 
 /// What an iteration did.
@@ -298,12 +322,15 @@ fn first_non_finite_layer<T: Real, E: Encode<T>>(
     grads: &[Tensor<T>],
 ) -> Option<String> {
     let named = named_params(network);
-    let layer =
-        |name: &String| name.rsplit_once('.').map_or(name.clone(), |(layer, _)| layer.into());
     let sick = named.iter().find(|(_, var)| !var.value().is_finite());
     let sick_moments = || moments.iter().find(|m| !m.mean.is_finite() || !m.var.is_finite());
     let sick_grad = || named.iter().zip(grads).find(|(_, grad)| !grad.is_finite());
-    sick.map(|(name, _)| layer(name))
+    sick.map(|(name, _)| layer_of(name))
         .or_else(|| sick_moments().map(|moments| moments.name.clone()))
-        .or_else(|| sick_grad().map(|((name, _), _)| layer(name)))
+        .or_else(|| sick_grad().map(|((name, _), _)| layer_of(name)))
+}
+
+/// The layer that the parameter `name` belongs to.
+fn layer_of(name: &str) -> String {
+    name.rsplit_once('.').map_or(name, |(layer, _)| layer).to_string()
 }

@@ -301,6 +301,10 @@ impl Source<'_> {
         let wrong = |found: String| Error::format(self.path, name, wanted.clone(), found);
         match self.tensors.remove(name) {
             None => Err(wrong("no such tensor".into())),
+            // A run that begins here could only diverge.
+            Some(Stored { data: Data::F32(data), .. }) if !data.iter().all(|x| x.is_finite()) => {
+                Err(wrong("a number that is not finite".into()))
+            }
             Some(Stored { shape, data: Data::F32(data) }) if shape == expected => {
                 Ok(layout.from_torch(&Tensor::from_vec(data, &shape)))
             }
