@@ -17,13 +17,17 @@ impl RunConfig {
         let at_least = |key: &str, value: usize, least: usize| {
             require(value >= least, key, || format!("is {value}, must be at least {least}"))
         };
+        // Training computes in single precision, where a number must not become 0 or infinite.
+        let single = |value: f64| value as f32;
         let positive = |key: &str, value: f64| {
-            let holds = value > 0.0 && (value as f32).is_finite();
-            require(holds, key, || format!("is {value}, must be a 32-bit number above 0"))
+            let holds = single(value) > 0.0 && single(value).is_finite();
+            require(holds, key, || format!("is {value}, must be a single-precision number above 0"))
         };
         let not_negative = |key: &str, value: f64| {
-            let holds = value >= 0.0 && (value as f32).is_finite();
-            require(holds, key, || format!("is {value}, must be a 32-bit number of at least 0"))
+            let holds = value >= 0.0 && single(value).is_finite();
+            require(holds, key, || {
+                format!("is {value}, must be a single-precision number of at least 0")
+            })
         };
         let within = |key: &str, value: f64, low: f64, high: f64| {
             let holds = (low..=high).contains(&value);
@@ -138,6 +142,8 @@ mod tests {
         refused(&["loss.temperature=nan"], "loss.temperature: is NaN");
         refused(&["optimizer.lr=-0.1"], "optimizer.lr: is -0.1");
         refused(&["optimizer.lr=inf"], "optimizer.lr: is inf");
+        refused(&["optimizer.lr=1e39"], "optimizer.lr: is 1");
+        refused(&["loss.temperature=1e-60"], "loss.temperature: is 0.0");
         refused(
             &["optimizer.momentum=1.5"],
             "optimizer.momentum: is 1.5, must lie between 0 and 1",

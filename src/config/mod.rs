@@ -31,7 +31,8 @@ pub struct RunConfig {
     /// A safetensors file to take the first weights from; empty: drawn from the seed.
     ///
     /// The encoder's tensors must all be there, under torchvision's names and in torch's layouts;
-    /// heads and mask are taken too where the file has them.
+    /// heads are taken too where the file has them, and the mask where it was learned in this run's
+    /// form.
     pub init: String,
     /// Which images.
     pub data: DataConfig,

@@ -100,15 +100,28 @@ impl<T: Real, E: Encode<T>> State<T, E> {
         }
     }
 
-    /// The first layer with a parameter, a momentum buffer or running moments that are not finite,
-    /// or `mask`; `None` if the state can go on.
+    /// The first part of the state that is not finite, in words; absent if all of it is.
+    ///
+    /// A step whose loss and gradient are finite can still overflow what it updates, and the next
+    /// step's report is the first to see it: whoever stores a state asks here before.
     pub fn first_non_finite(&self) -> Option<String> {
-        let mask = [&self.mask.logits].into_iter().chain(&self.mask_optimizer.buffers);
-        let sick_moments =
-            || self.running.iter().find(|(_, mean, var)| !mean.is_finite() || !var.is_finite());
-        first_non_finite_layer(&self.network, &[], &self.optimizer.buffers)
-            .or_else(|| sick_moments().map(|(name, ..)| name.to_string()))
-            .or_else(|| mask.into_iter().any(|x| !x.is_finite()).then(|| "mask".to_string()))
+        if let Some(layer) = first_non_finite_layer(&self.network, &[], &[]) {
+            return Some(format!("weights of the layer {layer}"));
+        }
+        let named = named_params(&self.network);
+        let mut momenta = named.iter().zip(&self.optimizer.buffers);
+        if let Some(((name, _), _)) = momenta.find(|(_, buffer)| !buffer.is_finite()) {
+            return Some(format!("momentum of the layer {}", layer_of(name)));
+        }
+        let sick = |mean: &Tensor<T>, var: &Tensor<T>| !mean.is_finite() || !var.is_finite();
+        if let Some((layer, ..)) = self.running.iter().find(|(_, mean, var)| sick(mean, var)) {
+            return Some(format!("running moments of the layer {layer}"));
+        }
+        if !self.mask.logits.is_finite() {
+            return Some("logits of the mask".to_string());
+        }
+        let sick = self.mask_optimizer.buffers.iter().any(|buffer| !buffer.is_finite());
+        sick.then(|| "momentum of the mask".to_string())
     }
 }
 
@@ -170,8 +183,8 @@ pub struct NonFinite {
 /// 2. *Mask step* (in [`Mode::MetaMask`]): at the new weights and momentum, on the same batch, the
 ///    gradient of L_con after a trial step; the mask descends along it.
 ///
-/// A step whose numbers are not finite is not taken: the state comes back as it was before it (before
-/// the mask's step, if only that one failed), and the report says where it happened.
+/// A step whose numbers are not finite is not taken: the state comes back as it was before it, and
+/// the report says where it happened.
 ///
 /// # Panics
 /// If the batch does not fit the networks, if there is no redundancy head in a mode that needs one,
@@ -302,19 +315,22 @@ fn cosine<T: Real>(a: &Tensor<T>, b: &Tensor<T>) -> f64 {
 }
 
 /// The first layer with a parameter that is not finite, else the first whose batch moments are
-/// not, else the first whose gradient (or momentum) is not.
+/// not, else the first whose gradient is not.
 fn first_non_finite_layer<T: Real, E: Encode<T>>(
     network: &Network<T, E>,
     moments: &[LayerMoments<T>],
     grads: &[Tensor<T>],
 ) -> Option<String> {
     let named = named_params(network);
-    let layer =
-        |name: &String| name.rsplit_once('.').map_or(name.clone(), |(layer, _)| layer.into());
     let sick = named.iter().find(|(_, var)| !var.value().is_finite());
     let sick_moments = || moments.iter().find(|m| !m.mean.is_finite() || !m.var.is_finite());
     let sick_grad = || named.iter().zip(grads).find(|(_, grad)| !grad.is_finite());
-    sick.map(|(name, _)| layer(name))
+    sick.map(|(name, _)| layer_of(name))
         .or_else(|| sick_moments().map(|moments| moments.name.clone()))
-        .or_else(|| sick_grad().map(|((name, _), _)| layer(name)))
+        .or_else(|| sick_grad().map(|((name, _), _)| layer_of(name)))
+}
+
+/// The layer that the parameter `name` belongs to.
+fn layer_of(name: &str) -> String {
+    name.rsplit_once('.').map_or(name, |(layer, _)| layer).to_string()
 }

@@ -259,26 +259,38 @@ pub fn read_checkpoint(config: &RunConfig, channels: usize, path: &Path) -> Resu
 
 /// Puts the weights of the file at `path` into a first state.
 ///
-/// The encoder's must all be there, with or without batch-norm's moments; heads and mask are taken
-/// where the file has them. Returns what was taken, in words.
+/// The encoder's must all be there, with or without batch-norm's moments; heads are taken where the
+/// file has them, and the mask where it is learned here and was learned there in the same form.
+/// Returns what was taken, in words, and the mask that was not.
 ///
 /// # Errors
 /// `Io` or `Format` naming the file and the tensor if they do not fit.
 pub fn read_first_weights(config: &RunConfig, state: &mut State, path: &Path) -> Result<String> {
-    let mut source = Source { path, tensors: Container::read(path)?.tensors };
+    let Container { meta, tensors } = Container::read(path)?;
+    let mut source = Source { path, tensors };
     source.weights(state, Part::Encoder)?;
     let mut taken = vec!["the encoder"];
     if source.tensors.keys().any(|name| name.starts_with("head.")) {
         source.weights(state, Part::Heads)?;
         taken.push("the heads");
     }
-    // A mask of ones stays one, whatever the file's run had learned.
-    let learns = config.mask.enabled && config.mask.meta != MetaMode::Off;
-    if learns && source.tensors.contains_key("mask.logits") {
-        source.mask(state, true)?;
-        taken.push("the mask");
+    let mut left = "";
+    if config.mask.enabled && source.tensors.contains_key("mask.logits") {
+        let written = meta.get("config").and_then(|text| text.as_str());
+        let theirs = written.and_then(|text| RunConfig::from_toml(text, path).ok());
+        let form =
+            |config: &RunConfig| (config.mask.meta != MetaMode::Off).then_some(config.mask.squash);
+        // Logits mean nothing in another form: a sigmoid's 0 is one half, and no mask of ones.
+        match (form(config), theirs.as_ref().and_then(form)) {
+            (None, _) => left = "; not the mask, which stays at ones in this run",
+            (Some(own), Some(other)) if own == other => {
+                source.mask(state, true)?;
+                taken.push("the mask");
+            }
+            _ => left = "; not the mask, which was not learned in this run's form",
+        }
     }
-    Ok(taken.join(", "))
+    Ok(taken.join(", ") + left)
 }
 
 /// The parts of the networks that are read together.
@@ -303,6 +315,10 @@ impl Source<'_> {
         let wrong = |found: String| Error::format(self.path, name, wanted.clone(), found);
         match self.tensors.remove(name) {
             None => Err(wrong("no such tensor".into())),
+            // A run that begins here could only diverge.
+            Some(Stored { data: Data::F32(data), .. }) if !data.iter().all(|x| x.is_finite()) => {
+                Err(wrong("a number that is not finite".into()))
+            }
             Some(Stored { shape, data: Data::F32(data) }) if shape == expected => {
                 Ok(layout.from_torch(&Tensor::from_vec(data, &shape)))
             }

@@ -30,7 +30,8 @@ pub enum Outcome {
 ///
 /// # Errors
 /// `Usage` if the settings make no sense or the folder has a run; as the readers of images and
-/// weights; `Diverged` when a loss is not finite, with the last good checkpoint kept;
+/// weights; `Diverged` when a loss or the state is not finite, with the last good checkpoint
+/// kept;
 /// `Interrupted` when `stop` asks, with the state saved; `Io` if a file cannot be written.
 pub fn run(
     config: &RunConfig,
@@ -180,13 +181,18 @@ impl Run {
             for batch in batches(&order, batch_size).skip(rest) {
                 self.take_step(batch, epoch, steps_per_epoch, observer)?;
                 let ended = self.step.is_multiple_of(steps_per_epoch);
-                if ended {
-                    self.end_epoch(epoch, observer)?;
-                }
                 let every = self.config.checkpoint_every;
                 let due = every > 0 && self.step.is_multiple_of(every);
                 let signal = stop.requested();
-                if ended || due || signal.is_some() {
+                let saves = ended || due || signal.is_some();
+                if saves {
+                    // Before the epoch's end: features of such a state cannot be judged either.
+                    self.check_finite(observer)?;
+                }
+                if ended {
+                    self.end_epoch(epoch, observer)?;
+                }
+                if saves {
                     self.save()?;
                 }
                 if let Some(signal) = signal {
@@ -217,10 +223,8 @@ impl Run {
                 Some(layer) => format!("first in the layer {layer}"),
                 None => "all layers are finite".to_string(),
             };
-            let kept = self.folder.checkpoint();
-            observer.note(&format!("the last good state is kept in {}", kept.display()));
             let part = format!("{} ({layer})", place.part);
-            return Err(Error::Diverged { step: self.step, part });
+            return Err(self.diverged(part, observer));
         }
         let record = self.record(&report, epoch, &settings);
         self.metrics.add(&Record::Step(record.clone()))?;
@@ -293,12 +297,22 @@ impl Run {
         Ok(())
     }
 
-    /// Writes the checkpoint, but never a state that cannot go on over one that can.
-    fn save(&mut self) -> Result<()> {
-        if let Some(layer) = self.state().first_non_finite() {
-            let part = format!("the state after it (first in the layer {layer})");
-            return Err(Error::Diverged { step: self.step, part });
+    /// Refuses a state that no checkpoint may hold: a run could not go on from it.
+    fn check_finite(&self, observer: &mut dyn Observer) -> Result<()> {
+        match self.state().first_non_finite() {
+            Some(place) => Err(self.diverged(format!("the state ({place})"), observer)),
+            None => Ok(()),
         }
+    }
+
+    fn diverged(&self, part: String, observer: &mut dyn Observer) -> Error {
+        let kept = self.folder.checkpoint();
+        observer.note(&format!("the last good state is kept in {}", kept.display()));
+        Error::Diverged { step: self.step, part }
+    }
+
+    /// Writes the checkpoint; the state is finite.
+    fn save(&mut self) -> Result<()> {
         // The records first: a checkpoint never knows of steps that they do not.
         self.metrics.sync()?;
         let epoch = self.step / self.images.steps_per_epoch(&self.config);

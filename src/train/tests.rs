@@ -192,6 +192,20 @@ fn weights_come_from_a_file_or_an_error_names_the_tensor() {
         assert_eq!(again.tensors[name], written.tensors[name], "{name}");
     }
 
+    // Logits are taken in their own form only.
+    for (settings, expected, whole) in [
+        (["mask.meta=exact", "mask.squash=sigmoid"], "the encoder, the heads, the mask", true),
+        (["mask.meta=off", "mask.squash=sigmoid"], "stays at ones", false),
+        (["mask.meta=exact", "mask.squash=none"], "not learned in this run's form", false),
+    ] {
+        let config = config_of(&[&init, settings[0], settings[1]]);
+        let mut state = model::first_state(&config, 3);
+        let before = state.mask.logits.to_vec();
+        let taken = model::read_first_weights(&config, &mut state, &file).unwrap();
+        assert!(taken.contains(expected), "{taken}");
+        assert_eq!(state.mask.logits.to_vec() != before, whole, "{settings:?}");
+    }
+
     let refused = |result: Result<String>, expected: &str| {
         let text = result.unwrap_err().to_string();
         assert!(text.contains(expected), "{text}");

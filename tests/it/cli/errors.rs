@@ -137,7 +137,7 @@ fn a_checkpoint_of_another_architecture_is_refused() {
 #[test]
 fn impossible_settings_are_refused_by_name() {
     let bench = Bench::new("impossible");
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["--epochs", "0"], "epochs"),
         (&["--epochs", "many"], "--epochs"),
         (&["--batch-size", "1"], "batch_size"),
@@ -146,6 +146,7 @@ fn impossible_settings_are_refused_by_name() {
         (&["--images", "-3"], "--images"),
         (&["--lr", "-0.1"], "optimizer.lr"),
         (&["--lr", "nan"], "optimizer.lr"),
+        (&["--lr", "1e39"], "optimizer.lr"),
         (&["--temperature", "0"], "loss.temperature"),
         (&["--method", "byol"], "--method"),
         (&["--method", "barlow-twins"], "method"),
@@ -199,17 +200,30 @@ fn a_folder_without_a_run_is_named() {
 
 #[test]
 fn a_diverging_run_stops_and_keeps_its_last_good_state() {
-    // At the second rate a finite loss can leave weights that are not: every step would be saved.
-    diverges("diverging", &["--set", "optimizer.lr=1e30"]);
-    diverges("overflowing", &["--set", "optimizer.lr=3e38", "--checkpoint-every", "1"]);
+    let bench = Bench::new("diverging");
+    let more = ["--set", "optimizer.lr=1e30", "--set", "schedule.curve=constant"];
+    run(&bench.train("run", &more)).fails(1, &["diverged at step", "not finite"]);
+    assert_finite(&bench.path("run/checkpoint.safetensors"));
+    assert!(!bench.path("run/summary.json").exists());
 }
 
+#[test]
+fn a_state_that_a_finite_step_overflows_is_not_stored() {
+    // One step an epoch: its loss and gradient are finite, the weights after it are not, and no
+    // later step of the epoch would tell.
+    let bench = Bench::new("overflowing");
+    let more = ["--batch-size", "40", "--no-mask", "--lr", "1e30"];
+    let decay = ["--set", "optimizer.weight_decay=1e30", "--checkpoint-every", "1"];
+    let says = ["diverged at step 1", "weights of the layer", "not finite"];
+    run(&bench.train("run", &[&more[..], &decay].concat())).fails(1, &says);
+    assert_finite(&bench.path("run/checkpoint.safetensors"));
+    assert!(!bench.path("run/summary.json").exists());
+}
+
+/// Fails unless every number in the checkpoint at `path` is finite.
 #[track_caller]
-fn diverges(name: &str, settings: &[&str]) {
-    let bench = Bench::new(name);
-    let more = [settings, &["--set", "schedule.curve=constant"]].concat();
-    run(&bench.train("run", &more)).fails(1, &["diverged at step", "not finite"]);
-    let bytes = fs::read(bench.path("run/checkpoint.safetensors")).expect("there is a checkpoint");
+fn assert_finite(path: &std::path::Path) {
+    let bytes = fs::read(path).expect("there is a checkpoint");
     let file = safetensors::SafeTensors::deserialize(&bytes).expect("it is whole");
     for (name, view) in file.tensors() {
         let finite = |x: &[u8]| f32::from_le_bytes([x[0], x[1], x[2], x[3]]).is_finite();
@@ -217,5 +231,4 @@ fn diverges(name: &str, settings: &[&str]) {
             assert!(view.data().chunks_exact(4).all(finite), "{name} is not finite");
         }
     }
-    assert!(!bench.path("run/summary.json").exists());
 }
