@@ -109,8 +109,9 @@ fn a_run_leaves_what_it_promises() {
     let Record::Step(first) = &records[0] else { panic!("{records:?}") };
     assert_eq!((first.step, first.epoch, first.lr), (1, 1, 0.01));
     assert!(first.mask_grad_norm.unwrap() > 0.0 && first.second_order_norm.unwrap() > 0.0);
-    let joint = first.loss_con.unwrap() + first.loss_drr.unwrap();
-    assert!((first.loss - joint).abs() < 1e-4 * joint, "both weights are 1: {first:?}");
+    let (con, drr) = (first.loss_con.unwrap(), first.loss_drr.unwrap());
+    let joint = config.loss.w_con * con + config.loss.w_drr * drr;
+    assert!((first.loss - joint).abs() < 1e-4 * joint, "{first:?}");
     let Record::Epoch(last) = &records[11] else { panic!("{records:?}") };
     assert!(last.knn5 == summary.knn5 && last.mask_min < last.mask_max);
 
