@@ -3,8 +3,6 @@
 //! `cargo bench --bench gemm -- [--json] [--only NAME] [--budget SECONDS]`; threads by
 //! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`. Workload names are those of `torch_bench.py`.
 
-#![allow(unsafe_code)] // `matrixmultiply` takes raw pointers.
-
 use dimask::kernels::Real;
 use dimask::kernels::gemm::{Trans, gemm};
 
@@ -33,32 +31,10 @@ fn product<T: Real>(bench: &Bench, name: &str, trans: Trans, (m, k, n): (usize, 
     bench.measure(name, 2 * m * n * k, || gemm(trans, m, n, k, &a, &b, &mut c));
 }
 
-/// The same product by the crate `matrixmultiply` on one thread: what the own kernel replaced.
-fn replaced(bench: &Bench, (m, k, n): (usize, usize, usize)) {
-    let name = format!("gemm_{m}x{k}x{n}_matrixmultiply_1_thread");
-    if !bench.wants(&name) {
-        return;
-    }
-    let (a, b) = (noise::<f32>(m * k), noise::<f32>(k * n));
-    let mut c = vec![0.0f32; m * n];
-    let [(row_a, row_b), (row_c, one)] = [(k as isize, n as isize), (n as isize, 1)];
-    bench.measure(&name, 2 * m * n * k, || {
-        let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-        // SAFETY: the strides are those of row-major [m, k], [k, n] and [m, n] in whole vectors.
-        unsafe {
-            let (rows, inner, columns) = (m, k, n);
-            matrixmultiply::sgemm(
-                rows, inner, columns, 1.0, a, row_a, one, b, row_b, one, 0.0, c, row_c, one,
-            );
-        }
-    });
-}
-
 fn main() {
     let bench = Bench::from_args();
     for (m, k, n) in SIZES {
         product::<f32>(&bench, &format!("gemm_{m}x{k}x{n}"), Trans::Nn, (m, k, n));
-        replaced(&bench, (m, k, n));
     }
     product::<f64>(&bench, "gemm_1024x1024x1024_f64", Trans::Nn, (1024, 1024, 1024));
     // Forward and backward of a linear layer; weights are `[in, out]`.
