@@ -3,12 +3,14 @@
 //! Models and heads as in the usual PyTorch comparison: ResNet-18 with the CIFAR stem (64 pairs)
 //! and four convolution blocks (256 pairs), contrastive head D-2048-256, redundancy head
 //! D-2048-2048-2048; batch of two stacked views, random pixels. One step is forward, backward and
-//! the optimiser; a MetaMask step is the regular step, the exact mask gradient and the mask's step.
+//! the optimiser; a MetaMask step is the regular step, the mask gradient and the mask's step.
 
 use std::time::Duration;
 
 use dimask::Tensor;
-use dimask::metamask::{Mask, MaskForm, Meta, Mode, Network, Objective, Settings, State, step};
+use dimask::metamask::{
+    HeadShapes, Mask, MaskForm, Meta, Mode, Network, Objective, Settings, State, TrialStep, step,
+};
 use dimask::nn::{Architecture, Encode, Encoder, Init, Stem};
 use dimask::ssl::Loss;
 
@@ -19,44 +21,49 @@ use support::Bench;
 fn main() {
     let bench = Bench::from_args();
     let resnet18 = Architecture::ResNet18 { width: 64, stem: Stem::Relu };
-    let steps = [
-        ("simclr_resnet18_b64", resnet18, 64, Mode::Plain),
-        ("metamask_resnet18_b64", resnet18, 64, Mode::MetaMask(Meta::Exact)),
-        ("simclr_conv4_3x32_b256", Architecture::Conv4, 256, Mode::Plain),
-        ("metamask_conv4_3x32_b256", Architecture::Conv4, 256, Mode::MetaMask(Meta::Exact)),
-        (
-            "finite_difference_resnet18_b64",
-            resnet18,
-            64,
-            Mode::MetaMask(Meta::FiniteDifference { r: 0.01 }),
-        ),
-        (
-            "finite_difference_conv4_3x32_b256",
-            Architecture::Conv4,
-            256,
-            Mode::MetaMask(Meta::FiniteDifference { r: 0.01 }),
-        ),
+    let meta = |meta: Meta, trial: TrialStep| (Mode::MetaMask(meta), trial);
+    let exact = meta(Meta::Exact, TrialStep::Contrastive);
+    let kinds = [
+        ("simclr", (Mode::Plain, TrialStep::Contrastive)),
+        ("metamask", exact),
+        ("exact_joint", meta(Meta::Exact, TrialStep::Joint)),
+        ("exact_joint_shared", meta(Meta::Exact, TrialStep::JointShared)),
+        ("finite_difference", meta(Meta::FiniteDifference { r: 0.01 }, TrialStep::Contrastive)),
+        ("first_order", meta(Meta::FirstOrder, TrialStep::Contrastive)),
     ];
-    for (name, architecture, pairs, mode) in steps {
-        if bench.wants(name) {
-            measure(&bench, name, architecture, pairs, mode);
+    let models = [("resnet18_b64", resnet18, 64), ("conv4_3x32_b256", Architecture::Conv4, 256)];
+    for (model, architecture, pairs) in models {
+        for (kind, (mode, trial)) in kinds {
+            let name = format!("{kind}_{model}");
+            if bench.wants(&name) {
+                measure(&bench, &name, architecture, pairs, mode, trial);
+            }
         }
     }
 }
 
-fn measure(bench: &Bench, name: &str, architecture: Architecture, pairs: usize, mode: Mode) {
+fn measure(
+    bench: &Bench,
+    name: &str,
+    architecture: Architecture,
+    pairs: usize,
+    mode: Mode,
+    trial: TrialStep,
+) {
     let init = Init::new(1);
-    let redundancy: &[usize] = &[2048, 2048, 2048];
-    let redundancy = (mode != Mode::Plain).then_some(redundancy);
+    let mut shapes = HeadShapes::default();
+    if mode == Mode::Plain {
+        shapes.redundancy.clear();
+    }
     let encoder: Encoder = Encoder::new(architecture, 3, &init);
-    let network = Network::new(encoder, &[2048, 256], redundancy, &init);
-    let features = network.encoder.features();
-    let mut state = Some(State::new(network, Mask::new(features, MaskForm::Sigmoid)));
+    let network = Network::new(encoder, &shapes, &init);
+    let mask = Mask::new(network.encoder.features(), MaskForm::Sigmoid);
     let x = Tensor::from_fn(&[2 * pairs, 32, 32, 3], |i| (i as f32 * 12.9898).sin());
     // The comparison's plain step is at temperature 0.5, its MetaMask step at 0.07.
     let temperature = if mode == Mode::Plain { 0.5 } else { 0.07 };
     let objective = Objective { base: Loss::NtXent { temperature }, ..Objective::default() };
-    let settings = Settings { mode, objective, ..Settings::default() };
+    let settings = Settings { mode, objective, trial, ..Settings::default() };
+    let mut state = Some(State::new(network, mask, &settings));
     let (best, median) = Bench::seconds(3, Duration::from_secs(12), || {
         let taken = state.take().expect("put back below");
         state = Some(step(taken, &x, &settings).0);

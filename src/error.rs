@@ -45,6 +45,11 @@ pub enum Error {
         /// Which part of the loss, and the first layer that is not finite.
         part: String,
     },
+    /// A check that was asked for found something wrong: what was checked is not to be trusted.
+    Wrong {
+        /// What was found.
+        what: String,
+    },
     /// The user asked the run to stop; what was done is saved.
     Interrupted {
         /// The signal's number: 2 for Ctrl-C, 15 for a termination request.
@@ -101,6 +106,7 @@ impl fmt::Display for Error {
             Error::Diverged { step, part } => {
                 write!(f, "the run diverged at step {step}: {part} is not finite")
             }
+            Error::Wrong { what } => f.write_str(what),
             Error::Interrupted { signal } => write!(f, "stopped by signal {signal}, state saved"),
         }
     }

@@ -42,6 +42,7 @@ pub mod autodiff;
 pub mod data;
 pub mod error;
 pub mod eval;
+pub mod gradcheck;
 #[allow(unsafe_code)] // The one door: everything else is safe code.
 pub mod kernels;
 pub mod metamask;

@@ -34,6 +34,11 @@ pub enum Command {
     Features(FeaturesArgs),
     /// Print all settings as TOML, as preset, file and flags make them
     Config(Box<SettingArgs>),
+    /// List the methods, the presets, and what each loss is at the start
+    Methods,
+    /// Check derivatives against finite differences: of all operations, losses and mask gradients,
+    /// or of those that are named
+    Gradcheck(GradcheckArgs),
 }
 
 /// Flags of `train`.
@@ -72,7 +77,7 @@ pub struct SettingArgs {
     #[arg(long, value_name = "NAME[:PATH]")]
     pub data: Option<String>,
 
-    /// The base method: simclr, barlow-twins
+    /// The base method: barlow-twins, simclr, byol, dcl, hcl, nnclr
     #[arg(long, value_name = "M")]
     pub method: Option<String>,
 
@@ -80,9 +85,18 @@ pub struct SettingArgs {
     #[arg(long)]
     pub no_mask: bool,
 
-    /// The mask's gradient: exact, finite-difference, first-order, off
+    /// The mask's gradient: exact, finite-difference, first-order, off; or the mask is drawn once
+    /// (random), or learned as a weight (regular)
     #[arg(long, value_name = "MODE")]
     pub meta: Option<String>,
+
+    /// The step that the mask's gradient goes through: contrastive, joint, joint-shared
+    #[arg(long, value_name = "STEP")]
+    pub trial_step: Option<String>,
+
+    /// What Barlow Twins is with the mask: two-heads, one-head, nt-xent
+    #[arg(long, value_name = "MODE")]
+    pub bt_mode: Option<String>,
 
     /// The encoder: conv4, resnet18
     #[arg(long, value_name = "E")]
@@ -144,6 +158,26 @@ pub struct EvalArgs {
     pub data: Option<String>,
 }
 
+/// Flags of `gradcheck`.
+#[derive(Debug, Args)]
+pub struct GradcheckArgs {
+    /// An operation, as in conv2d
+    #[arg(long, value_name = "NAME")]
+    pub op: Option<String>,
+
+    /// A method's loss, as in hcl
+    #[arg(long, value_name = "NAME")]
+    pub loss: Option<String>,
+
+    /// A method's mask gradient, as in nnclr
+    #[arg(long, value_name = "NAME")]
+    pub method: Option<String>,
+
+    /// The highest order of the derivatives of operations and losses, at most 4
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub order: usize,
+}
+
 /// Flags of `features`.
 #[derive(Debug, Args)]
 pub struct FeaturesArgs {
@@ -181,6 +215,8 @@ impl SettingArgs {
         let texts = [
             ("--method", "method", &self.method),
             ("--meta", "mask.meta", &self.meta),
+            ("--trial-step", "mask.trial", &self.trial_step),
+            ("--bt-mode", "loss.bt_mode", &self.bt_mode),
             ("--encoder", "model.encoder", &self.encoder),
             ("--init", "init", &self.init),
         ];
@@ -266,7 +302,8 @@ mod tests {
     fn flags_are_settings() {
         let config = resolve(
             "--preset small --data cifar10:some/where --method simclr --meta first-order \
-             --width 16 --encoder resnet18 --epochs 2 --images all --batch-size 64 --lr 1 \
+             --trial-step joint-shared --width 16 --encoder resnet18 --epochs 2 --images all \
+             --batch-size 64 --lr 1 \
              --seed 9 --set loss.w_drr=0.5 --checkpoint-every 10",
         )
         .unwrap();

@@ -8,6 +8,8 @@ pub mod args;
 mod config;
 mod eval;
 mod features;
+mod gradcheck;
+mod methods;
 pub mod output;
 mod progress;
 mod report;
@@ -52,6 +54,8 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Eval(args)) => eval::eval(&args),
         Some(Command::Features(args)) => features::features(&args),
         Some(Command::Config(args)) => config::config(&args),
+        Some(Command::Gradcheck(args)) => gradcheck::gradcheck(&args),
+        Some(Command::Methods) => methods::methods(),
     }
 }
 

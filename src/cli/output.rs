@@ -23,21 +23,27 @@ pub fn progress(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Columns of text, the first aligned left, the others right, two spaces apart.
+/// Columns of text two spaces apart, those of figures aligned right, words and the first left.
+///
+/// The first row is the head.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| {
         rows.iter().filter_map(move |row| row.get(column)).map(|text: &String| text.chars().count())
     };
     let widths: Vec<usize> = (0..columns).map(|c| width(c).max().unwrap_or(0)).collect();
+    let figure = |text: &String| text == "-" || text.parse::<f64>().is_ok();
+    let right = |c: usize| c > 0 && rows.iter().skip(1).filter_map(|row| row.get(c)).all(figure);
+    let right: Vec<bool> = (0..columns).map(right).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];
-            match column {
-                0 => line.push_str(&format!("{cell:<width$}")),
-                _ => line.push_str(&format!("  {cell:>width$}")),
+            let gap = if column == 0 { "" } else { "  " };
+            match right[column] {
+                true => line.push_str(&format!("{gap}{cell:>width$}")),
+                false => line.push_str(&format!("{gap}{cell:<width$}")),
             }
         }
         text.push_str(line.trim_end());

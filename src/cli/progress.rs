@@ -91,10 +91,13 @@ impl Observer for Progress {
                 text.push_str(&format!(", {name} {value:.digits$}"));
             }
         };
-        add("contrastive", record.loss_con, 4);
+        if record.loss_drr.is_some() {
+            add("contrastive", Some(record.loss_con), 4);
+        }
         add("redundancy", record.loss_drr, 4);
         add("kNN-5", record.knn5, 2);
         add("kNN-200", record.knn200, 2);
+        add("rank", record.effective_rank, 1);
         if let (Some(min), Some(max)) = (record.mask_min, record.mask_max) {
             text.push_str(&format!(", mask {min:.3} to {max:.3}"));
         }

@@ -17,6 +17,8 @@ pub(super) fn method(config: &RunConfig) -> String {
     match (config.mask.enabled, config.mask.meta) {
         (false, _) => base.to_string(),
         (true, MetaMode::Off) => format!("{base} + redundancy loss, mask of ones"),
+        (true, MetaMode::Random) => format!("{base} + redundancy loss, random mask"),
+        (true, MetaMode::Regular) => format!("{base} + redundancy loss, mask as a weight"),
         (true, MetaMode::Exact) => format!("{base} + MetaMask"),
         (true, MetaMode::FiniteDifference) => format!("{base} + MetaMask (finite difference)"),
         (true, MetaMode::FirstOrder) => format!("{base} + MetaMask (first order)"),

@@ -1,6 +1,6 @@
 //! Whether the settings make sense together; the data are not looked at here.
 
-use super::{Amount, EncoderName, Method, RunConfig};
+use super::{Amount, EncoderName, MetaMode, Per, RunConfig};
 use crate::error::{Error, Result};
 
 /// `Ok` where `holds`, else a usage error under the setting's key.
@@ -65,11 +65,17 @@ impl RunConfig {
             "model.stem_relu",
             || "is false, but only resnet18 has a stem".to_string(),
         )?;
-        let heads =
-            [("contrastive", &model.contrastive_head), ("redundancy", &model.redundancy_head)];
+        let heads = [
+            ("contrastive", &model.contrastive_head),
+            ("predictor", &model.predictor_head),
+            ("redundancy", &model.redundancy_head),
+        ];
         for (name, widths) in heads {
             let key = format!("model.{name}_head");
-            require(!widths.is_empty(), &key, || "needs at least one layer".to_string())?;
+            let required = name != "predictor" || self.method.predicts();
+            require(!(widths.is_empty() && required), &key, || {
+                "needs at least one layer".to_string()
+            })?;
             for &width in widths {
                 require((1..=65_536).contains(&width), &key, || {
                     format!("has a layer of width {width}, must be between 1 and 65536")
@@ -81,19 +87,53 @@ impl RunConfig {
             })?;
         }
 
-        positive("loss.temperature", self.loss.temperature)?;
+        if self.method.predicts() {
+            let [projection, prediction] =
+                [&model.contrastive_head, &model.predictor_head].map(|head| head.last());
+            require(projection == prediction, "model.predictor_head", || {
+                let [a, b] = [prediction, projection].map(|width| width.copied().unwrap_or(0));
+                format!("ends {a} wide, but what it predicts is {b} wide, like contrastive_head")
+            })?;
+        }
+
+        let loss = &self.loss;
+        positive("loss.temperature", loss.temperature)?;
+        within("loss.tau_plus", loss.tau_plus, 0.0, 0.99)?;
+        not_negative("loss.beta", loss.beta)?;
+        at_least("loss.queue", loss.queue, 1)?;
+        within("loss.target_momentum", loss.target_momentum, 0.0, 1.0)?;
         not_negative("loss.lambda", self.loss.lambda)?;
         not_negative("loss.w_con", self.loss.w_con)?;
         not_negative("loss.w_drr", self.loss.w_drr)?;
         positive("optimizer.lr", self.optimizer.lr)?;
         within("optimizer.momentum", self.optimizer.momentum, 0.0, 1.0)?;
         not_negative("optimizer.weight_decay", self.optimizer.weight_decay)?;
+        positive("optimizer.lars_eta", self.optimizer.lars_eta)?;
+        for beta in self.optimizer.adam_betas {
+            let holds = (0.0..1.0).contains(&beta);
+            require(holds, "optimizer.adam_betas", || {
+                format!("has {beta}, must be at least 0 and below 1")
+            })?;
+        }
+        positive("optimizer.adam_eps", self.optimizer.adam_eps)?;
         not_negative("mask.lr", self.mask.lr)?;
         within("mask.momentum", self.mask.momentum, 0.0, 1.0)?;
         not_negative("mask.weight_decay", self.mask.weight_decay)?;
         positive("mask.radius", self.mask.radius)?;
-        require(!self.mask.enabled || self.method == Method::Simclr, "method", || {
-            "the mask is defined over simclr only; add --no-mask (mask.enabled = false)".to_string()
+        within("mask.random_rate", self.mask.random_rate, 0.0, 0.99)?;
+        let unroll = self.mask.unroll;
+        at_least("mask.unroll", unroll, 1)?;
+        require(unroll == 1 || self.mask.meta == MetaMode::Exact, "mask.unroll", || {
+            format!("is {unroll}, but only meta = \"exact\" has more than one trial step")
+        })?;
+
+        let schedule = &self.schedule;
+        within("schedule.final_fraction", schedule.final_fraction, 0.0, 1.0)?;
+        require(schedule.warmup_epochs < self.epochs, "schedule.warmup_epochs", || {
+            format!("is {}, must be below epochs ({})", schedule.warmup_epochs, self.epochs)
+        })?;
+        require(schedule.warmup_epochs == 0 || schedule.per == Per::Step, "schedule.per", || {
+            "is \"epoch\", but a warm-up moves with every step".to_string()
         })?;
 
         at_least("eval.linear_epochs", self.eval.linear_epochs, 1)
@@ -148,7 +188,20 @@ mod tests {
             &["optimizer.momentum=1.5"],
             "optimizer.momentum: is 1.5, must lie between 0 and 1",
         );
-        refused(&["method=barlow-twins"], "method: the mask is defined over simclr only");
+        refused(&["method=byol", "model.predictor_head=[]"], "model.predictor_head: needs");
+        refused(
+            &["method=nnclr", "model.predictor_head=[64]"],
+            "model.predictor_head: ends 64 wide, but what it predicts is 128 wide",
+        );
+        refused(&["loss.tau_plus=1"], "loss.tau_plus: is 1, must lie between 0 and 0.99");
+        refused(&["loss.queue=0"], "loss.queue: is 0");
+        refused(&["optimizer.adam_betas=[0.9, 1.0]"], "optimizer.adam_betas: has 1");
+        refused(&["mask.unroll=2", "mask.meta=first-order"], "mask.unroll: is 2, but only");
+        refused(&["schedule.warmup_epochs=99"], "schedule.warmup_epochs: is 99, must be below");
+        refused(
+            &["schedule.per=epoch", "schedule.warmup_epochs=1"],
+            "schedule.per: is \"epoch\", but a warm-up",
+        );
         refused(&["model.width=16"], "model.width: is 16, but conv4 is 32 wide");
     }
 }

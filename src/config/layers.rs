@@ -1,22 +1,16 @@
 //! Layers of settings: a preset, then a file, then flags; and the canonical form with its hash.
 //!
 //! Each setting is put in place one at a time and the whole is read again, so that an error names
-//! the very key, and where it was written.
+//! the very key, and where it was written. The preset depends on the method and on whether it has
+//! the mask; where a layer sets these, the preset below it changes and the layers stay.
 
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::{EncoderName, RunConfig};
+use super::{EncoderName, Method, Preset, RunConfig};
 use crate::error::{Error, Result};
-
-/// The presets by name, each a complete TOML file.
-pub const PRESETS: [(&str, &str); 3] = [
-    ("demo", include_str!("presets/demo.toml")),
-    ("small", include_str!("presets/small.toml")),
-    ("official", include_str!("presets/official.toml")),
-];
 
 /// Settings under construction.
 ///
@@ -30,22 +24,23 @@ pub const PRESETS: [(&str, &str); 3] = [
 /// ```
 #[derive(Clone, Debug)]
 pub struct Layers {
+    /// The ground of the layers, if it is a preset.
+    preset: Option<Preset>,
+    /// What has been set over it, in order.
+    settings: Vec<(String, Value)>,
+    /// The whole.
     table: Table,
 }
 
 impl Layers {
-    /// Starts from the preset called `name`.
+    /// Starts from the preset called `name`, for SimCLR with the mask until a layer says otherwise.
     ///
     /// # Errors
     /// `Usage` if there is none of that name; the message lists the known ones.
     pub fn preset(name: &str) -> Result<Layers> {
-        let found = PRESETS.iter().find(|(known, _)| *known == name);
-        let Some((_, text)) = found else {
-            let known = PRESETS.map(|(known, _)| known).join(", ");
-            return Err(Error::usage("--preset", format!("{name:?} is none of {known}")));
-        };
-        let table = text.parse::<Table>().expect("presets are checked by a test");
-        Ok(Layers { table })
+        let preset = Preset::find(name)?;
+        let table = preset.table(Method::Simclr, true);
+        Ok(Layers { preset: Some(preset), settings: Vec::new(), table })
     }
 
     /// Puts the settings of a TOML file on top.
@@ -80,16 +75,15 @@ impl Layers {
     /// of the wrong type or not among the key's values.
     pub fn set(&mut self, key: &str, value: Value, source: &str) -> Result<()> {
         let before = self.table.clone();
-        let place = locate(&mut self.table, key).map_err(|r| Error::usage(source, r))?;
-        // A whole number is a fine way to write a real one.
-        *place = match (&*place, value) {
-            (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
-            (_, value) => value,
-        };
+        let value = self.put(key, value).map_err(|reason| Error::usage(source, reason))?;
         match self.table.clone().try_into::<RunConfig>() {
             Ok(config) => {
-                if key == "model.encoder" {
-                    self.own_width(config.model.encoder);
+                self.settings.push((key.to_string(), value));
+                if let ("method" | "mask.enabled", Some(preset)) = (key, self.preset) {
+                    self.table = preset.table(config.method, config.mask.enabled);
+                    for (key, value) in self.settings.clone() {
+                        self.put(&key, value).expect("every preset has the same keys");
+                    }
                 }
                 Ok(())
             }
@@ -98,6 +92,24 @@ impl Layers {
                 Err(Error::usage(source, e.message().to_string()))
             }
         }
+    }
+
+    /// Puts a value in its place; returns it in the place's type.
+    fn put(&mut self, key: &str, value: Value) -> Result<Value, String> {
+        let place = locate(&mut self.table, key)?;
+        // A whole number is a fine way to write a real one.
+        let value = match (&*place, value) {
+            (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
+            (_, value) => value,
+        };
+        *place = value.clone();
+        let encoder = [("conv4", EncoderName::Conv4), ("resnet18", EncoderName::Resnet18)];
+        let named = |(name, _): &&(&str, _)| key == "model.encoder" && value.as_str() == Some(name);
+        if let Some((_, encoder)) = encoder.iter().find(named) {
+            let width = locate(&mut self.table, "model.width").expect("every preset has the key");
+            *width = Value::Integer(encoder.own_width() as i64);
+        }
+        Ok(value)
     }
 
     /// [`Layers::set`] from a `KEY=VALUE` text; a value that is not TOML is taken as a string.
@@ -112,11 +124,6 @@ impl Layers {
         let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
         let value = value.unwrap_or_else(|| Value::String(text.to_string()));
         self.set(key, value, &format!("--set {key}"))
-    }
-
-    fn own_width(&mut self, encoder: EncoderName) {
-        let width = locate(&mut self.table, "model.width").expect("every preset has the key");
-        *width = Value::Integer(encoder.own_width() as i64);
     }
 
     /// The checked whole.
@@ -134,7 +141,7 @@ impl Layers {
 impl From<&RunConfig> for Layers {
     fn from(config: &RunConfig) -> Layers {
         let table = Table::try_from(config).expect("settings are a TOML table");
-        Layers { table }
+        Layers { preset: None, settings: Vec::new(), table }
     }
 }
 
@@ -217,7 +224,7 @@ fn locate<'a>(table: &'a mut Table, key: &str) -> Result<&'a mut Value, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Amount, EncoderName};
+    use crate::config::{Amount, EncoderName, Method, PRESETS};
 
     fn message(result: Result<()>) -> String {
         result.expect_err("should be refused").to_string()
@@ -225,11 +232,16 @@ mod tests {
 
     #[test]
     fn every_preset_is_complete_and_makes_sense() {
-        for (name, text) in PRESETS {
-            let config = RunConfig::preset(name).unwrap();
-            let reread = RunConfig::from_toml(&config.to_toml(), Path::new(name)).unwrap();
-            assert_eq!(config, reread, "{name}");
-            assert_eq!(RunConfig::from_toml(text, Path::new(name)).unwrap(), config, "{name}");
+        for (preset, method) in PRESETS.iter().flat_map(|p| Method::ALL.map(|m| (p.name, m))) {
+            for masked in [true, false] {
+                let mut layers = Layers::preset(preset).unwrap();
+                layers.set("method", method.key().into(), "--method").unwrap();
+                layers.set("mask.enabled", masked.into(), "--no-mask").unwrap();
+                let config = layers.finish().unwrap_or_else(|e| panic!("{preset} {method}: {e}"));
+                assert_eq!((config.method, config.mask.enabled), (method, masked));
+                let reread = RunConfig::from_toml(&config.to_toml(), Path::new(preset)).unwrap();
+                assert_eq!(config, reread, "{preset} {method}");
+            }
         }
         assert!(message(Layers::preset("big").map(|_| ())).contains("demo, small, official"));
     }
@@ -244,7 +256,10 @@ mod tests {
 
         let wrong = message(layers.text("[loss]\ntemprature = 1", "run.toml"));
         assert!(wrong.starts_with("run.toml: loss.temprature: unknown key"), "{wrong}");
-        assert!(wrong.contains("lambda, temperature, w_con"), "{wrong}");
+        assert!(
+            wrong.contains("lambda, queue, target_momentum, tau_plus, temperature, w_con"),
+            "{wrong}"
+        );
         let wrong = message(layers.text("seed = 1\nmethod = 'mocov3'", "run.toml"));
         assert!(wrong.starts_with("run.toml: method: unknown variant `mocov3`"), "{wrong}");
         let wrong = message(layers.text("seed = 1\nx = = 2", "run.toml"));
@@ -257,6 +272,21 @@ mod tests {
         assert_eq!((config.optimizer.lr, config.epochs, config.seed), (1.0, 7, 1));
         assert_eq!(config.data.images, Amount::All);
         assert_eq!(config.model.contrastive_head, [64, 32]);
+    }
+
+    #[test]
+    fn a_method_brings_its_own_settings_under_those_that_were_set() {
+        let mut layers = Layers::preset("official").unwrap();
+        layers.set("optimizer.lr", 0.5.into(), "--lr").unwrap();
+        layers.set("method", "byol".into(), "--method").unwrap();
+        let config = layers.clone().finish().unwrap();
+        assert_eq!((config.model.predictor_head, config.optimizer.lr), (vec![4096, 256], 0.5));
+        layers.set("method", "simclr".into(), "--method").unwrap();
+        assert_eq!(layers.clone().finish().unwrap().epochs, 800);
+        layers.set("mask.enabled", false.into(), "--no-mask").unwrap();
+        let config = layers.finish().unwrap();
+        assert_eq!((config.epochs, config.loss.temperature), (1000, 0.5));
+        assert_eq!(config.optimizer.lr, 0.5);
     }
 
     #[test]

@@ -8,11 +8,15 @@
 
 mod check;
 mod layers;
+mod presets;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub use layers::Layers;
 pub(crate) use layers::hex;
-pub use layers::{Layers, PRESETS};
+pub use presets::{PRESETS, Preset};
+pub use words::*;
 
 /// All settings of one training run and its evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,7 +45,7 @@ pub struct RunConfig {
     /// The losses and their weights.
     pub loss: LossConfig,
     /// The optimiser of the networks.
-    pub optimizer: SgdConfig,
+    pub optimizer: OptimizerConfig,
     /// The dimensional mask and its meta step.
     pub mask: MaskConfig,
     /// How learning rates move.
@@ -50,16 +54,6 @@ pub struct RunConfig {
     pub augment: AugmentConfig,
     /// How features are judged.
     pub eval: EvalConfig,
-}
-
-/// The base method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// NT-Xent on the contrastive head.
-    Simclr,
-    /// Barlow Twins on the redundancy head; the base method alone, without a mask.
-    BarlowTwins,
 }
 
 /// Which images a run sees.
@@ -80,25 +74,6 @@ pub struct DataConfig {
     pub validation: usize,
 }
 
-/// A data set that can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataName {
-    /// Fashion-MNIST: four IDX files, gzipped or not.
-    FashionMnist,
-    /// CIFAR-10: the official binary layout.
-    Cifar10,
-}
-
-/// A number of things, or all of them; in TOML a number or the word `"all"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
-    /// Every one there is.
-    All,
-    /// This many.
-    Exactly(usize),
-}
-
 /// The encoder and its heads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,70 +87,67 @@ pub struct ModelConfig {
     ///
     /// Only `resnet18` has a stem.
     pub stem_relu: bool,
-    /// Output widths of the contrastive head's layers.
+    /// Output widths of the contrastive head's layers: the base method's projector.
     pub contrastive_head: Vec<usize>,
+    /// How the contrastive head ends.
+    pub contrastive_end: HeadEnd,
+    /// Output widths of the predictor's layers; empty for the methods without one.
+    pub predictor_head: Vec<usize>,
     /// Output widths of the redundancy head's layers.
     pub redundancy_head: Vec<usize>,
-}
-
-/// An encoder architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EncoderName {
-    /// Four blocks of 3x3 convolution, batch norm, ReLU and 2x2 max-pooling.
-    Conv4,
-    /// ResNet-18 with the CIFAR stem.
-    Resnet18,
-}
-
-impl EncoderName {
-    /// The first block's channels where nothing else is asked for.
-    pub fn own_width(self) -> usize {
-        match self {
-            EncoderName::Conv4 => 32,
-            EncoderName::Resnet18 => 64,
-        }
-    }
 }
 
 /// The losses and their weights.
 ///
 /// With the mask the joint loss is `w_con L_con + w_drr L_drr`; a plain method is its own loss.
+/// A method does not look at the settings of another.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossConfig {
-    /// The temperature of NT-Xent.
+    /// What similarities are divided by: of SimCLR, DCL, HCL and NNCLR.
     pub temperature: f64,
-    /// The weight of the off-diagonal terms in Barlow Twins.
+    /// DCL's and HCL's share of false negatives.
+    pub tau_plus: f64,
+    /// HCL's concentration on hard negatives.
+    pub beta: f64,
+    /// NNCLR's number of projections to find neighbours in; a run cuts it to its number of images.
+    pub queue: usize,
+    /// How much of itself BYOL's target keeps in a step, at the start; it grows to 1 by a cosine.
+    pub target_momentum: f64,
+    /// What Barlow Twins is with the mask.
+    pub bt_mode: BtMode,
+    /// The weight of the off-diagonal terms in Barlow Twins, and in the redundancy loss.
     pub lambda: f64,
     /// The weight of the contrastive loss.
     pub w_con: f64,
-    /// The weight of the redundancy loss.
+    /// The weight of the redundancy loss; 0: there is none, nor a head for it.
     pub w_drr: f64,
     /// The unit of the redundancy loss.
     pub drr_unit: DrrUnit,
 }
 
-/// The unit in which the redundancy loss enters the joint loss and the records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DrrUnit {
-    /// As published: a sum over dimensions, at the start about their number.
-    Raw,
-    /// Divided by the number of the head's output dimensions, at the start about 1.
-    PerDimension,
-}
-
-/// Stochastic gradient descent with momentum, as torch has it.
+/// The optimiser of the networks; each kind looks at its own settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SgdConfig {
+pub struct OptimizerConfig {
+    /// The rule.
+    pub kind: OptimizerKind,
     /// The learning rate at the start.
     pub lr: f64,
-    /// The momentum.
+    /// The momentum, of SGD and LARS.
     pub momentum: f64,
-    /// The weight decay, on every parameter.
+    /// The weight decay.
     pub weight_decay: f64,
+    /// The parameters that it applies to.
+    pub decay_scope: DecayScope,
+    /// LARS's form.
+    pub lars_form: LarsForm,
+    /// LARS's trust coefficient.
+    pub lars_eta: f64,
+    /// Adam's decay rates of its two means.
+    pub adam_betas: [f64; 2],
+    /// Adam's addition to the denominator.
+    pub adam_eps: f64,
 }
 
 /// The dimensional mask and its meta step.
@@ -186,8 +158,13 @@ pub struct MaskConfig {
     pub enabled: bool,
     /// How the mask's gradient is computed.
     pub meta: MetaMode,
-    /// The loss whose gradient makes the trial step.
+    /// The trial step.
     pub trial: TrialStep,
+    /// Trial steps in a row; more than one are differentiated in reverse over reverse, which needs
+    /// `meta = "exact"`.
+    pub unroll: usize,
+    /// The share of features that a random mask switches off.
+    pub random_rate: f64,
     /// The numerator `r` of the finite difference's step `r / |v|`.
     pub radius: f64,
     /// What turns logits into the mask.
@@ -202,68 +179,18 @@ pub struct MaskConfig {
     pub compare_every: usize,
 }
 
-/// How the mask's gradient is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MetaMode {
-    /// Exactly, second derivatives included.
-    Exact,
-    /// With the published finite difference in place of the second derivatives.
-    FiniteDifference,
-    /// Without the second-order term.
-    FirstOrder,
-    /// Not at all: the joint loss under a mask of ones.
-    Off,
-}
-
-/// The loss whose gradient makes the trial step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TrialStep {
-    /// The contrastive loss alone, as published.
-    Contrastive,
-    /// The joint loss.
-    Joint,
-}
-
-/// What turns logits into the mask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Squash {
-    /// The logistic function of logits that start at 0.
-    Sigmoid,
-    /// Nothing: the logits are the mask and start at 1.
-    None,
-}
-
 /// How learning rates move, the networks' and the mask's alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
     /// The curve.
     pub curve: Curve,
+    /// Epochs in which the rate first rises from 0; needs `per = "step"`.
+    pub warmup_epochs: usize,
+    /// The share of the first rate that a cosine ends at.
+    pub final_fraction: f64,
     /// When the rate moves along it.
     pub per: Per,
-}
-
-/// The curve of a learning rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Curve {
-    /// Half a cosine from the first rate to 0.
-    Cosine,
-    /// The first rate throughout.
-    Constant,
-}
-
-/// When a learning rate moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Per {
-    /// After every epoch, as published.
-    Epoch,
-    /// After every step.
-    Step,
 }
 
 /// How two views are drawn from an image: [`Augment`](crate::augment::Augment)'s settings, but the
@@ -299,84 +226,14 @@ pub struct AugmentConfig {
     pub normalize: Normalize,
 }
 
-/// The mean and deviation that pixels are normalised by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Normalize {
-    /// ImageNet's, as published; for grey images their average over the channels.
-    Imagenet,
-    /// Those of the run's own training images, a channel at a time.
-    Data,
-}
-
 /// How features are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
     /// Epochs between kNN evaluations during training; 0: only at the end.
     pub every: usize,
+    /// Training images whose features are watched for collapse after every epoch; 0: none.
+    pub watch_images: usize,
     /// Epochs of the linear probe.
     pub linear_epochs: usize,
-}
-
-impl std::fmt::Display for Method {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Method::Simclr => "SimCLR",
-            Method::BarlowTwins => "Barlow Twins",
-        })
-    }
-}
-
-impl std::fmt::Display for EncoderName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            EncoderName::Conv4 => "conv4",
-            EncoderName::Resnet18 => "resnet18",
-        })
-    }
-}
-
-impl std::fmt::Display for DataName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            DataName::FashionMnist => "fashion-mnist",
-            DataName::Cifar10 => "cifar10",
-        })
-    }
-}
-
-impl Serialize for Amount {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Amount::All => serializer.serialize_str("all"),
-            Amount::Exactly(count) => serializer.serialize_u64(*count as u64),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Amount;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a number or \"all\"")
-            }
-            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Amount, E> {
-                let wrong = || E::invalid_value(serde::de::Unexpected::Signed(count), &self);
-                usize::try_from(count).map(Amount::Exactly).map_err(|_| wrong())
-            }
-            fn visit_u64<E: serde::de::Error>(self, count: u64) -> Result<Amount, E> {
-                Ok(Amount::Exactly(count as usize))
-            }
-            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Amount, E> {
-                match word {
-                    "all" => Ok(Amount::All),
-                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }

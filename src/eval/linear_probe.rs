@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::data::epoch_order;
 use crate::eval::statistics::{Moments, features};
 use crate::kernels::Real;
-use crate::optim::{Sgd, SgdState, cosine};
+use crate::optim::{Optimizer, Sgd, cosine};
 use crate::tensor::Tensor;
 
 /// Settings of the linear probe: SGD with momentum under a cosine schedule, no weight decay.
@@ -54,19 +54,16 @@ pub fn linear_probe<T: Real>(
     assert!(settings.batch_size > 0, "linear_probe: batches of no rows");
     let moments = Moments::of(train);
     let mut params = vec![Tensor::<T>::zeros(&[d, classes]), Tensor::zeros(&[classes])];
-    let mut state = SgdState::new(&params);
+    let rule = Sgd { momentum: settings.momentum, weight_decay: 0.0, ..Sgd::default() };
+    let rule = Optimizer::Sgd(rule);
+    let mut state = rule.start(&params);
     for epoch in 0..settings.epochs {
-        let sgd = Sgd {
-            lr: cosine(settings.lr, 0.0, epoch, settings.epochs),
-            momentum: settings.momentum,
-            weight_decay: 0.0,
-            nesterov: false,
-        };
+        let rule = rule.with_lr(cosine(settings.lr, 0.0, epoch, settings.epochs));
         for batch in epoch_order(n, seed, epoch as u64).chunks(settings.batch_size) {
             let x = gather(train, batch, &moments);
             let labels: Vec<u32> = batch.iter().map(|&row| train_labels[row]).collect();
             let [_, weight, bias] = cross_entropy_grad(&x, &labels, &params[0], &params[1]);
-            (params, state) = sgd.step(params, &[weight, bias], state);
+            (params, state) = rule.step(params, &[weight, bias], state);
         }
     }
     accuracy(test, test_labels, &moments, &params[0], &params[1])

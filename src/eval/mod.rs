@@ -3,6 +3,7 @@
 //! Features are matrices `[N, D]` that somebody else computed; an encoder's, the raw pixels', all
 //! go through the same functions. Nothing here trains an encoder, reads a file or prints.
 
+pub mod collapse;
 pub mod few_labels;
 pub mod knn;
 pub mod linear_probe;

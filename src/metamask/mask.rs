@@ -1,7 +1,10 @@
 //! The dimensional mask: one factor for each feature.
 
+use rand::seq::SliceRandom;
+
 use crate::autodiff::Var;
 use crate::kernels::Real;
+use crate::rng::Stream;
 use crate::tensor::Tensor;
 
 /// How logits become factors.
@@ -43,6 +46,24 @@ impl<T: Real> Mask<T> {
             MaskForm::Identity => T::ONE,
         };
         Mask { logits: Tensor::full(&[features], start), form }
+    }
+
+    /// A mask that switches off the share `rate` of the features, drawn from `seed`, and leaves the
+    /// others as they are; rounded so that one feature at least stays.
+    ///
+    /// # Panics
+    /// If there are no features, or if `rate` is not at least 0 and below 1.
+    #[track_caller]
+    pub fn random(features: usize, rate: f64, seed: u64) -> Mask<T> {
+        assert!(features > 0 && (0.0..1.0).contains(&rate), "mask: {rate} of {features} features");
+        let off = ((rate * features as f64).round() as usize).min(features - 1);
+        let mut order: Vec<usize> = (0..features).collect();
+        order.shuffle(&mut Stream::new(seed, "mask").at(&[]));
+        let mut mask = Mask::new(features, MaskForm::Identity);
+        for &at in &order[..off] {
+            mask.logits.make_mut()[at] = T::ZERO;
+        }
+        mask
     }
 
     /// The factors `s`, `[D]`: what features are multiplied with, in training and in evaluation.

@@ -3,66 +3,75 @@
 //! With `ω` all weights, `a` the mask's logits, `L` the loss of the trial step, the mask minimises
 //!
 //! ```text
-//! J(a) = L_con(ω'(a), a),   ω'(a) = ω - lr · (μ b + ∂L/∂ω (ω, a) + wd ω),
+//! J(a) = L_con(ω'(a), a),   ω'(a) = step(ω, g(a)),   g(a) = ∂L/∂ω (ω, a),
 //! ```
 //!
-//! the base method's loss after a trial step, on the same batch. With `v = ∂L_con/∂ω` at `ω'`,
-//! taken as a constant,
+//! the base method's loss after a trial step of the networks' optimiser, on the same batch; for
+//! SGD `step(ω, g) = ω - lr · (μ b + g + wd ω)`. With `v = ∂L_con/∂ω` at `ω'`, taken as a constant,
 //!
 //! ```text
-//! dJ/da = ∂L_con/∂a (ω', a)  -  lr · [∂²L/∂a∂ω (ω, a)] v.
+//! dJ/da = ∂L_con/∂a (ω', a)  +  [∂²L/∂a∂ω (ω, a)] u,   u = (∂step/∂g)ᵀ v.
 //! ```
 //!
-//! The first term is the *first-order part*; the bracket times `v` is the *mixed term*, at `ω`, not
-//! at `ω'`. Momentum and weight decay move `ω'`, they add nothing that depends on `a`.
+//! The first term is the *first-order part*, the second the *second-order part*, taken at `ω`, not
+//! at `ω'`. For SGD `u = -lr · v`: momentum and weight decay move `ω'`, they add nothing that
+//! depends on `a`. What the base method compares with ([`Anchors`]) is constant throughout.
 //!
 //! # The exact gradient without a second-order convolution
 //! The mask enters after the encoder, so `∂L/∂a = G(h, φ, a)` with `h` the features and `φ` the
-//! heads' weights, and the mixed term is a directional derivative of `G`:
+//! heads' weights, and the second-order part is a directional derivative of `G`:
 //!
 //! ```text
-//! d/dε G(h + ε ḣ, φ + ε v_φ, a),   ḣ = the encoder's derivative along v_θ.
+//! d/dε G(h + ε ḣ, φ + ε u_φ, a),   ḣ = the encoder's derivative along u_θ.
 //! ```
 //!
 //! `ḣ` is one forward-mode push along the recorded graph of the trial step's forward pass, and the
 //! rest concerns mask, heads and losses only.
 //! So [`exact`] costs three encoder forwards (one of them the push) and two backwards, which is not
-//! more than [`finite_difference`], the published approximation (four and two).
+//! more than [`finite_difference`], the published approximation (four and two); where the trial
+//! step is the regular step itself ([`TrialStep::JointShared`]), a forward and a backward less.
 //! The push needs the activations of the trial step's forward pass while the passes at `ω'` run:
 //! at its peak two encoder graphs are alive, in [`finite_difference`] and [`first_order`] one.
 //!
 //! Source: the approximation is Liu et al. 2018 (DARTS), arXiv 1806.09055, eq. 8; the rest is
 //! derived in these lines.
 
-use super::{Mask, Network, Objective, virtual_step};
-use crate::autodiff::{Var, grad, grad_graph, pull, push, push_graph};
+use super::cut::{Cut, Graph};
+use super::{Anchors, Heads, Mask, Network, Objective};
+use crate::autodiff::{Var, grad, grad_graph, push, push_graph};
 use crate::kernels::Real;
 use crate::nn::{Encode, Module, Pass, leaves, params, with_params};
-use crate::optim::{Sgd, norm};
+use crate::optim::{Optimizer, OptimizerState, norm};
 use crate::tensor::Tensor;
 
-/// Which loss the trial step descends on; the outer loss is the base method's in any case.
+/// Which step the trial step is; the outer loss is the base method's in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum TrialStep {
-    /// L_con, as published.
+    /// A step from the new weights down L_con, as published.
     #[default]
     Contrastive,
-    /// The regular objective, `w_drr · L_drr + w_con · L_con`.
+    /// A step from the new weights down the regular objective, `w_drr · L_drr + w_con · L_con`.
     Joint,
+    /// The regular step itself, from the old weights to the new ones: nothing is computed twice.
+    ///
+    /// A [`Problem`] with it is one at the old weights, and equal to [`TrialStep::Joint`] there.
+    JointShared,
 }
 
 /// Everything that the mask's gradient depends on.
 pub struct Problem<'a, T: Real, E> {
     /// The networks at ω.
     pub network: &'a Network<T, E>,
-    /// The momentum buffers b, in the order of the network's parameters.
-    pub buffers: &'a [Tensor<T>],
+    /// The optimiser's state at ω, in the order of the network's parameters.
+    pub state: &'a OptimizerState<T>,
     /// The rule of the trial step.
-    pub sgd: &'a Sgd,
+    pub optimizer: &'a Optimizer,
     /// The mask at a.
     pub mask: &'a Mask<T>,
     /// The losses.
     pub objective: &'a Objective,
+    /// What the base method's loss compares with, where it does.
+    pub anchors: Option<&'a Anchors<T>>,
     /// The loss of the trial step.
     pub trial: TrialStep,
     /// The batch: both views stacked, `[2N, H, W, C]`, view 0 first.
@@ -72,208 +81,271 @@ pub struct Problem<'a, T: Real, E> {
 /// A gradient of the mask's logits, with its parts.
 #[derive(Clone, Debug)]
 pub struct MetaGradient<T: Real> {
-    /// dJ/da, or its approximation, `[D]`.
+    /// dJ/da, or its approximation, `[D]`: the sum of the two parts.
     pub gradient: Tensor<T>,
     /// ∂L_con/∂a at ω', `[D]`.
     pub first_order: Tensor<T>,
-    /// The mixed term, before the factor `-lr`, `[D]`; zero in [`first_order`].
-    pub mixed: Tensor<T>,
+    /// What the trial step's dependence on the mask adds, `[D]`; zero in [`first_order`].
+    pub second_order: Tensor<T>,
     /// J.
     pub outer_loss: T,
-    /// The length of v over all weights.
-    pub direction_norm: f64,
+    /// The length of v over all weights; absent in [`first_order`], which has no use for v.
+    pub direction_norm: Option<f64>,
 }
 
 /// The exact gradient: one forward-mode push through the encoder, second order in the heads only.
 #[track_caller]
 pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
-    let at_omega = Cut::new(problem, problem.network, problem.trial);
-    let graph = at_omega.features.clone();
-    let theta = at_omega.encoder.clone();
-    let outer = Outer::after(problem, at_omega.grads());
-
-    let (v_theta, v_phi) = outer.direction.split_at(theta.len());
-    let h_dot = push(&[&graph], &theta.iter().zip(v_theta).collect::<Vec<_>>()).remove(0);
-    // From here on only the features' value is needed; the encoder's graph goes.
-    let h = Var::leaf(graph.value().clone());
-    drop((graph, theta));
-
-    let heads = leaves(&problem.network.heads);
-    let a = Var::leaf(problem.mask.logits.clone());
-    let masked = &h * &problem.mask.form.factors(&a);
-    let loss = problem.trial_loss(problem.trial, &heads, &masked);
-    let phi = params(&heads);
-    let directions: Vec<Var<T>> =
-        [h_dot].iter().chain(v_phi).map(|v| Var::constant(v.clone())).collect();
-    let inputs = [h].into_iter().chain(phi).collect::<Vec<_>>();
-    let tangents: Vec<_> = inputs.iter().zip(&directions).collect();
-    let slope = push_graph(&[&loss], &tangents).remove(0);
-    drop((loss, masked));
-    let mixed = grad(slope, &[&a]).remove(0);
-    outer.with(mixed, problem.sgd)
+    problem.exact(Trial::with_graph(problem))
 }
 
-/// The published approximation: the mixed term as a central difference of ∂L/∂a along v, with step
-/// `r / |v|`; `r` is 0.01 there.
+/// The published approximation: the second-order part as a central difference of ∂L/∂a along u,
+/// with step `r / |u|`; `r` is 0.01 there.
 #[track_caller]
 pub fn finite_difference<T: Real, E: Encode<T>>(
     problem: &Problem<'_, T, E>,
     r: f64,
 ) -> MetaGradient<T> {
-    let outer = Outer::after(problem, Cut::new(problem, problem.network, problem.trial).grads());
-    let step = r / outer.direction_norm;
-    let probe = |step: f64| {
-        let mut v = outer.direction.iter();
-        // Constants record nothing: the graph of a probe begins at the mask.
-        let moved = problem.network.map_params(&mut |_, var, _| {
-            let mut value = var.value().clone();
-            value.add_scaled(T::from_f64(step), v.next().expect("one direction a parameter"));
-            Var::constant(value)
-        });
-        let a = Var::leaf(problem.mask.logits.clone());
-        let h = moved.encoder.forward(&Var::constant(problem.x.clone()), &mut Pass::train(2));
-        let masked = &h * &problem.mask.form.factors(&a);
-        grad(problem.trial_loss(problem.trial, &moved.heads, &masked), &[&a]).remove(0)
-    };
-    let mixed = (&probe(step) - &probe(-step)).scale(T::from_f64(0.5 / step));
-    outer.with(mixed, problem.sgd)
+    problem.finite_difference(Trial::without_graph(problem), r)
 }
 
 /// The first-order part alone: the trial weights are taken as constants.
 #[track_caller]
 pub fn first_order<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
-    let outer = Outer::after(problem, Cut::new(problem, problem.network, problem.trial).grads());
-    let gradient = outer.first_order;
-    MetaGradient {
-        mixed: Tensor::zeros(gradient.shape()),
-        first_order: gradient.clone(),
-        gradient,
-        outer_loss: outer.loss,
-        direction_norm: outer.direction_norm,
-    }
+    problem.first_order(Trial::without_graph(problem))
 }
 
 /// The exact gradient by differentiating through the recorded trial step, with nothing derived by
 /// hand: slower, three graphs large, and the twin that [`exact`] is tested against.
 #[track_caller]
 pub fn reverse_over_reverse<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
-    let network = leaves(problem.network);
+    unrolled(problem, 1)
+}
+
+/// The exact gradient through `steps` trial steps on the same batch, each along the loss at the
+/// weights that the one before it came to; all of it is recorded and differentiated in reverse.
+///
+/// # Panics
+/// If `steps` is 0.
+#[track_caller]
+pub fn unrolled<T: Real, E: Encode<T>>(
+    problem: &Problem<'_, T, E>,
+    steps: usize,
+) -> MetaGradient<T> {
+    assert!(steps > 0, "unrolled: there is no trial step");
     let a = Var::leaf(problem.mask.logits.clone());
     let loss = |network: &Network<T, E>, trial: TrialStep| {
         let h = network.encoder.forward(&Var::constant(problem.x.clone()), &mut Pass::train(2));
         problem.trial_loss(trial, &network.heads, &(&h * &problem.mask.form.factors(&a)))
     };
-    let omega = params(&network);
-    let g = grad_graph(&loss(&network, problem.trial), &omega.iter().collect::<Vec<_>>());
-    let sgd = problem.sgd;
-    let moved = omega.iter().zip(&g).zip(problem.buffers).map(|((w, g), b)| {
-        let (w, b) = (w.detach(), Var::constant(b.clone()));
-        &w - (b.scale(sgd.momentum) + g + w.scale(sgd.weight_decay)).scale(sgd.lr)
-    });
-    let moved = with_params(&network, moved.collect());
+    let mut network = leaves(problem.network);
+    // The slots of each parameter.
+    let constant = |i: usize| {
+        let slots = problem.state.slots.iter();
+        slots.map(|slot| Var::constant(slot[i].clone())).collect::<Vec<_>>()
+    };
+    let mut slots: Vec<Vec<Var<T>>> = (0..params(&network).len()).map(constant).collect();
+    for t in 1..=steps {
+        let omega = params(&network);
+        let loss = loss(&network, problem.trial);
+        let g = grad_graph(&loss, &omega.iter().collect::<Vec<_>>());
+        let mut moved = Vec::new();
+        for ((w, g), slots) in omega.iter().zip(&g).zip(&mut slots) {
+            let w_next;
+            (w_next, *slots) = problem.optimizer.update(w, g, slots, problem.state.steps + t);
+            moved.push(w_next);
+        }
+        network = with_params(&network, moved);
+    }
 
-    let outer = Cut::new(problem, &moved, TrialStep::Contrastive);
-    let first_order = outer.mask_grad.clone();
-    let direction_norm = norm(&outer.grads());
-    let outer = loss(&moved, TrialStep::Contrastive);
-    let outer_loss = outer.value().item();
-    let gradient = grad(outer, &[&a]).remove(0);
-    let mixed = (&first_order - &gradient).scale(T::from_f64(1.0 / sgd.lr));
-    MetaGradient { gradient, first_order, mixed, outer_loss, direction_norm }
+    let moved = network.map_params(&mut |_, var, _| var.detach());
+    let (outer, _) = Outer::at(problem, &moved).differentiated();
+    let gradient = grad(loss(&network, TrialStep::Contrastive), &[&a]).remove(0);
+    let second_order = &gradient - &outer.first_order;
+    MetaGradient { gradient, ..outer.with(second_order) }
+}
+
+/// A trial step that has been taken.
+pub(super) struct Trial<T: Real> {
+    /// The encoder's graph at ω, where the exact gradient is to be taken.
+    pub graph: Option<Graph<T>>,
+    /// g; empty for SGD, whose step depends on it in a known way.
+    pub grads: Vec<Tensor<T>>,
+    /// ω'.
+    pub moved: Vec<Tensor<T>>,
+}
+
+impl<T: Real> Trial<T> {
+    #[track_caller]
+    fn with_graph<E: Encode<T>>(problem: &Problem<'_, T, E>) -> Trial<T> {
+        let cut = problem.cut();
+        let graph = cut.graph.clone();
+        Trial { graph: Some(graph), ..Trial::of(problem, cut) }
+    }
+
+    #[track_caller]
+    fn without_graph<E: Encode<T>>(problem: &Problem<'_, T, E>) -> Trial<T> {
+        Trial::of(problem, problem.cut())
+    }
+
+    #[track_caller]
+    fn of<E: Encode<T>>(problem: &Problem<'_, T, E>, cut: Cut<T>) -> Trial<T> {
+        let grads = cut.grads();
+        let kept = kept(problem.optimizer, &grads);
+        let moved = problem.optimizer.trial(&problem.omega(), grads, problem.state);
+        Trial { graph: None, grads: kept, moved }
+    }
+}
+
+/// The gradients that the derivative of a step of `optimizer` asks for.
+pub(super) fn kept<T: Real>(optimizer: &Optimizer, grads: &[Tensor<T>]) -> Vec<Tensor<T>> {
+    match optimizer {
+        Optimizer::Sgd(_) => Vec::new(),
+        _ => grads.to_vec(),
+    }
 }
 
 impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
     #[track_caller]
-    fn trial_loss(&self, trial: TrialStep, heads: &super::Heads<T>, masked: &Var<T>) -> Var<T> {
-        let mut pass = Pass::train(2);
+    pub(super) fn exact(&self, trial: Trial<T>) -> MetaGradient<T> {
+        let Trial { graph, grads, moved } = trial;
+        let Graph { features, theta } = graph.expect("the trial step keeps its graph");
+        let (outer, u) = self.outer(&grads, moved);
+
+        let (u_theta, u_phi) = u.split_at(theta.len());
+        let h_dot = push(&[&features], &theta.iter().zip(u_theta).collect::<Vec<_>>()).remove(0);
+        // From here on only the features' value is needed; the encoder's graph goes.
+        let h = Var::leaf(features.value().clone());
+        drop((features, theta));
+
+        let heads = leaves(&self.network.heads);
+        let a = Var::leaf(self.mask.logits.clone());
+        let masked = &h * &self.mask.form.factors(&a);
+        let loss = self.trial_loss(self.trial, &heads, &masked);
+        let phi = params(&heads);
+        let directions: Vec<Var<T>> =
+            [h_dot].iter().chain(u_phi).map(|u| Var::constant(u.clone())).collect();
+        let inputs = [h].into_iter().chain(phi).collect::<Vec<_>>();
+        let tangents: Vec<_> = inputs.iter().zip(&directions).collect();
+        let slope = push_graph(&[&loss], &tangents).remove(0);
+        drop((loss, masked));
+        let second_order = grad(slope, &[&a]).remove(0);
+        outer.with(second_order)
+    }
+
+    #[track_caller]
+    pub(super) fn finite_difference(&self, trial: Trial<T>, r: f64) -> MetaGradient<T> {
+        let (outer, u) = self.outer(&trial.grads, trial.moved);
+        let length = norm(&u);
+        if length == 0.0 {
+            // A step of learning rate 0 does not depend on the mask.
+            let none = Tensor::zeros(outer.first_order.shape());
+            return outer.with(none);
+        }
+        let step = r / length;
+        let probe = |step: f64| {
+            let mut u = u.iter();
+            // Constants record nothing: the graph of a probe begins at the mask.
+            let moved = self.network.map_params(&mut |_, var, _| {
+                let mut value = var.value().clone();
+                value.add_scaled(T::from_f64(step), u.next().expect("one direction a parameter"));
+                Var::constant(value)
+            });
+            let a = Var::leaf(self.mask.logits.clone());
+            let h = moved.encoder.forward(&Var::constant(self.x.clone()), &mut Pass::train(2));
+            let masked = &h * &self.mask.form.factors(&a);
+            grad(self.trial_loss(self.trial, &moved.heads, &masked), &[&a]).remove(0)
+        };
+        let second_order = (&probe(step) - &probe(-step)).scale(T::from_f64(0.5 / step));
+        outer.with(second_order)
+    }
+
+    #[track_caller]
+    pub(super) fn first_order(&self, trial: Trial<T>) -> MetaGradient<T> {
+        // The encoder's backward pass is not needed.
+        let Outer { first_order, loss, .. } = Outer::at(self, &self.moved(trial.moved));
+        let none = Tensor::zeros(first_order.shape());
+        Parts { first_order, loss, direction_norm: None }.with(none)
+    }
+
+    /// The outer loss at the trial weights, and u.
+    #[track_caller]
+    fn outer(&self, grads: &[Tensor<T>], moved: Vec<Tensor<T>>) -> (Parts<T>, Vec<Tensor<T>>) {
+        let (parts, v) = Outer::at(self, &self.moved(moved)).differentiated();
+        (parts, self.optimizer.trial_vjp(&self.omega(), grads, self.state, v))
+    }
+
+    fn omega(&self) -> Vec<Tensor<T>> {
+        params(self.network).iter().map(|w| w.value().clone()).collect()
+    }
+
+    fn moved(&self, moved: Vec<Tensor<T>>) -> Network<T, E> {
+        with_params(self.network, moved.into_iter().map(Var::constant).collect())
+    }
+
+    /// The trial step's loss at ω, differentiated down to the features.
+    #[track_caller]
+    fn cut(&self) -> Cut<T> {
+        let loss = |heads: &Heads<T>, masked: &Var<T>, _: &mut Pass<'_, T>| {
+            self.trial_loss(self.trial, heads, masked)
+        };
+        Cut::new(self.network, Some(self.mask), self.x, &mut Pass::train(2), loss)
+    }
+
+    #[track_caller]
+    fn trial_loss(&self, trial: TrialStep, heads: &Heads<T>, masked: &Var<T>) -> Var<T> {
+        let (objective, pass) = (self.objective, &mut Pass::train(2));
         match trial {
-            TrialStep::Contrastive => self.objective.contrastive(heads, masked, &mut pass),
-            TrialStep::Joint => self.objective.joint(heads, masked, &mut pass).total,
+            TrialStep::Contrastive => objective.contrastive(heads, masked, self.anchors, pass),
+            TrialStep::Joint | TrialStep::JointShared => {
+                objective.joint(heads, masked, self.anchors, pass).total
+            }
         }
     }
 }
 
-/// A loss differentiated down to the features, where the graph is cut: the encoder's graph is
-/// still whole, and whoever holds it decides whether it survives.
-struct Cut<T: Real> {
-    /// The encoder's parameters, leaves of its graph.
-    encoder: Vec<Var<T>>,
-    /// The features, the output of the encoder's graph.
-    features: Var<T>,
-    /// The loss's gradient in the features.
-    cotangent: Tensor<T>,
-    /// The loss's gradients in the heads' parameters.
-    head_grads: Vec<Tensor<T>>,
-    /// The loss's gradient in the mask's logits.
-    mask_grad: Tensor<T>,
-    loss: T,
-}
-
-impl<T: Real> Cut<T> {
-    #[track_caller]
-    fn new<E: Encode<T>>(
-        problem: &Problem<'_, T, E>,
-        network: &Network<T, E>,
-        trial: TrialStep,
-    ) -> Cut<T> {
-        let network = leaves(network);
-        let x = Var::constant(problem.x.clone());
-        let features = network.encoder.forward(&x, &mut Pass::train(2));
-        let h = Var::leaf(features.value().clone());
-        let a = Var::leaf(problem.mask.logits.clone());
-        let masked = &h * &problem.mask.form.factors(&a);
-        let loss = problem.trial_loss(trial, &network.heads, &masked);
-        drop(masked);
-        let value = loss.value().item();
-        let phi = params(&network.heads);
-        let wrt: Vec<_> = [&h, &a].into_iter().chain(&phi).collect();
-        let mut grads = grad(loss, &wrt).into_iter();
-        let mut next = || grads.next().expect("one gradient for each variable");
-        let (cotangent, mask_grad) = (next(), next());
-        let head_grads = grads.collect();
-        let encoder = params(&network.encoder);
-        Cut { encoder, features, cotangent, head_grads, mask_grad, loss: value }
-    }
-
-    /// The loss's gradients in all parameters; frees the encoder's graph if nobody else holds it.
-    fn grads(self) -> Vec<Tensor<T>> {
-        let wrt: Vec<_> = self.encoder.iter().collect();
-        let mut grads = pull(vec![(self.features, self.cotangent)], &wrt);
-        grads.extend(self.head_grads);
-        grads
-    }
-}
-
-/// The outer loss and its derivatives, at the trial weights.
+/// The outer loss at the trial weights, differentiated down to the features.
 struct Outer<T: Real> {
-    /// v = ∂L_con/∂ω.
-    direction: Vec<Tensor<T>>,
-    direction_norm: f64,
+    cut: Cut<T>,
     first_order: Tensor<T>,
     loss: T,
 }
 
 impl<T: Real> Outer<T> {
-    /// The outer loss after a trial step along `grads`.
     #[track_caller]
-    fn after<E: Encode<T>>(problem: &Problem<'_, T, E>, grads: Vec<Tensor<T>>) -> Outer<T> {
-        let omega: Vec<_> = params(problem.network).iter().map(|w| w.value().clone()).collect();
-        let moved = virtual_step(&omega, grads, problem.buffers, problem.sgd);
-        let moved = with_params(problem.network, moved.into_iter().map(Var::constant).collect());
-        let cut = Cut::new(problem, &moved, TrialStep::Contrastive);
-        let (first_order, loss) = (cut.mask_grad.clone(), cut.loss);
-        let direction = cut.grads();
-        Outer { direction_norm: norm(&direction), direction, first_order, loss }
+    fn at<E: Encode<T>>(problem: &Problem<'_, T, E>, moved: &Network<T, E>) -> Outer<T> {
+        let mut value = T::ZERO;
+        let loss = |heads: &Heads<T>, masked: &Var<T>, _: &mut Pass<'_, T>| {
+            let loss = problem.trial_loss(TrialStep::Contrastive, heads, masked);
+            value = loss.value().item();
+            loss
+        };
+        let mut cut = Cut::new(moved, Some(problem.mask), problem.x, &mut Pass::train(2), loss);
+        let first_order = cut.mask_grad.take().expect("there is a mask");
+        Outer { cut, first_order, loss: value }
     }
 
-    /// The gradient with this mixed term.
-    fn with(self, mixed: Tensor<T>, sgd: &Sgd) -> MetaGradient<T> {
-        let mut gradient = self.first_order.clone();
-        gradient.add_scaled(T::from_f64(-sgd.lr), &mixed);
+    /// The first-order part, and v = ∂L_con/∂ω.
+    fn differentiated(self) -> (Parts<T>, Vec<Tensor<T>>) {
+        let v = self.cut.grads();
+        let direction_norm = Some(norm(&v));
+        (Parts { first_order: self.first_order, loss: self.loss, direction_norm }, v)
+    }
+}
+
+/// A mask gradient that lacks its second-order part.
+struct Parts<T: Real> {
+    first_order: Tensor<T>,
+    loss: T,
+    direction_norm: Option<f64>,
+}
+
+impl<T: Real> Parts<T> {
+    fn with(self, second_order: Tensor<T>) -> MetaGradient<T> {
         MetaGradient {
-            gradient,
+            gradient: &self.first_order + &second_order,
             first_order: self.first_order,
-            mixed,
+            second_order,
             outer_loss: self.loss,
             direction_norm: self.direction_norm,
         }

@@ -10,18 +10,21 @@
 
 pub mod meta_gradient;
 
+mod cut;
 mod mask;
+mod memory;
 mod network;
 mod objective;
+mod state;
 mod step;
-mod virtual_step;
 
 pub use mask::{Mask, MaskForm};
+pub use memory::{Anchors, Memory, Target};
 pub use meta_gradient::{MetaGradient, Problem, TrialStep};
-pub use network::{Heads, Network};
+pub use network::{HeadShapes, Heads, Network, Projections};
 pub use objective::{Joint, Objective};
-pub use step::{Agreement, MaskReport, Meta, Mode, NonFinite, Settings, State, StepReport, step};
-pub use virtual_step::virtual_step;
+pub use state::{NonFinite, State};
+pub use step::{Agreement, MaskReport, Meta, Mode, Settings, StepReport, step};
 
 #[cfg(test)]
 mod tests;

@@ -2,21 +2,73 @@
 
 use crate::autodiff::Var;
 use crate::kernels::Real;
-use crate::nn::{Encode, Init, Layout, Mlp, Module};
+use crate::nn::{Encode, Init, Layout, Mlp, MlpEnd, Module, Pass};
 
-/// The projections that the losses look at; both take the masked features.
+/// The projections that the losses look at; they take the masked features.
 #[derive(Clone, Debug)]
 pub struct Heads<T: Real = f32> {
-    /// For the redundancy loss; absent where a base method trains alone.
+    /// For the redundancy loss; absent where there is none.
     pub redundancy: Option<Mlp<T>>,
-    /// For the base method's loss.
+    /// For the base method's loss: its projector.
     pub base: Mlp<T>,
+    /// On top of the projector, in the methods that predict one view from the other.
+    pub predictor: Option<Mlp<T>>,
+}
+
+/// The widths of the heads' layers, hidden ones first and the projection last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadShapes {
+    /// Of the projector.
+    pub base: Vec<usize>,
+    /// How the projector ends.
+    pub end: MlpEnd,
+    /// Of the predictor, which ends linear; empty: none.
+    pub predictor: Vec<usize>,
+    /// Of the redundancy head; empty: none.
+    pub redundancy: Vec<usize>,
+}
+
+impl Default for HeadShapes {
+    /// `MetaMask`'s over `SimCLR`, as published.
+    fn default() -> HeadShapes {
+        HeadShapes {
+            base: vec![2048, 256],
+            end: MlpEnd::BatchNorm,
+            predictor: vec![],
+            redundancy: vec![2048; 3],
+        }
+    }
+}
+
+/// What the base method's loss is computed from, of two stacked views.
+#[derive(Clone, Debug)]
+pub struct Projections<T: Real> {
+    /// The projector's output, `[2N, P]`.
+    pub z: Var<T>,
+    /// The predictor's output, or `z` where there is none.
+    pub p: Var<T>,
+}
+
+impl<T: Real> Heads<T> {
+    /// The base method's projections of (masked) features `[2N, D]`.
+    ///
+    /// # Panics
+    /// If the features do not fit the head.
+    #[track_caller]
+    pub fn project(&self, features: &Var<T>, pass: &mut Pass<'_, T>) -> Projections<T> {
+        let z = self.base.forward(features, pass);
+        let p = match &self.predictor {
+            Some(predictor) => predictor.forward(&z, pass),
+            None => z.clone(),
+        };
+        Projections { z, p }
+    }
 }
 
 /// An encoder and its heads: everything but the mask.
 ///
 /// Parameters have the encoder's own names, then `redundancy.fc1.weight` and so on, then
-/// `base.fc1.weight` and so on, in this order.
+/// `base.fc1.weight` and so on, then `predictor.fc1.weight` and so on, in this order.
 #[derive(Clone, Debug)]
 pub struct Network<T: Real, E> {
     /// Images to features.
@@ -26,25 +78,33 @@ pub struct Network<T: Real, E> {
 }
 
 impl<T: Real, E: Encode<T>> Network<T, E> {
-    /// The network with heads of the given layer widths, hidden ones first and the projection last.
+    /// The network with heads of the given shapes.
     ///
-    /// MetaMask's published widths are `[2048, 256]` for the base method's head and
-    /// `[2048, 2048, 2048]` for the redundancy head.
-    pub fn new(encoder: E, base: &[usize], redundancy: Option<&[usize]>, init: &Init) -> Self {
-        let features = encoder.features();
-        let head = |name: &str, widths: &[usize]| {
-            let sizes: Vec<usize> = [features].iter().chain(widths).copied().collect();
-            Mlp::new(name, &sizes, init)
+    /// # Panics
+    /// If the projector has no layer.
+    #[track_caller]
+    pub fn new(encoder: E, shapes: &HeadShapes, init: &Init) -> Self {
+        assert!(!shapes.base.is_empty(), "network: a projector has at least one layer");
+        let head = |name: &str, inputs: usize, widths: &[usize], end: MlpEnd| {
+            let sizes: Vec<usize> = [inputs].iter().chain(widths).copied().collect();
+            (!widths.is_empty()).then(|| Mlp::new(name, &sizes, end, init))
         };
-        let redundancy = redundancy.map(|widths| head("redundancy", widths));
-        Network { encoder, heads: Heads { redundancy, base: head("base", base) } }
+        let features = encoder.features();
+        let projection = shapes.base[shapes.base.len() - 1];
+        let redundancy = head("redundancy", features, &shapes.redundancy, MlpEnd::BatchNorm);
+        let base = head("base", features, &shapes.base, shapes.end);
+        let predictor = head("predictor", projection, &shapes.predictor, MlpEnd::Linear);
+        let base = base.expect("checked above");
+        Network { encoder, heads: Heads { redundancy, base, predictor } }
     }
 }
 
 impl<T: Real> Module<T> for Heads<T> {
     fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self {
         let redundancy = self.redundancy.as_ref().map(|head| head.map_params(f));
-        Heads { redundancy, base: self.base.map_params(f) }
+        let base = self.base.map_params(f);
+        let predictor = self.predictor.as_ref().map(|head| head.map_params(f));
+        Heads { redundancy, base, predictor }
     }
 }
 

@@ -1,12 +1,14 @@
 //! The two losses on masked features, and their weighted sum.
 
-use super::Heads;
+use super::{Anchors, Heads, Projections};
 use crate::autodiff::Var;
 use crate::kernels::Real;
-use crate::nn::{Mlp, Pass};
+use crate::nn::Pass;
 use crate::ssl::{BarlowTwins, Loss, barlow_twins};
 
 /// What the networks minimise: `L = w_drr · L_drr + w_con · L_con`.
+///
+/// Networks without a redundancy head have no L_drr: then `L = w_con · L_con`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     /// L_con: the base method's loss, on its own head. The mask minimises this one.
@@ -34,51 +36,86 @@ pub struct Joint<T: Real> {
     pub total: Var<T>,
     /// L_con, not weighted.
     pub con: Var<T>,
-    /// L_drr, not weighted.
-    pub drr: Var<T>,
+    /// L_drr, not weighted; absent without a redundancy head.
+    pub drr: Option<Var<T>>,
 }
 
 impl Objective {
     /// L_con of the (masked) features of two stacked views, `[2N, D]` → `[]`.
     ///
     /// # Panics
-    /// If the features do not fit the head, or are not two views.
+    /// If the features do not fit the head, are not two views, or if anchors are missing or too
+    /// many for the loss.
     #[track_caller]
     pub fn contrastive<T: Real>(
         &self,
         heads: &Heads<T>,
         features: &Var<T>,
+        anchors: Option<&Anchors<T>>,
         pass: &mut Pass<'_, T>,
     ) -> Var<T> {
-        let [z0, z1] = project(&heads.base, features, pass);
-        self.base.value(&z0, &z1)
+        self.contrastive_of(&heads.project(features, pass), anchors)
+    }
+
+    /// L_con of projections that are there already.
+    ///
+    /// # Panics
+    /// As [`Objective::contrastive`].
+    #[track_caller]
+    pub fn contrastive_of<T: Real>(
+        &self,
+        projections: &Projections<T>,
+        anchors: Option<&Anchors<T>>,
+    ) -> Var<T> {
+        let [p0, p1] = views(&projections.p);
+        self.base.value(&p0, &p1, anchors)
     }
 
     /// L and its parts, of the masked features of two stacked views, `[2N, D]` → `[]` each.
     ///
     /// # Panics
-    /// As [`Objective::contrastive`], or if there is no redundancy head.
+    /// As [`Objective::contrastive`].
     #[track_caller]
     pub fn joint<T: Real>(
         &self,
         heads: &Heads<T>,
         features: &Var<T>,
+        anchors: Option<&Anchors<T>>,
         pass: &mut Pass<'_, T>,
     ) -> Joint<T> {
-        let redundancy = heads.redundancy.as_ref().expect("joint: there is no redundancy head");
-        let [z0, z1] = project(redundancy, features, pass);
-        let drr = barlow_twins(&z0, &z1, &self.redundancy);
-        let con = self.contrastive(heads, features, pass);
-        let total = drr.scale(self.w_drr) + con.scale(self.w_con);
+        let con = self.contrastive(heads, features, anchors, pass);
+        self.joint_of(con, heads, features, pass)
+    }
+
+    /// L and its parts where L_con is there already.
+    ///
+    /// # Panics
+    /// If the features do not fit the redundancy head.
+    #[track_caller]
+    pub fn joint_of<T: Real>(
+        &self,
+        con: Var<T>,
+        heads: &Heads<T>,
+        features: &Var<T>,
+        pass: &mut Pass<'_, T>,
+    ) -> Joint<T> {
+        let drr = heads.redundancy.as_ref().map(|head| {
+            let [z0, z1] = views(&head.forward(features, pass));
+            barlow_twins(&z0, &z1, &self.redundancy)
+        });
+        let weighted = con.scale(self.w_con);
+        let total = match &drr {
+            Some(drr) => drr.scale(self.w_drr) + weighted,
+            None => weighted,
+        };
         Joint { total, con, drr }
     }
 }
 
-/// The projections of view 0 and view 1.
+/// The rows of view 0 and of view 1.
 #[track_caller]
-fn project<T: Real>(head: &Mlp<T>, features: &Var<T>, pass: &mut Pass<'_, T>) -> [Var<T>; 2] {
-    let rows = features.shape()[0];
+fn views<T: Real>(stacked: &Var<T>) -> [Var<T>; 2] {
+    let rows = stacked.shape()[0];
     assert!(rows.is_multiple_of(2), "two stacked views have an even number of rows, not {rows}");
-    let z = head.forward(features, pass);
-    [z.rows(0..rows / 2), z.rows(rows / 2..rows)]
+    [stacked.rows(0..rows / 2), stacked.rows(rows / 2..rows)]
 }

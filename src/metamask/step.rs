@@ -1,14 +1,13 @@
-//! One iteration: networks first, then the mask, on the same batch.
+//! One iteration: networks first, then the mask, then the memory, on the same batch.
 
-use super::meta_gradient::{self, MetaGradient, Problem, TrialStep};
-use super::{Mask, Network, Objective};
-use crate::autodiff::{Var, grad};
+use super::cut::Cut;
+use super::meta_gradient::{self, MetaGradient, Problem, Trial, TrialStep};
+use super::state::first_non_finite_layer;
+use super::{Anchors, Joint, Mask, Network, NonFinite, Objective, State};
+use crate::autodiff::Var;
 use crate::kernels::Real;
-use crate::nn::{
-    Encode, LayerMoments, Moments, Pass, RunningStats, into_params, leaves, named_params, params,
-    with_params,
-};
-use crate::optim::{Sgd, SgdState, norm};
+use crate::nn::{Encode, LayerMoments, Module, Moments, Pass, into_params, params, with_params};
+use crate::optim::{Optimizer, Sgd, norm};
 use crate::tensor::Tensor;
 
 /// How the mask's gradient is computed.
@@ -23,6 +22,11 @@ pub enum Meta {
     },
     /// [`meta_gradient::first_order`].
     FirstOrder,
+    /// [`meta_gradient::unrolled`].
+    Unrolled {
+        /// How many trial steps.
+        steps: usize,
+    },
 }
 
 /// What an iteration trains.
@@ -32,9 +36,11 @@ pub enum Mode {
     Plain,
     /// The networks on the regular objective; the mask scales the features but does not learn.
     ///
-    /// With a mask of ones this is MetaMask with its meta step switched off.
+    /// With a mask of ones this is `MetaMask` with its meta step switched off.
     Joint,
-    /// MetaMask: as [`Mode::Joint`], then the mask.
+    /// The networks and the mask on the regular objective, by its ordinary gradient.
+    Regular,
+    /// `MetaMask`: as [`Mode::Joint`], then the mask by its gradient through a trial step.
     MetaMask(Meta),
 }
 
@@ -45,12 +51,14 @@ pub struct Settings {
     pub mode: Mode,
     /// The losses and their weights.
     pub objective: Objective,
-    /// The loss of the trial step.
+    /// Which step the trial step is.
     pub trial: TrialStep,
     /// The networks' optimiser, which is the trial step's rule too.
-    pub sgd: Sgd,
+    pub optimizer: Optimizer,
     /// The mask's optimiser.
-    pub mask_sgd: Sgd,
+    pub mask_optimizer: Optimizer,
+    /// How much of itself BYOL's target network keeps in this iteration.
+    pub target_momentum: f64,
     /// The weight of a new batch in batch-norm's running moments.
     pub running_momentum: f64,
     /// Whether to compare the mask's gradient with the finite difference of this `r`: worth it
@@ -65,63 +73,12 @@ impl Default for Settings {
             mode: Mode::MetaMask(Meta::Exact),
             objective: Objective::default(),
             trial: TrialStep::Contrastive,
-            sgd: Sgd::default(),
-            mask_sgd: Sgd::default(),
+            optimizer: Optimizer::Sgd(Sgd::default()),
+            mask_optimizer: Optimizer::Sgd(Sgd::default()),
+            target_momentum: 0.99,
             running_momentum: 0.1,
             compare: None,
         }
-    }
-}
-
-/// All that one iteration hands to the next.
-#[derive(Clone, Debug)]
-pub struct State<T: Real, E> {
-    /// The networks; their parameters are constants between iterations.
-    pub network: Network<T, E>,
-    /// The networks' momentum, in the order of their parameters.
-    pub optimizer: SgdState<T>,
-    /// The mask.
-    pub mask: Mask<T>,
-    /// The mask's momentum: one buffer.
-    pub mask_optimizer: SgdState<T>,
-    /// Batch-norm's running moments, moved by the regular step's forward pass only.
-    pub running: RunningStats<T>,
-}
-
-impl<T: Real, E: Encode<T>> State<T, E> {
-    /// The state before the first iteration.
-    pub fn new(network: Network<T, E>, mask: Mask<T>) -> State<T, E> {
-        State {
-            optimizer: SgdState::new(params(&network).iter().map(Var::value)),
-            mask_optimizer: SgdState::new([&mask.logits]),
-            running: RunningStats::new(&network),
-            network,
-            mask,
-        }
-    }
-
-    /// The first part of the state that is not finite, in words; absent if all of it is.
-    ///
-    /// A step whose loss and gradient are finite can still overflow what it updates, and the next
-    /// step's report is the first to see it: whoever stores a state asks here before.
-    pub fn first_non_finite(&self) -> Option<String> {
-        if let Some(layer) = first_non_finite_layer(&self.network, &[], &[]) {
-            return Some(format!("weights of the layer {layer}"));
-        }
-        let named = named_params(&self.network);
-        let mut momenta = named.iter().zip(&self.optimizer.buffers);
-        if let Some(((name, _), _)) = momenta.find(|(_, buffer)| !buffer.is_finite()) {
-            return Some(format!("momentum of the layer {}", layer_of(name)));
-        }
-        let sick = |mean: &Tensor<T>, var: &Tensor<T>| !mean.is_finite() || !var.is_finite();
-        if let Some((layer, ..)) = self.running.iter().find(|(_, mean, var)| sick(mean, var)) {
-            return Some(format!("running moments of the layer {layer}"));
-        }
-        if !self.mask.logits.is_finite() {
-            return Some("logits of the mask".to_string());
-        }
-        let sick = self.mask_optimizer.buffers.iter().any(|buffer| !buffer.is_finite());
-        sick.then(|| "momentum of the mask".to_string())
     }
 }
 
@@ -132,11 +89,11 @@ pub struct StepReport<T: Real> {
     pub loss: f64,
     /// L_con, the base method's loss, not weighted.
     pub loss_con: f64,
-    /// L_drr, the redundancy loss, not weighted; absent in [`Mode::Plain`].
+    /// L_drr, the redundancy loss, not weighted; absent in [`Mode::Plain`] and without its head.
     pub loss_drr: Option<f64>,
     /// The length of the objective's gradient over all weights.
     pub gradient_norm: f64,
-    /// The mask's step; present in [`Mode::MetaMask`].
+    /// The mask's step; present where the mask learns.
     pub mask: Option<MaskReport<T>>,
     /// What batch-norm saw in the regular step's forward pass.
     pub moments: Moments<T>,
@@ -147,91 +104,153 @@ pub struct StepReport<T: Real> {
 /// What the mask's step did.
 #[derive(Clone, Debug)]
 pub struct MaskReport<T: Real> {
-    /// The mask's gradient and its parts.
-    pub meta: MetaGradient<T>,
     /// The length of the gradient.
     pub gradient_norm: f64,
-    /// The length of its second-order part, `lr · |mixed term|`.
-    pub second_order_norm: f64,
+    /// The mask's gradient through a trial step and its parts; absent in [`Mode::Regular`].
+    pub meta: Option<MetaGradient<T>>,
     /// The comparison that [`Settings::compare`] asked for.
     pub agreement: Option<Agreement>,
 }
 
-/// Cosines between the mask's gradient and its finite-difference estimate.
+/// How the mask's gradient compares with its finite-difference estimate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
-    /// Of the whole gradients.
+    /// The cosine between the whole gradients.
     pub gradient: f64,
-    /// Of the mixed terms alone, where all the difference is.
-    pub mixed: f64,
-}
-
-/// The place where numbers stopped being finite.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NonFinite {
-    /// `loss_con`, `loss_drr`, `loss`, `gradient` or `mask gradient`.
-    pub part: &'static str,
-    /// The first layer whose parameters, batch moments or gradients are not finite; absent if all
-    /// of them are, so that the part itself is to blame.
-    pub layer: Option<String>,
+    /// The length of the whole gradients' difference over that of the gradient.
+    pub gradient_error: f64,
+    /// The cosine between the second-order parts, where all the difference is.
+    pub second_order: f64,
+    /// The length of the difference over that of the second-order part.
+    pub second_order_error: f64,
 }
 
 /// One iteration on the batch `x`: both views stacked, `[2N, H, W, C]`, view 0 first.
 ///
 /// In the order of the published code:
-/// 1. *Regular step*: the networks descend on `w_drr · L_drr + w_con · L_con`, the mask a constant.
-/// 2. *Mask step* (in [`Mode::MetaMask`]): at the new weights and momentum, on the same batch, the
-///    gradient of L_con after a trial step; the mask descends along it.
+/// 1. *Anchors*: what the base method compares with is found, once, by the weights, the mask and
+///    the memory as they are now.
+/// 2. *Regular step*: the networks descend on `w_drr · L_drr + w_con · L_con`, the mask a constant.
+/// 3. *Mask step* (in [`Mode::MetaMask`]): at the new weights and momentum, on the same batch, the
+///    gradient of L_con after a trial step; the mask descends along it. With
+///    [`TrialStep::JointShared`] the regular step is the trial step.
+/// 4. *Memory*: BYOL's target follows the new weights, NNCLR's queue takes in the batch.
 ///
 /// A step whose numbers are not finite is not taken: the state comes back as it was before it, and
 /// the report says where it happened.
 ///
 /// # Panics
-/// If the batch does not fit the networks, if there is no redundancy head in a mode that needs one,
-/// or if the trial step would be a nesterov step.
+/// If the batch does not fit the networks, or if the memory is not that of the base method's loss.
 #[track_caller]
 pub fn step<T: Real, E: Encode<T>>(
     state: State<T, E>,
     x: &Tensor<T>,
     settings: &Settings,
 ) -> (State<T, E>, StepReport<T>) {
-    let (state, report) = regular_step(state, x, settings);
-    match settings.mode {
-        Mode::MetaMask(meta) if report.non_finite.is_none() => {
-            mask_step(state, x, settings, meta, report)
-        }
-        _ => (state, report),
+    let Look { cut, z, anchors, mut report } = look(&state, x, settings);
+    let sick_loss = [
+        ("loss_con", report.loss_con),
+        ("loss_drr", report.loss_drr.unwrap_or(0.0)),
+        ("loss", report.loss),
+    ];
+    if let Some((part, _)) = sick_loss.into_iter().find(|(_, value)| !value.is_finite()) {
+        let layer = first_non_finite_layer(&state.network, &report.moments, &[]);
+        report.non_finite = Some(NonFinite { part, layer });
+        return (state, report);
     }
-}
-
-#[track_caller]
-fn regular_step<T: Real, E: Encode<T>>(
-    mut state: State<T, E>,
-    x: &Tensor<T>,
-    settings: &Settings,
-) -> (State<T, E>, StepReport<T>) {
-    let network = leaves(&state.network);
-    let mut pass = Pass::train(2);
-    let h = network.encoder.forward(&Var::constant(x.clone()), &mut pass);
-    let (loss, loss_con, loss_drr) = match settings.mode {
-        Mode::Plain => {
-            let con = settings.objective.contrastive(&network.heads, &h, &mut pass);
-            let value = con.item();
-            (con, value, None)
+    let shares =
+        settings.trial == TrialStep::JointShared && matches!(settings.mode, Mode::MetaMask(_));
+    let exact = settings.mode == Mode::MetaMask(Meta::Exact);
+    let graph = (shares && exact).then(|| cut.graph.clone());
+    let mask_grad = cut.mask_grad.clone();
+    let grads = cut.grads();
+    report.gradient_norm = norm(&grads);
+    if !report.gradient_norm.is_finite() {
+        let layer = first_non_finite_layer(&state.network, &report.moments, &grads);
+        report.non_finite = Some(NonFinite { part: "gradient", layer });
+        return (state, report);
+    }
+    // A trial step that is shared starts from the weights as they still are.
+    let before = shares.then(|| (copy(&state.network), state.optimizer.clone()));
+    let mut state = state.regular_step(&grads, &report.moments, settings);
+    let gradient = match settings.mode {
+        Mode::Plain | Mode::Joint => None,
+        Mode::Regular => {
+            let gradient_norm = mask_grad.as_ref().map_or(f64::NAN, length);
+            report.mask = Some(MaskReport { gradient_norm, meta: None, agreement: None });
+            mask_grad
         }
-        Mode::Joint | Mode::MetaMask(_) => {
-            let masked = &h * &Var::constant(state.mask.factors());
-            let joint = settings.objective.joint(&network.heads, &masked, &mut pass);
-            let parts = (joint.con.item(), joint.drr.item());
-            (joint.total, parts.0, Some(parts.1))
+        Mode::MetaMask(meta) => {
+            let moved = || params(&state.network).iter().map(|w| w.value().clone()).collect();
+            let trial = shares.then(|| Trial {
+                graph,
+                grads: meta_gradient::kept(&settings.optimizer, &grads),
+                moved: moved(),
+            });
+            let (network, optimizer) = match &before {
+                Some((network, optimizer)) => (network, optimizer),
+                None => (&state.network, &state.optimizer),
+            };
+            let problem = Problem {
+                network,
+                state: optimizer,
+                optimizer: &settings.optimizer,
+                mask: &state.mask,
+                objective: &settings.objective,
+                anchors: anchors.as_ref(),
+                trial: settings.trial,
+                x,
+            };
+            let mask = mask_gradient(&problem, meta, trial, settings.compare);
+            let gradient = mask.meta.as_ref().map(|meta| meta.gradient.clone());
+            report.mask = Some(mask);
+            gradient
         }
     };
-    // The gradient frees the graph as it walks, so nothing else may hold on to it.
-    drop(h);
-    let wrt = params(&network);
-    drop(network);
-    let mut report = StepReport {
-        loss: loss.item(),
+    if let Some(gradient) = gradient {
+        if !gradient.is_finite() {
+            let layer = first_non_finite_layer(&state.network, &[], &[]);
+            report.non_finite = Some(NonFinite { part: "mask gradient", layer });
+            return (state, report);
+        }
+        state = state.mask_step(gradient, settings);
+    }
+    state.memory = state.memory.after(&state.network, &z, settings.target_momentum);
+    (state, report)
+}
+
+/// What the regular forward pass saw.
+struct Look<T: Real> {
+    cut: Cut<T>,
+    /// The base method's projections, `[2N, P]`.
+    z: Tensor<T>,
+    anchors: Option<Anchors<T>>,
+    report: StepReport<T>,
+}
+
+/// The forward pass of the regular step, differentiated down to the features.
+#[track_caller]
+fn look<T: Real, E: Encode<T>>(state: &State<T, E>, x: &Tensor<T>, settings: &Settings) -> Look<T> {
+    let mask = (settings.mode != Mode::Plain).then_some(&state.mask);
+    let mut pass = Pass::train(2);
+    let (mut z, mut anchors, mut losses) = (None, None, None);
+    let cut = Cut::new(&state.network, mask, x, &mut pass, |heads, masked, pass| {
+        let projections = heads.project(masked, pass);
+        let factors = mask.map(Mask::factors);
+        anchors = state.memory.anchors(x, factors.as_ref(), projections.z.value());
+        let con = settings.objective.contrastive_of(&projections, anchors.as_ref());
+        z = Some(projections.z.value().clone());
+        drop(projections);
+        let joint = match mask {
+            None => Joint { total: con.clone(), con, drr: None },
+            Some(_) => settings.objective.joint_of(con, heads, masked, pass),
+        };
+        losses = Some((joint.total.item(), joint.con.item(), joint.drr.map(|drr| drr.item())));
+        joint.total
+    });
+    let (loss, loss_con, loss_drr) = losses.expect("the loss has been taken");
+    let report = StepReport {
+        loss,
         loss_con,
         loss_drr,
         gradient_norm: f64::NAN,
@@ -239,71 +258,65 @@ fn regular_step<T: Real, E: Encode<T>>(
         moments: pass.into_moments(),
         non_finite: None,
     };
-    let parts =
-        [("loss_con", loss_con), ("loss_drr", loss_drr.unwrap_or(0.0)), ("loss", report.loss)];
-    if let Some((part, _)) = parts.into_iter().find(|(_, value)| !value.is_finite()) {
-        let layer = first_non_finite_layer(&state.network, &report.moments, &[]);
-        report.non_finite = Some(NonFinite { part, layer });
-        return (state, report);
-    }
-    let grads = grad(loss, &wrt.iter().collect::<Vec<_>>());
-    drop(wrt);
-    report.gradient_norm = norm(&grads);
-    if !report.gradient_norm.is_finite() {
-        let layer = first_non_finite_layer(&state.network, &report.moments, &grads);
-        report.non_finite = Some(NonFinite { part: "gradient", layer });
-        return (state, report);
-    }
-    let (hollow, weights) = into_params(state.network);
-    let (weights, optimizer) = settings.sgd.step(weights, &grads, state.optimizer);
-    state.running.update(&report.moments, settings.running_momentum);
-    let network = with_params(&hollow, weights.into_iter().map(Var::constant).collect());
-    (State { network, optimizer, ..state }, report)
+    Look { cut, z: z.expect("as the loss"), anchors, report }
 }
 
+/// The mask's gradient, after a trial step that may have been taken already.
 #[track_caller]
-fn mask_step<T: Real, E: Encode<T>>(
-    state: State<T, E>,
-    x: &Tensor<T>,
-    settings: &Settings,
+fn mask_gradient<T: Real, E: Encode<T>>(
+    problem: &Problem<'_, T, E>,
     meta: Meta,
-    mut report: StepReport<T>,
-) -> (State<T, E>, StepReport<T>) {
-    let problem = Problem {
-        network: &state.network,
-        buffers: &state.optimizer.buffers,
-        sgd: &settings.sgd,
-        mask: &state.mask,
-        objective: &settings.objective,
-        trial: settings.trial,
-        x,
+    trial: Option<Trial<T>>,
+    compare: Option<f64>,
+) -> MaskReport<T> {
+    let meta = match (meta, trial) {
+        (Meta::Exact, None) => meta_gradient::exact(problem),
+        (Meta::Exact, Some(trial)) => problem.exact(trial),
+        (Meta::FiniteDifference { r }, None) => meta_gradient::finite_difference(problem, r),
+        (Meta::FiniteDifference { r }, Some(trial)) => problem.finite_difference(trial, r),
+        (Meta::FirstOrder, None) => meta_gradient::first_order(problem),
+        (Meta::FirstOrder, Some(trial)) => problem.first_order(trial),
+        (Meta::Unrolled { steps }, _) => meta_gradient::unrolled(problem, steps),
     };
-    let meta = match meta {
-        Meta::Exact => meta_gradient::exact(&problem),
-        Meta::FiniteDifference { r } => meta_gradient::finite_difference(&problem, r),
-        Meta::FirstOrder => meta_gradient::first_order(&problem),
-    };
-    let agreement = settings.compare.map(|r| {
-        let other = meta_gradient::finite_difference(&problem, r);
+    let agreement = compare.map(|r| {
+        let other = meta_gradient::finite_difference(problem, r);
+        let error = |a: &Tensor<T>, b: &Tensor<T>| length(&(b - a)) / length(a);
         Agreement {
             gradient: cosine(&meta.gradient, &other.gradient),
-            mixed: cosine(&meta.mixed, &other.mixed),
+            gradient_error: error(&meta.gradient, &other.gradient),
+            second_order: cosine(&meta.second_order, &other.second_order),
+            second_order_error: error(&meta.second_order, &other.second_order),
         }
     });
-    let gradient_norm = length(&meta.gradient);
-    let second_order_norm = settings.sgd.lr * length(&meta.mixed);
-    let gradient = meta.gradient.clone();
-    report.mask = Some(MaskReport { meta, gradient_norm, second_order_norm, agreement });
-    if !gradient_norm.is_finite() {
-        let layer = first_non_finite_layer(&state.network, &[], &[]);
-        report.non_finite = Some(NonFinite { part: "mask gradient", layer });
-        return (state, report);
+    MaskReport { gradient_norm: length(&meta.gradient), meta: Some(meta), agreement }
+}
+
+impl<T: Real, E: Encode<T>> State<T, E> {
+    fn regular_step(
+        mut self,
+        grads: &[Tensor<T>],
+        moments: &[LayerMoments<T>],
+        settings: &Settings,
+    ) -> State<T, E> {
+        let (hollow, weights) = into_params(self.network);
+        let (weights, optimizer) = settings.optimizer.step(weights, grads, self.optimizer);
+        self.running.update(moments, settings.running_momentum);
+        let network = with_params(&hollow, weights.into_iter().map(Var::constant).collect());
+        State { network, optimizer, ..self }
     }
-    let Mask { logits, form } = state.mask;
-    let (mut logits, mask_optimizer) =
-        settings.mask_sgd.step(vec![logits], &[gradient], state.mask_optimizer);
-    let mask = Mask { logits: logits.remove(0), form };
-    (State { mask, mask_optimizer, ..state }, report)
+
+    fn mask_step(self, gradient: Tensor<T>, settings: &Settings) -> State<T, E> {
+        let Mask { logits, form } = self.mask;
+        let (mut logits, mask_optimizer) =
+            settings.mask_optimizer.step(vec![logits], &[gradient], self.mask_optimizer);
+        let mask = Mask { logits: logits.remove(0), form };
+        State { mask, mask_optimizer, ..self }
+    }
+}
+
+/// The same network; its tensors are shared until one of the two is updated.
+fn copy<T: Real, E: Encode<T>>(network: &Network<T, E>) -> Network<T, E> {
+    network.map_params(&mut |_, var, _| var.clone())
 }
 
 fn length<T: Real>(tensor: &Tensor<T>) -> f64 {
@@ -312,25 +325,4 @@ fn length<T: Real>(tensor: &Tensor<T>) -> f64 {
 
 fn cosine<T: Real>(a: &Tensor<T>, b: &Tensor<T>) -> f64 {
     a.dot(b).to_f64() / (length(a) * length(b))
-}
-
-/// The first layer with a parameter that is not finite, else the first whose batch moments are
-/// not, else the first whose gradient is not.
-fn first_non_finite_layer<T: Real, E: Encode<T>>(
-    network: &Network<T, E>,
-    moments: &[LayerMoments<T>],
-    grads: &[Tensor<T>],
-) -> Option<String> {
-    let named = named_params(network);
-    let sick = named.iter().find(|(_, var)| !var.value().is_finite());
-    let sick_moments = || moments.iter().find(|m| !m.mean.is_finite() || !m.var.is_finite());
-    let sick_grad = || named.iter().zip(grads).find(|(_, grad)| !grad.is_finite());
-    sick.map(|(name, _)| layer_of(name))
-        .or_else(|| sick_moments().map(|moments| moments.name.clone()))
-        .or_else(|| sick_grad().map(|((name, _), _)| layer_of(name)))
-}
-
-/// The layer that the parameter `name` belongs to.
-fn layer_of(name: &str) -> String {
-    name.rsplit_once('.').map_or(name, |(layer, _)| layer).to_string()
 }

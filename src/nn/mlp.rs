@@ -1,4 +1,4 @@
-//! The projection heads: linear layers with batch-norm and ReLU between them.
+//! Projectors and predictors: linear layers with batch-norm and ReLU between them.
 
 use super::{BatchNorm, Init, Layout, Linear, Module, Pass};
 use crate::autodiff::Var;
@@ -13,9 +13,17 @@ pub struct MlpLayer<T: Real = f32> {
     pub norm: Option<BatchNorm<T>>,
 }
 
-/// Linear, batch-norm, ReLU, over and over; the last layer has no ReLU.
-///
-/// Source: MetaMask's heads, which are lightly 1.0.8's SimSiam projection.
+/// What the last layer of an [`Mlp`] ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MlpEnd {
+    /// Batch-norm, as in MetaMask's heads, which are lightly 1.0.8's SimSiam projection.
+    #[default]
+    BatchNorm,
+    /// Its linear map, as in BYOL's projector and in every predictor.
+    Linear,
+}
+
+/// Linear, batch-norm, ReLU, over and over; the last layer has no ReLU and maybe no batch-norm.
 #[derive(Clone, Debug)]
 pub struct Mlp<T: Real = f32> {
     /// First to last.
@@ -24,11 +32,14 @@ pub struct Mlp<T: Real = f32> {
 
 impl<T: Real> Mlp<T> {
     /// The head with `sizes[0]` inputs and `sizes[1..]` outputs layer by layer, each layer with
-    /// bias and batch-norm; layer `i`, counted from 1, is called `NAME.fci` and `NAME.bni`.
-    pub fn new(name: &str, sizes: &[usize], init: &Init) -> Mlp<T> {
+    /// bias and batch-norm, the last one with what `end` says; layer `i`, counted from 1, is called
+    /// `NAME.fci` and `NAME.bni`.
+    pub fn new(name: &str, sizes: &[usize], end: MlpEnd, init: &Init) -> Mlp<T> {
+        let last = sizes.len().saturating_sub(2);
         let layer = |(i, pair): (usize, &[usize])| MlpLayer {
             linear: Linear::new(&format!("{name}.fc{}", i + 1), pair[0], pair[1], init),
-            norm: Some(BatchNorm::new(&format!("{name}.bn{}", i + 1), pair[1])),
+            norm: (i < last || end == MlpEnd::BatchNorm)
+                .then(|| BatchNorm::new(&format!("{name}.bn{}", i + 1), pair[1])),
         };
         Mlp { layers: sizes.windows(2).enumerate().map(layer).collect() }
     }

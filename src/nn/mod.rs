@@ -22,7 +22,7 @@ pub use conv4::Conv4;
 pub use encoder::{Architecture, Encode, Encoder};
 pub use init::Init;
 pub use linear::Linear;
-pub use mlp::{Mlp, MlpLayer};
+pub use mlp::{Mlp, MlpEnd, MlpLayer};
 pub use pass::{LayerMoments, Moments, Pass, RunningStats};
 pub use resnet::{ResNet18, Stem};
 

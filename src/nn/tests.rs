@@ -119,8 +119,16 @@ fn conv4_takes_grey_and_colour() {
 }
 
 #[test]
+fn a_head_ends_as_it_is_told() {
+    for (end, parameters) in [(MlpEnd::BatchNorm, 8), (MlpEnd::Linear, 6)] {
+        let net = Mlp::<f64>::new("base", &[3, 4, 2], end, &Init::new(1));
+        assert_eq!(params(&net).len(), parameters, "{end:?}");
+    }
+}
+
+#[test]
 fn a_hollow_module_takes_its_parameters_back() {
-    let net = Mlp::<f64>::new("base", &[3, 4, 2], &Init::new(1));
+    let net = Mlp::<f64>::new("base", &[3, 4, 2], MlpEnd::BatchNorm, &Init::new(1));
     let before: Vec<_> = params(&net).iter().map(|p| p.value().clone()).collect();
     let (hollow, taken) = into_params(net);
     assert_eq!(taken, before);

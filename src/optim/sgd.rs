@@ -1,5 +1,7 @@
 //! Stochastic gradient descent with momentum.
 
+use super::Scope;
+use crate::autodiff::Var;
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -15,91 +17,64 @@ pub struct Sgd {
     pub weight_decay: f64,
     /// Whether the step looks ahead along the momentum.
     pub nesterov: bool,
+    /// The parameters with weight decay.
+    pub scope: Scope,
 }
 
 impl Default for Sgd {
     /// The published MetaMask settings.
     fn default() -> Sgd {
-        Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 5e-4, nesterov: false }
-    }
-}
-
-/// The momentum buffers, one for each parameter and of its shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SgdState<T: Real = f32> {
-    /// In the order of the parameters.
-    pub buffers: Vec<Tensor<T>>,
-}
-
-impl<T: Real> SgdState<T> {
-    /// The state before the first step: zeros, which make the first buffer the decayed gradient,
-    /// as torch has it.
-    pub fn new<'a>(params: impl IntoIterator<Item = &'a Tensor<T>>) -> SgdState<T> {
-        SgdState { buffers: params.into_iter().map(|p| Tensor::zeros(p.shape())).collect() }
+        Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 5e-4, nesterov: false, scope: Scope::All }
     }
 }
 
 impl Sgd {
     /// One step: `d = g + weight_decay · p`, `b ← momentum · b + d`, then `p ← p - lr · b`, or with
     /// nesterov `p ← p - lr · (d + momentum · b)`.
-    ///
-    /// Parameters and buffers that nobody else holds are updated in place.
-    ///
-    /// # Panics
-    /// If the parameters, gradients and buffers differ in number or shape.
-    #[track_caller]
-    pub fn step<T: Real>(
+    pub(super) fn update<T: Real>(
         &self,
-        mut params: Vec<Tensor<T>>,
-        grads: &[Tensor<T>],
-        mut state: SgdState<T>,
-    ) -> (Vec<Tensor<T>>, SgdState<T>) {
-        let lengths = [params.len(), grads.len(), state.buffers.len()];
-        assert!(lengths == [lengths[0]; 3], "sgd: [params, grads, buffers] are {lengths:?}");
-        let lr = T::from_f64(self.lr);
-        let (momentum, decay) = (T::from_f64(self.momentum), T::from_f64(self.weight_decay));
-        for ((param, grad), buffer) in params.iter_mut().zip(grads).zip(&mut state.buffers) {
-            let shapes = [param.shape(), grad.shape(), buffer.shape()];
-            assert!(shapes == [shapes[0]; 3], "sgd: [param, grad, buffer] are {shapes:?}");
-            let values = param.make_mut().iter_mut().zip(grad.as_slice());
-            for ((p, &g), b) in values.zip(buffer.make_mut()) {
-                let d = g + decay * *p;
-                *b = momentum * *b + d;
-                *p -= lr * if self.nesterov { d + momentum * *b } else { *b };
-            }
-        }
-        (params, state)
+        p: &Var<T>,
+        g: &Var<T>,
+        b: &Var<T>,
+    ) -> (Var<T>, Vec<Var<T>>) {
+        let d = g + p.scale(self.decay(p.shape()));
+        let b = b.scale(self.momentum) + &d;
+        let step = if self.nesterov { d + b.scale(self.momentum) } else { b.clone() };
+        (p - step.scale(self.lr), vec![b])
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(nesterov: bool, expected: [f64; 2]) {
-        let sgd = Sgd { lr: 0.1, momentum: 0.5, weight_decay: 0.1, nesterov };
-        let mut params = vec![Tensor::full(&[1], 1.0f64)];
-        let mut state = SgdState::new(&params);
-        for expected in expected {
-            (params, state) = sgd.step(params, &[Tensor::full(&[1], 2.0)], state);
-            assert!((params[0].item() - expected).abs() < 1e-15, "{}", params[0].item());
+    /// The same in place, in the memory of parameter and buffer.
+    pub(super) fn step<T: Real>(&self, p: &mut Tensor<T>, g: &Tensor<T>, b: &mut Tensor<T>) {
+        let [lr, momentum, decay] = self.numbers::<T>(p.shape());
+        let values = p.make_mut().iter_mut().zip(g.as_slice()).zip(b.make_mut());
+        for ((p, &g), b) in values {
+            let d = g + decay * *p;
+            *b = momentum * *b + d;
+            *p -= lr * if self.nesterov { d + momentum * *b } else { *b };
         }
     }
 
-    #[test]
-    fn two_steps_by_hand() {
-        // d = 2.1, b = 2.1, p = 0.79; then d = 2.079, b = 3.129, p = 0.4771.
-        check(false, [0.79, 0.4771]);
-        // Steps of 2.1 + 1.05 = 3.15 and, with d = 2.0685 and b = 3.1185, of 3.62775.
-        check(true, [0.685, 0.322225]);
+    /// The parameter after a trial step, in the memory of its gradient.
+    pub(super) fn trial<T: Real>(&self, p: &Tensor<T>, g: &mut Tensor<T>, b: &Tensor<T>) {
+        let [lr, momentum, decay] = self.numbers::<T>(p.shape());
+        let values = g.make_mut().iter_mut().zip(p.as_slice()).zip(b.as_slice());
+        for ((g, &p), &b) in values {
+            let d = *g + decay * p;
+            let b = momentum * b + d;
+            *g = p - lr * if self.nesterov { d + momentum * b } else { b };
+        }
     }
 
-    #[test]
-    fn parameters_with_one_owner_are_updated_in_place() {
-        let params = vec![Tensor::full(&[3], 1.0f32)];
-        let state = SgdState::new(&params);
-        let address = params[0].as_slice().as_ptr();
-        let (params, _) = Sgd::default().step(params, &[Tensor::full(&[3], 1.0)], state);
-        assert_eq!(params[0].as_slice().as_ptr(), address);
+    /// The step's derivative in the gradient, the same for every entry.
+    pub(super) fn slope(&self) -> f64 {
+        -self.lr * if self.nesterov { 1.0 + self.momentum } else { 1.0 }
+    }
+
+    fn decay(&self, shape: &[usize]) -> f64 {
+        if self.scope.contains(shape) { self.weight_decay } else { 0.0 }
+    }
+
+    fn numbers<T: Real>(&self, shape: &[usize]) -> [T; 3] {
+        [self.lr, self.momentum, self.decay(shape)].map(T::from_f64)
     }
 }

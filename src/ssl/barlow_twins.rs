@@ -1,5 +1,6 @@
 //! Barlow Twins: the cross-correlation of two views' features should be the identity.
 
+use super::check_views;
 use crate::autodiff::{Keep, Var};
 use crate::kernels::Real;
 
@@ -65,13 +66,9 @@ impl Default for BarlowTwins {
 /// Source: Zbontar et al. 2021, arXiv 2103.03230, eq. 1.
 #[track_caller]
 pub fn barlow_twins<T: Real>(z0: &Var<T>, z1: &Var<T>, settings: &BarlowTwins) -> Var<T> {
-    let shape = z0.shape();
-    assert!(
-        shape == z1.shape() && shape.len() == 2 && shape[0] >= 2,
-        "barlow_twins: z0 {shape:?} and z1 {:?} should be the same [N, D] with N >= 2",
-        z1.shape()
-    );
-    let n = shape[0] as f64;
+    let [n, _] = check_views("barlow_twins", z0, z1);
+    assert!(n >= 2, "barlow_twins: a batch of {n} has no variance");
+    let n = n as f64;
     let (eps, unbias) = match settings.normalization {
         // Standardised with N - 1 instead of N, each view is smaller by √((N - 1) / N).
         Normalization::Unbiased => (0.0, (n - 1.0) / n),

@@ -1,66 +1,122 @@
 //! The self-supervised losses: pure functions of projections.
 //!
-//! A loss takes the projections of the two views, `[N, D]` each, row `i` of both from image `i`,
-//! and is differentiable to any order in both.
+//! A loss takes the projections (or predictions) of the two views, `[N, D]` each, row `i` of both
+//! from image `i`, and is differentiable to any order in both. What a method compares them with
+//! besides is a plain value, found beforehand: BYOL's target projections, NNCLR's neighbours.
 
 mod barlow_twins;
+mod byol;
+mod dcl;
+mod hcl;
+mod negatives;
+mod nnclr;
 mod simclr;
 
 pub use barlow_twins::{BarlowTwins, Normalization, barlow_twins};
+pub use byol::byol;
+pub use dcl::{Dcl, dcl};
+pub use hcl::{Hcl, hcl};
+pub use nnclr::{Queue, nnclr};
 pub use simclr::nt_xent;
 
 use crate::autodiff::Var;
 use crate::kernels::Real;
-
-/// A base method, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// SimCLR: contrast each image's two views against all other images of the batch.
-    SimClr,
-    /// Barlow Twins: the two views agree in each feature, and features do not repeat each other.
-    BarlowTwins,
-}
-
-impl Method {
-    /// Every method with the name it has on the command line and in files.
-    pub const ALL: [(Method, &'static str); 2] =
-        [(Method::SimClr, "simclr"), (Method::BarlowTwins, "barlow-twins")];
-
-    /// The method called `name`.
-    pub fn parse(name: &str) -> Option<Method> {
-        Method::ALL.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
-    }
-
-    /// The method's name.
-    pub fn name(self) -> &'static str {
-        Method::ALL.iter().find(|entry| entry.0 == self).expect("every method is in ALL").1
-    }
-}
+use crate::tensor::Tensor;
 
 /// A base method's loss with its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
+    /// [`barlow_twins`].
+    BarlowTwins(BarlowTwins),
     /// [`nt_xent`].
     NtXent {
         /// What similarities are divided by.
         temperature: f64,
     },
-    /// [`barlow_twins`].
-    BarlowTwins(BarlowTwins),
+    /// [`byol`].
+    Byol,
+    /// [`dcl`].
+    Dcl(Dcl),
+    /// [`hcl`].
+    Hcl(Hcl),
+    /// [`nnclr`].
+    Nnclr {
+        /// What similarities are divided by.
+        temperature: f64,
+    },
 }
 
 impl Loss {
-    /// The loss of the two views' projections, `[N, D]` each → `[]`.
-    ///
-    /// # Panics
-    /// As the loss itself does.
-    #[track_caller]
-    pub fn value<T: Real>(&self, z0: &Var<T>, z1: &Var<T>) -> Var<T> {
+    /// The name of the method that it is the loss of.
+    pub fn name(&self) -> &'static str {
         match self {
-            Loss::NtXent { temperature } => nt_xent(z0, z1, *temperature),
-            Loss::BarlowTwins(settings) => barlow_twins(z0, z1, settings),
+            Loss::BarlowTwins(_) => "barlow-twins",
+            Loss::NtXent { .. } => "simclr",
+            Loss::Byol => "byol",
+            Loss::Dcl(_) => "dcl",
+            Loss::Hcl(_) => "hcl",
+            Loss::Nnclr { .. } => "nnclr",
         }
     }
+
+    /// Whether it compares predictions with anchors, and not the views with each other.
+    pub fn compares(&self) -> bool {
+        matches!(self, Loss::Byol | Loss::Nnclr { .. })
+    }
+
+    /// The loss of the two views, `[N, D]` each → `[]`.
+    ///
+    /// `anchors` belong to view 0 and view 1: for BYOL the target projections, for NNCLR the
+    /// neighbours.
+    ///
+    /// # Panics
+    /// As the loss itself does; if anchors are missing, or given to a loss that has none.
+    #[track_caller]
+    pub fn value<T: Real>(
+        &self,
+        z0: &Var<T>,
+        z1: &Var<T>,
+        anchors: Option<&[Tensor<T>; 2]>,
+    ) -> Var<T> {
+        match (self, anchors) {
+            (Loss::BarlowTwins(settings), None) => barlow_twins(z0, z1, settings),
+            (Loss::NtXent { temperature }, None) => nt_xent(z0, z1, *temperature),
+            (Loss::Byol, Some([target0, target1])) => byol(z0, z1, target0, target1),
+            (Loss::Dcl(settings), None) => dcl(z0, z1, settings),
+            (Loss::Hcl(settings), None) => hcl(z0, z1, settings),
+            (Loss::Nnclr { temperature }, Some([k0, k1])) => nnclr(z0, z1, k0, k1, *temperature),
+            (_, None) => panic!("{}: there are no anchors to compare with", self.name()),
+            (_, Some(_)) => panic!("{}: compares the views, not anchors", self.name()),
+        }
+    }
+
+    /// About what the loss is where projections are random and unrelated, of `batch` images and
+    /// `width` dimensions: where training starts.
+    ///
+    /// The contrastive losses tell one of their candidates apart: `ln(2N - 1)`, of NNCLR `ln N`.
+    /// BYOL's is 4. Barlow Twins' diagonal costs 1 a dimension, and a little for the rest: its
+    /// entries have the variance 1 / N, so that it is
+    /// `scale · D (1 + 1 / N + lambda (D - 1) / N)`.
+    pub fn at_start(&self, batch: usize, width: usize) -> f64 {
+        let (n, d) = (batch as f64, width as f64);
+        match self {
+            Loss::BarlowTwins(BarlowTwins { lambda, scale, .. }) => {
+                scale * d * (1.0 + 1.0 / n + lambda * (d - 1.0) / n)
+            }
+            Loss::NtXent { .. } | Loss::Dcl(_) | Loss::Hcl(_) => (2.0 * n - 1.0).ln(),
+            Loss::Byol => 4.0,
+            Loss::Nnclr { .. } => n.ln(),
+        }
+    }
+}
+
+/// The two lengths of both views' projections.
+#[track_caller]
+fn check_views<T: Real>(name: &str, z0: &Var<T>, z1: &Var<T>) -> [usize; 2] {
+    let shapes = [z0.shape(), z1.shape()];
+    let fits = shapes[0] == shapes[1] && shapes[0].len() == 2 && shapes[0][0] > 0;
+    assert!(fits, "{name}: [view 0, view 1] are {shapes:?}, should be the same [N, D]");
+    [shapes[0][0], shapes[0][1]]
 }
 
 #[cfg(test)]

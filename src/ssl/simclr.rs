@@ -1,5 +1,6 @@
 //! SimCLR: find an image's other view among all views of the batch.
 
+use super::check_views;
 use crate::autodiff::{Reduction, Var};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
@@ -31,13 +32,8 @@ use crate::tensor::Tensor;
 /// Source: Chen et al. 2020, arXiv 2002.05709, eq. 1.
 #[track_caller]
 pub fn nt_xent<T: Real>(z0: &Var<T>, z1: &Var<T>, temperature: f64) -> Var<T> {
-    let shape = z0.shape();
-    assert!(
-        shape == z1.shape() && shape.len() == 2,
-        "nt_xent: z0 {shape:?} and z1 {:?} should be the same [N, D]",
-        z1.shape()
-    );
-    let (n, rows) = (shape[0], 2 * shape[0]);
+    let [n, _] = check_views("nt_xent", z0, z1);
+    let rows = 2 * n;
     let u = Var::concat(&[z0, z1], 0).l2_normalize(1, 1e-12);
     let similarity = u.matmul_nt(&u).scale(1.0 / temperature);
     // An anchor is not its own negative: this term takes it out of the softmax, its exponential is

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::images::Images;
 use super::metrics::peak_memory_bytes;
 use super::model::{self, State};
+use super::settings::settings;
 use crate::config::RunConfig;
 use crate::metamask::step;
 use crate::rng::Stream;
@@ -34,7 +35,7 @@ pub fn estimate(config: &RunConfig, images: &Images) -> Estimate {
     let parameters = model::parameter_count(config, &state);
     let [height, width, channels] = images.train.size();
     let steps = config.epochs * images.steps_per_epoch(config);
-    let settings = model::step_settings(config, 0, images.steps_per_epoch(config));
+    let settings = settings(config, 0, images.steps_per_epoch(config));
 
     let noise = |batch: usize| {
         use rand::Rng;

@@ -7,6 +7,7 @@ use crate::autodiff::Var;
 use crate::config::RunConfig;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::eval::collapse::Spread;
 use crate::eval::knn::knn;
 use crate::eval::linear_probe::LinearProbe;
 use crate::eval::{EvalSettings, KNN5, KNN200, Scores, evaluate};
@@ -93,6 +94,16 @@ impl<'a> Judge<'a> {
         let found = knn(&bank, bank_labels, &queries, train.classes, &[KNN5, KNN200]);
         let percent = |vote: usize| Some(100.0 * found[vote].accuracy(labels, 1));
         Ok((percent(0), percent(1)))
+    }
+
+    /// How the masked features of the first `eval.watch_images` training images spread; absent if
+    /// there are too few of them.
+    pub fn spread(&self, state: &State) -> Option<Spread> {
+        let train = &self.images.train;
+        let watched = self.config.eval.watch_images.min(train.len());
+        let watched = train.subset(&(0..watched).collect::<Vec<_>>());
+        let enough = watched.len() >= 2;
+        enough.then(|| Spread::of(&masked(&self.features(state, &watched), state)))
     }
 
     fn settings(&self) -> EvalSettings {

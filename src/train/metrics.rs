@@ -46,8 +46,8 @@ pub struct StepRecord {
     pub epoch: usize,
     /// The loss that the networks descended.
     pub loss: f64,
-    /// The contrastive loss, unweighted.
-    pub loss_con: Option<f64>,
+    /// The base method's loss, unweighted.
+    pub loss_con: f64,
     /// The redundancy loss, unweighted, in the configuration's unit.
     pub loss_drr: Option<f64>,
     /// The networks' learning rate.
@@ -56,14 +56,20 @@ pub struct StepRecord {
     pub grad_norm: f64,
     /// The mask's learning rate.
     pub mask_lr: Option<f64>,
-    /// The outer loss: the contrastive loss at the trial weights.
+    /// The outer loss: the base method's loss at the trial weights.
     pub outer_loss: Option<f64>,
     /// Euclidean norm of the mask logits' gradient.
     pub mask_grad_norm: Option<f64>,
     /// Euclidean norm of that gradient's second-order part.
     pub second_order_norm: Option<f64>,
-    /// Cosine between the exact and the finite-difference gradient, on the steps that compare.
+    /// Cosine between the mask's gradient and its finite difference, on the steps that compare.
     pub meta_cosine: Option<f64>,
+    /// Length of their difference over that of the gradient.
+    pub meta_error: Option<f64>,
+    /// Cosine between the second-order parts alone.
+    pub second_order_cosine: Option<f64>,
+    /// Length of their difference over that of the second-order part.
+    pub second_order_error: Option<f64>,
     /// Training time so far, in seconds.
     pub elapsed: f64,
 }
@@ -77,8 +83,8 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// The mean of its steps' losses.
     pub loss: f64,
-    /// The mean of its steps' contrastive losses.
-    pub loss_con: Option<f64>,
+    /// The mean of its steps' losses of the base method.
+    pub loss_con: f64,
     /// The mean of its steps' redundancy losses.
     pub loss_drr: Option<f64>,
     /// The least entry of the mask.
@@ -87,6 +93,14 @@ pub struct EpochRecord {
     pub mask_mean: Option<f64>,
     /// The greatest entry of the mask.
     pub mask_max: Option<f64>,
+    /// The entropy of the mask, 1 where all features count the same.
+    pub mask_entropy: Option<f64>,
+    /// The spread of features of length 1, times the root of their number; 0 is a collapse.
+    pub feature_std: Option<f64>,
+    /// The number of dimensions that the features use.
+    pub effective_rank: Option<f64>,
+    /// The mean absolute correlation between two different dimensions.
+    pub feature_correlation: Option<f64>,
     /// Accuracy of kNN with k = 5 and t = 1, in percent, where the epoch was judged.
     pub knn5: Option<f64>,
     /// Accuracy of kNN with k = 200 and t = 0.1, in percent, where the epoch was judged.

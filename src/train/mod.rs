@@ -13,6 +13,7 @@ pub mod images;
 pub mod metrics;
 pub mod model;
 mod run;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -10,15 +10,16 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::container::{Container, Data, Stored};
-use crate::config::{
-    Curve, DrrUnit, EncoderName, MetaMode, Method, Per, RunConfig, SgdConfig, Squash, TrialStep,
-    hex,
-};
+use super::settings::settings;
+use crate::autodiff::Var;
+use crate::config::{BtMode, EncoderName, HeadEnd, MetaMode, Method, RunConfig, Squash, hex};
 use crate::error::{Error, Result};
-use crate::metamask::{self, Mask, MaskForm, Meta, Mode, Network, Objective, Settings};
-use crate::nn::{Architecture, Encode, Encoder, Init, Layout, Module, Stem};
-use crate::optim::{Sgd, cosine};
-use crate::ssl::{BarlowTwins, Loss, Normalization};
+use crate::metamask::{self, HeadShapes, Mask, MaskForm, Memory, Network, Target};
+use crate::nn::{
+    Architecture, Encode, Encoder, Init, Layout, MlpEnd, Module, Stem, params, with_params,
+};
+use crate::optim::OptimizerState;
+use crate::ssl::Queue;
 use crate::tensor::Tensor;
 
 /// All that a step hands to the next, of the networks that a configuration can name.
@@ -34,19 +35,48 @@ pub fn first_state(config: &RunConfig, channels: usize) -> State {
     };
     let init = Init::new(config.seed);
     let encoder = Encoder::new(architecture, channels, &init);
-    let features = encoder.features();
-    let base = match config.method {
-        Method::Simclr => &model.contrastive_head,
-        Method::BarlowTwins => &model.redundancy_head,
+    let mask = first_mask(config, encoder.features());
+    let network = Network::new(encoder, &head_shapes(config), &init);
+    let mut state = State::new(network, mask, &settings(config, 0, 1));
+    state.memory = match config.method {
+        Method::Byol => Memory::Target(Box::new(Target::of(&state.network))),
+        Method::Nnclr => {
+            let width = model.contrastive_head.last().copied().unwrap_or(1);
+            Memory::Queue(Queue::new(config.loss.queue, width, config.seed))
+        }
+        _ => Memory::Empty,
     };
-    let redundancy = config.mask.enabled.then_some(&model.redundancy_head[..]);
-    let form = match (config.mask.enabled, config.mask.meta, config.mask.squash) {
+    state
+}
+
+fn head_shapes(config: &RunConfig) -> HeadShapes {
+    let model = &config.model;
+    let one_head = config.method == Method::BarlowTwins && config.loss.bt_mode == BtMode::OneHead;
+    let has_redundancy = config.mask.enabled && config.loss.w_drr > 0.0 && !one_head;
+    HeadShapes {
+        base: model.contrastive_head.clone(),
+        end: match model.contrastive_end {
+            HeadEnd::BatchNorm => MlpEnd::BatchNorm,
+            HeadEnd::Linear => MlpEnd::Linear,
+        },
+        predictor: match config.method.predicts() {
+            true => model.predictor_head.clone(),
+            false => Vec::new(),
+        },
+        redundancy: if has_redundancy { model.redundancy_head.clone() } else { Vec::new() },
+    }
+}
+
+/// The mask before the first step: the one that the whole run has, if it does not learn.
+fn first_mask(config: &RunConfig, features: usize) -> Mask<f32> {
+    let mask = &config.mask;
+    match (mask.enabled, mask.meta, mask.squash) {
         // A mask of ones changes nothing.
-        (false, _, _) | (_, MetaMode::Off, _) | (_, _, Squash::None) => MaskForm::Identity,
-        (_, _, Squash::Sigmoid) => MaskForm::Sigmoid,
-    };
-    let network = Network::new(encoder, base, redundancy, &init);
-    State::new(network, Mask::new(features, form))
+        (false, _, _) | (_, MetaMode::Off, _) => Mask::new(features, MaskForm::Identity),
+        (_, MetaMode::Random, _) => Mask::random(features, mask.random_rate, config.seed),
+        (_, _, Squash::None) => Mask::new(features, MaskForm::Identity),
+        (_, _, Squash::Sigmoid) => Mask::new(features, MaskForm::Sigmoid),
+    }
 }
 
 /// The number of the networks' parameters, and of the mask's.
@@ -56,71 +86,6 @@ pub fn parameter_count(config: &RunConfig, state: &State) -> usize {
     count
 }
 
-/// The settings of the step after `step` steps, in epochs of `steps_per_epoch`.
-pub fn step_settings(config: &RunConfig, step: usize, steps_per_epoch: usize) -> Settings {
-    let (t, total) = match config.schedule.per {
-        Per::Epoch => (step / steps_per_epoch, config.epochs),
-        Per::Step => (step, config.epochs * steps_per_epoch),
-    };
-    let rate = |base: f64| match config.schedule.curve {
-        Curve::Cosine => cosine(base, 0.0, t, total),
-        Curve::Constant => base,
-    };
-    let sgd = |rule: SgdConfig| Sgd {
-        lr: rate(rule.lr),
-        momentum: rule.momentum,
-        weight_decay: rule.weight_decay,
-        nesterov: false,
-    };
-    let mask = &config.mask;
-    let mode = match (mask.enabled, mask.meta) {
-        (false, _) => Mode::Plain,
-        (true, MetaMode::Off) => Mode::Joint,
-        (true, MetaMode::Exact) => Mode::MetaMask(Meta::Exact),
-        (true, MetaMode::FirstOrder) => Mode::MetaMask(Meta::FirstOrder),
-        (true, MetaMode::FiniteDifference) => {
-            Mode::MetaMask(Meta::FiniteDifference { r: mask.radius })
-        }
-    };
-    let compares = mask.compare_every > 0 && (step + 1).is_multiple_of(mask.compare_every);
-    Settings {
-        mode,
-        objective: objective(config),
-        trial: match mask.trial {
-            TrialStep::Contrastive => metamask::TrialStep::Contrastive,
-            TrialStep::Joint => metamask::TrialStep::Joint,
-        },
-        sgd: sgd(config.optimizer),
-        mask_sgd: sgd(SgdConfig {
-            lr: mask.lr,
-            momentum: mask.momentum,
-            weight_decay: mask.weight_decay,
-        }),
-        compare: compares.then_some(mask.radius),
-        ..Settings::default()
-    }
-}
-
-fn objective(config: &RunConfig) -> Objective {
-    let loss = &config.loss;
-    let dimensions = config.model.redundancy_head.last().copied().unwrap_or(1);
-    let scale = match loss.drr_unit {
-        DrrUnit::Raw => 1.0,
-        DrrUnit::PerDimension => 1.0 / dimensions as f64,
-    };
-    let redundancy =
-        BarlowTwins { lambda: loss.lambda, normalization: Normalization::Unbiased, scale };
-    let base = match config.method {
-        Method::Simclr => Loss::NtXent { temperature: loss.temperature },
-        // The method's authors standardise by batch norm; MetaMask's code, above, does not.
-        Method::BarlowTwins => Loss::BarlowTwins(BarlowTwins {
-            normalization: Normalization::BatchNorm { eps: 1e-5 },
-            ..redundancy
-        }),
-    };
-    Objective { base, redundancy, w_con: loss.w_con, w_drr: loss.w_drr }
-}
-
 /// Calls `f` with every parameter's name in a file, its value and its layout, in the order of the
 /// optimiser's buffers.
 fn visit_named(state: &State, f: &mut dyn FnMut(String, &Tensor, Layout)) {
@@ -128,6 +93,21 @@ fn visit_named(state: &State, f: &mut dyn FnMut(String, &Tensor, Layout)) {
     encoder.visit(&mut |name, var, layout| f(name.to_string(), var.value(), layout));
     let heads = &state.network.heads;
     heads.visit(&mut |name, var, layout| f(format!("head.{name}"), var.value(), layout));
+}
+
+/// The same for BYOL's target network.
+fn visit_target(target: &Target<f32, Encoder>, f: &mut dyn FnMut(String, &Tensor, Layout)) {
+    target.encoder.visit(&mut |name, var, layout| {
+        f(format!("memory.target.{name}"), var.value(), layout);
+    });
+    target.projector.visit(&mut |name, var, layout| {
+        f(format!("memory.target.head.{name}"), var.value(), layout);
+    });
+}
+
+/// What the networks' optimiser calls the things that it remembers.
+fn config_slots(config: &RunConfig) -> &'static [&'static str] {
+    settings(config, 0, 1).optimizer.slots()
 }
 
 /// The name in a file of a batch-norm layer, which the encoder or a head calls `layer`.
@@ -184,14 +164,26 @@ pub fn weights_sha256(config: &RunConfig, state: &State, steps: usize) -> String
 /// is to say about random numbers. Nothing in here depends on clocks, threads or folders.
 pub fn checkpoint(config: &RunConfig, state: &State, step: usize, epoch: usize) -> Container {
     let mut tensors = weights(config, state, step);
-    let mut buffers = state.optimizer.buffers.iter();
-    visit_named(state, &mut |name, _, layout| {
-        let buffer = buffers.next().expect("a buffer for every parameter");
-        tensors.insert(format!("optim.{name}"), stored(buffer, layout));
-    });
+    for (slot, buffers) in config_slots(config).iter().zip(&state.optimizer.slots) {
+        let mut buffers = buffers.iter();
+        visit_named(state, &mut |name, _, layout| {
+            let buffer = buffers.next().expect("a buffer for every parameter");
+            tensors.insert(format!("optim.{slot}.{name}"), stored(buffer, layout));
+        });
+    }
     if config.mask.enabled {
-        let buffer = &state.mask_optimizer.buffers[0];
-        tensors.insert("optim.mask.logits".into(), stored(buffer, Layout::Vector));
+        let buffer = &state.mask_optimizer.slots[0][0];
+        tensors.insert("optim.momentum.mask.logits".into(), stored(buffer, Layout::Vector));
+    }
+    match &state.memory {
+        Memory::Empty => {}
+        Memory::Target(target) => visit_target(target, &mut |name, value, layout| {
+            tensors.insert(name, stored(value, layout));
+        }),
+        Memory::Queue(queue) => {
+            tensors.insert("memory.queue".into(), stored(&queue.rows, Layout::Vector));
+            tensors.insert("memory.next".into(), Stored::i64(&[], vec![queue.next as i64]));
+        }
     }
     let mut meta = serde_json::Map::new();
     meta.insert("format".into(), FORMAT.into());
@@ -203,7 +195,7 @@ pub fn checkpoint(config: &RunConfig, state: &State, step: usize, epoch: usize) 
 }
 
 /// The version of a checkpoint's layout.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Reads what [`checkpoint`] wrote: the state and the number of steps taken.
 ///
@@ -235,26 +227,29 @@ pub fn read_checkpoint(config: &RunConfig, channels: usize, path: &Path) -> Resu
     let mut state = first_state(config, channels);
     source.weights(&mut state, Part::All)?;
     source.mask(&mut state, config.mask.enabled)?;
-    let mut buffers = Vec::new();
-    let mut failed = None;
-    visit_named(&state, &mut |name, value, layout| match source.take(
-        &format!("optim.{name}"),
-        value,
-        layout,
-    ) {
-        Ok(buffer) => buffers.push(buffer),
-        Err(e) => failed = failed.take().or(Some(e)),
-    });
-    if let Some(error) = failed {
-        return Err(error);
+    let mut slots = Vec::new();
+    for slot in config_slots(config) {
+        let (mut buffers, mut failed) = (Vec::new(), None);
+        visit_named(&state, &mut |name, value, layout| match source.take(
+            &format!("optim.{slot}.{name}"),
+            value,
+            layout,
+        ) {
+            Ok(buffer) => buffers.push(buffer),
+            Err(e) => failed = failed.take().or(Some(e)),
+        });
+        failed.map_or(Ok(()), Err)?;
+        slots.push(buffers);
     }
-    state.optimizer.buffers = buffers;
+    let steps = step as usize;
+    state.optimizer = OptimizerState { slots, steps };
     if config.mask.enabled {
         let logits = state.mask.logits.clone();
-        let buffer = source.take("optim.mask.logits", &logits, Layout::Vector)?;
-        state.mask_optimizer.buffers = vec![buffer];
+        let buffer = source.take("optim.momentum.mask.logits", &logits, Layout::Vector)?;
+        state.mask_optimizer = OptimizerState { slots: vec![vec![buffer]], steps };
     }
-    Ok((state, step as usize))
+    source.memory(&mut state)?;
+    Ok((state, steps))
 }
 
 /// Puts the weights of the file at `path` into a first state.
@@ -340,14 +335,14 @@ impl Source<'_> {
         if part != Part::Heads {
             let encoder = state.network.encoder.map_params(&mut |name, var, layout| {
                 let value = self.take(name, var.value(), layout);
-                crate::autodiff::Var::constant(keep(value, var.value()))
+                Var::constant(keep(value, var.value()))
             });
             state.network.encoder = encoder;
         }
         if part != Part::Encoder {
             let heads = state.network.heads.map_params(&mut |name, var, layout| {
                 let value = self.take(&format!("head.{name}"), var.value(), layout);
-                crate::autodiff::Var::constant(keep(value, var.value()))
+                Var::constant(keep(value, var.value()))
             });
             state.network.heads = heads;
         }
@@ -373,6 +368,39 @@ impl Source<'_> {
             state.running.set(&layer, mean, var);
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// What the base method remembers.
+    fn memory(&mut self, state: &mut State) -> Result<()> {
+        match &mut state.memory {
+            Memory::Empty => Ok(()),
+            Memory::Target(target) => {
+                let mut values = Vec::new();
+                visit_target(target, &mut |name, value, layout| {
+                    values.push(self.take(&name, value, layout).map(Var::constant));
+                });
+                let mut values = values.into_iter().collect::<Result<Vec<_>>>()?;
+                let projector = values.split_off(params(&target.encoder).len());
+                target.encoder = with_params(&target.encoder, values);
+                target.projector = with_params(&target.projector, projector);
+                Ok(())
+            }
+            Memory::Queue(queue) => {
+                let rows = self.take("memory.queue", &queue.rows, Layout::Vector)?;
+                let next = match self.tensors.remove("memory.next") {
+                    Some(Stored { data: Data::I64(next), .. }) => next.first().copied(),
+                    _ => None,
+                };
+                let legal = |next: &usize| *next < rows.shape()[0];
+                let next = next.and_then(|next| usize::try_from(next).ok()).filter(legal);
+                let Some(next) = next else {
+                    let expected = format!("a row of the {} in the queue", rows.shape()[0]);
+                    return Err(Error::format(self.path, "memory.next", expected, "none"));
+                };
+                *queue = Queue { rows, next };
+                Ok(())
+            }
+        }
     }
 
     fn mask(&mut self, state: &mut State, enabled: bool) -> Result<()> {

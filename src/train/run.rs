@@ -8,11 +8,14 @@ use super::folder::{Lock, RunFolder};
 use super::images::Images;
 use super::metrics::{EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes};
 use super::model::{self, State};
+use super::settings::settings;
 use super::{Observer, Plan, Stop};
 use crate::config::{Method, RunConfig};
 use crate::data::{batches, epoch_order};
 use crate::error::{Error, Result};
+use crate::eval::collapse::mask_entropy;
 use crate::metamask::{Settings, StepReport, step};
+use crate::optim::norm;
 
 /// How a run came to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +53,14 @@ pub fn run(
     }
     // Whatever can be wrong shows before the folder is touched.
     let images = Images::load(&config)?;
+    if config.method == Method::Nnclr && config.loss.queue > images.train.len() {
+        let (queue, images) = (config.loss.queue, images.train.len());
+        observer.note(&format!(
+            "warning: loss.queue is {queue}, more than the {images} training images; cut to \
+             {images}"
+        ));
+        config.loss.queue = images;
+    }
     let state = first_state(&config, &images, observer)?;
     let folder = RunFolder::new(out);
     let lock = folder.create(&config)?;
@@ -213,7 +224,7 @@ impl Run {
         let (train, seed) = (&self.images.train, self.config.seed);
         let augment = &self.images.augment;
         let views = augment.views(&train.images, train.size(), batch, epoch as u64, seed);
-        let settings = model::step_settings(&self.config, self.step, steps_per_epoch);
+        let settings = settings(&self.config, self.step, steps_per_epoch);
         let state = self.state.take().expect("every step hands the state back");
         let (state, report) = step(state, &views, &settings);
         self.state = Some(state);
@@ -234,25 +245,25 @@ impl Run {
     }
 
     fn record(&self, report: &StepReport<f32>, epoch: usize, settings: &Settings) -> StepRecord {
-        // The plain methods' one loss goes under its own name.
-        let (loss_con, loss_drr) = match self.config.method {
-            Method::Simclr => (Some(report.loss_con), report.loss_drr),
-            Method::BarlowTwins => (None, Some(report.loss_con)),
-        };
         let mask = report.mask.as_ref();
+        let meta = mask.and_then(|mask| mask.meta.as_ref());
+        let agreement = mask.and_then(|mask| mask.agreement);
         StepRecord {
             step: self.step,
             epoch: epoch + 1,
             loss: report.loss,
-            loss_con,
-            loss_drr,
-            lr: settings.sgd.lr,
+            loss_con: report.loss_con,
+            loss_drr: report.loss_drr,
+            lr: settings.optimizer.lr(),
             grad_norm: report.gradient_norm,
-            mask_lr: mask.map(|_| settings.mask_sgd.lr),
-            outer_loss: mask.map(|mask| f64::from(mask.meta.outer_loss)),
+            mask_lr: mask.map(|_| settings.mask_optimizer.lr()),
+            outer_loss: meta.map(|meta| f64::from(meta.outer_loss)),
             mask_grad_norm: mask.map(|mask| mask.gradient_norm),
-            second_order_norm: mask.map(|mask| mask.second_order_norm),
-            meta_cosine: mask.and_then(|mask| mask.agreement).map(|cosine| cosine.gradient),
+            second_order_norm: meta.map(|meta| norm(std::slice::from_ref(&meta.second_order))),
+            meta_cosine: agreement.map(|found| found.gradient),
+            meta_error: agreement.map(|found| found.gradient_error),
+            second_order_cosine: agreement.map(|found| found.second_order),
+            second_order_error: agreement.map(|found| found.second_order_error),
             elapsed: self.clock.elapsed(),
         }
     }
@@ -268,21 +279,30 @@ impl Run {
         let seconds = elapsed - self.epoch_start;
         let mask = self.config.mask.enabled.then(|| self.state().mask.factors().to_vec());
         let mask_of = |f: &dyn Fn(&[f32]) -> f32| mask.as_deref().map(|mask| f64::from(f(mask)));
+        let judge = Judge::new(&self.images, &self.config);
         let (knn5, knn200) = match self.config.eval.every {
             every if every > 0 && (epoch + 1).is_multiple_of(every) => {
-                Judge::new(&self.images, &self.config).knn(self.state(), self.step)?
+                judge.knn(self.state(), self.step)?
             }
             _ => (None, None),
         };
+        let spread = judge.spread(self.state());
+        if let Some(words) = spread.and_then(|spread| spread.collapse()) {
+            observer.note(&format!("warning: the features have collapsed: {words}"));
+        }
         let record = EpochRecord {
             step: self.step,
             epoch: epoch + 1,
             loss: mean(&|r| Some(r.loss)).unwrap_or(f64::NAN),
-            loss_con: mean(&|r| r.loss_con),
+            loss_con: mean(&|r| Some(r.loss_con)).unwrap_or(f64::NAN),
             loss_drr: mean(&|r| r.loss_drr),
             mask_min: mask_of(&|m| m.iter().copied().fold(f32::INFINITY, f32::min)),
             mask_mean: mask_of(&|m| m.iter().sum::<f32>() / m.len() as f32),
             mask_max: mask_of(&|m| m.iter().copied().fold(f32::NEG_INFINITY, f32::max)),
+            mask_entropy: mask.as_deref().map(mask_entropy),
+            feature_std: spread.map(|spread| spread.std),
+            effective_rank: spread.map(|spread| spread.rank),
+            feature_correlation: spread.map(|spread| spread.correlation),
             knn5,
             knn200,
             images_per_second: count * self.config.batch_size as f64 / seconds,

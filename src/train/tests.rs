@@ -8,7 +8,7 @@ use super::folder::RunFolder;
 use super::metrics::{Record, StepRecord, Summary};
 use super::tests_support::{TempDir, write_cifar};
 use super::*;
-use crate::config::{Layers, RunConfig};
+use crate::config::{Layers, Method, RunConfig};
 use crate::error::{Error, Result};
 
 /// Two epochs of five steps on the images in `dir`, with settings of its own.
@@ -109,7 +109,7 @@ fn a_run_leaves_what_it_promises() {
     let Record::Step(first) = &records[0] else { panic!("{records:?}") };
     assert_eq!((first.step, first.epoch, first.lr), (1, 1, 0.01));
     assert!(first.mask_grad_norm.unwrap() > 0.0 && first.second_order_norm.unwrap() > 0.0);
-    let (con, drr) = (first.loss_con.unwrap(), first.loss_drr.unwrap());
+    let (con, drr) = (first.loss_con, first.loss_drr.unwrap());
     let joint = config.loss.w_con * con + config.loss.w_drr * drr;
     assert!((first.loss - joint).abs() < 1e-4 * joint, "{first:?}");
     let Record::Epoch(last) = &records[11] else { panic!("{records:?}") };
@@ -123,8 +123,9 @@ fn a_run_leaves_what_it_promises() {
     assert_eq!(shape("13.num_batches_tracked"), [0; 0]);
     assert_eq!(shape("head.base.fc1.weight"), [24, 256]);
     assert_eq!(shape("head.redundancy.bn2.running_mean"), [12]);
-    assert_eq!(shape("optim.head.redundancy.fc2.weight"), [12, 24]);
-    assert_eq!((shape("mask.logits"), shape("optim.mask.logits")), (vec![256], vec![256]));
+    assert_eq!(shape("optim.momentum.head.redundancy.fc2.weight"), [12, 24]);
+    let logits = ["mask.logits", "optim.momentum.mask.logits"].map(shape);
+    assert_eq!(logits, [[256], [256]]);
 
     let error = run(&config, &out, &mut (), &Stop::default()).unwrap_err();
     assert!(error.to_string().contains("already has a run"), "{error}");
@@ -134,12 +135,15 @@ fn a_run_leaves_what_it_promises() {
 fn plain_methods_and_other_gradients_run() {
     let dir = TempDir::new("methods");
     write_cifar(dir.path());
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 8] = [
         &["mask.enabled=false"],
         &["mask.enabled=false", "method=barlow-twins"],
         &["mask.meta=off"],
+        &["mask.meta=random", "optimizer.kind=adamw", "optimizer.lr=0.001"],
+        &["mask.meta=regular", "optimizer.kind=nesterov"],
         &["mask.meta=first-order", "mask.squash=none"],
         &["mask.meta=finite-difference", "mask.trial=joint", "schedule.per=step"],
+        &["mask.unroll=2", "optimizer.kind=lars", "loss.w_drr=0"],
     ];
     for (number, settings) in cases.into_iter().enumerate() {
         let config = config(dir.path(), &[&["epochs=1"], settings].concat());
@@ -149,12 +153,65 @@ fn plain_methods_and_other_gradients_run() {
         assert!(summary.knn200.is_some(), "{settings:?}");
         let Record::Step(first) = records(&out).remove(0) else { panic!() };
         let masked = number >= 2;
-        assert_eq!(first.mask_grad_norm.is_some(), number >= 3, "{settings:?}");
-        assert_eq!(first.loss_con.is_some(), number != 1);
-        assert_eq!(first.loss_drr.is_some(), masked || number == 1);
+        assert_eq!(first.mask_grad_norm.is_some(), number >= 4, "{settings:?}");
+        assert_eq!(first.loss_drr.is_some(), masked && number != 7);
         let checkpoint = Container::read(&RunFolder::new(&out).checkpoint()).unwrap();
         assert_eq!(checkpoint.tensors.contains_key("mask.logits"), masked);
     }
+}
+
+#[test]
+fn every_method_resumes_to_the_same_bits_with_and_without_the_mask() {
+    let dir = TempDir::new("every");
+    write_cifar(dir.path());
+    for method in Method::ALL {
+        for masked in [false, true] {
+            let method = format!("method={}", method.key());
+            let settings = [
+                &*method,
+                &format!("mask.enabled={masked}"),
+                "mask.trial=joint-shared",
+                "model.predictor_head=[16, 8]",
+                "loss.queue=24",
+            ];
+            let config = config(dir.path(), &settings);
+            let [whole, part] =
+                ["whole", "part"].map(|name| dir.path().join(format!("{method}-{masked}-{name}")));
+            let summary = run(&config, &whole, &mut (), &Stop::default()).unwrap();
+            stopped_at(&config, &part, 7);
+            assert_eq!(resumed(&part).weights_sha256, summary.weights_sha256, "{settings:?}");
+            let bytes = |out: &Path| fs::read(RunFolder::new(out).checkpoint()).unwrap();
+            assert!(bytes(&part) == bytes(&whole), "{settings:?}");
+            let Record::Epoch(last) = records(&whole).remove(11) else { panic!() };
+            assert!(last.feature_std.unwrap() > 0.0 && last.effective_rank.unwrap() > 1.0);
+            assert_eq!(last.mask_entropy.is_some(), masked);
+        }
+    }
+}
+
+/// Remembers what is noted.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Observer for Notes {
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_string());
+    }
+}
+
+#[test]
+fn a_queue_longer_than_the_images_is_cut_with_a_warning() {
+    let dir = TempDir::new("queue");
+    write_cifar(dir.path());
+    let settings = ["method=nnclr", "model.predictor_head=[16, 8]", "mask.enabled=false"];
+    let out = dir.path().join("out");
+    let mut notes = Notes::default();
+    run(&config(dir.path(), &settings), &out, &mut notes, &Stop::default()).unwrap();
+    let cut = "warning: loss.queue is 4096, more than the 40 training images; cut to 40";
+    assert!(notes.0.iter().any(|note| note == cut), "{:?}", notes.0);
+    assert_eq!(RunFolder::new(&out).read_config().unwrap().loss.queue, 40);
+    let checkpoint = Container::read(&RunFolder::new(&out).checkpoint()).unwrap();
+    assert_eq!(checkpoint.tensors["memory.queue"].shape, [40, 8]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use dimask::autodiff::{CountPad, Keep, Reduction, Var, grad, grad_graph, hvp, pull, push};
 use dimask::nn::{BatchNorm, Init, LayerMoments, Linear, Pass, RunningStats, with_params};
-use dimask::optim::{Sgd, SgdState};
-use dimask::ssl::{BarlowTwins, barlow_twins, nt_xent};
+use dimask::optim::{Optimizer, Sgd, ema, warmup_cosine};
+use dimask::ssl::{BarlowTwins, Queue, barlow_twins, byol, nt_xent};
 use dimask::tensor::Tensor;
 
 fn zeros(shape: &[usize]) -> Tensor<f64> {
@@ -149,13 +149,27 @@ panics! {
     };
     too_few_parameters, "with_params: 1 given, 2 wanted":
         with_params(&BatchNorm::new("bn1", 3), vec![var(&[3])]);
-    sgd_of_another_shape, "sgd: [param, grad, buffer] are [[2], [3], [2]]": {
+    optimizer_of_another_shape, "optimizer: [3] for a parameter [2]": {
         let params = vec![zeros(&[2])];
-        let state = SgdState::new(&params);
-        Sgd::default().step(params, &[zeros(&[3])], state)
+        let rule = Optimizer::Sgd(Sgd::default());
+        let state = rule.start(&params);
+        rule.step(params, &[zeros(&[3])], state)
     };
-    nt_xent_of_unequal_views, "nt_xent: z0 [4, 3] and z1 [5, 3]":
+    optimizer_of_another_number, "optimizer: [params, grads, slots..] are [1, 0, 1]": {
+        let params = vec![zeros(&[2])];
+        let rule = Optimizer::Sgd(Sgd::default());
+        let state = rule.start(&params);
+        rule.step(params, &[], state)
+    };
+    warm_up_without_end, "warmup_cosine: a rise of 5 in 5": warmup_cosine(0.1, 5, 5, 5, 0.0);
+    ema_of_unequal_shapes, "ema: [target, online] are [[2], [3]]":
+        ema(zeros(&[2]), &zeros(&[3]), 0.9);
+    nt_xent_of_unequal_views, "nt_xent: [view 0, view 1] are [[4, 3], [5, 3]]":
         nt_xent(&var(&[4, 3]), &var(&[5, 3]), 0.5);
-    barlow_twins_of_one_image, "barlow_twins: z0 [1, 3] and z1 [1, 3]":
+    byol_of_another_target, "byol: [prediction, target] are [[4, 3], [4, 2]]":
+        byol(&var(&[4, 3]), &var(&[4, 3]), &zeros(&[4, 3]), &zeros(&[4, 2]));
+    queue_of_another_width, "queue: [4, 3] into rows of 2":
+        Queue::<f64>::new(5, 2, 1).enqueue(&zeros(&[4, 3]));
+    barlow_twins_of_one_image, "barlow_twins: a batch of 1 has no variance":
         barlow_twins(&var(&[1, 3]), &var(&[1, 3]), &BarlowTwins::default());
 }

@@ -48,18 +48,6 @@ impl Numbers {
     pub fn tensor<T: Real>(&mut self, shape: &[usize], low: f64, high: f64) -> Tensor<T> {
         Tensor::from_fn(shape, |_| T::from_f64(self.uniform(low, high)))
     }
-
-    /// A tensor whose entries are pairwise at least `gap` apart and nowhere nearer to zero: for
-    /// ops with kinks or ties.
-    pub fn spread(&mut self, shape: &[usize], gap: f64) -> Tensor<f64> {
-        let size: usize = shape.iter().product();
-        let mut ranks: Vec<usize> = (0..size).collect();
-        for i in (1..size).rev() {
-            ranks.swap(i, self.below(i + 1));
-        }
-        let middle = (size as f64 - 1.0) / 2.0 + 0.25;
-        Tensor::from_fn(shape, |i| gap * 2.0 * (ranks[i] as f64 - middle))
-    }
 }
 
 /// The inner product, summed in order.

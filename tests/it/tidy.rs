@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("data", &["tensor", "rng", "error", "kernels::Real"]),
     ("augment", &["kernels", "tensor", "rng"]),
     ("eval", &["nn", "data", "tensor", "optim", "autodiff", "rng", "error", "kernels::Real"]),
+    ("gradcheck", &["metamask", "ssl", "optim", "nn", "autodiff", "tensor", "rng"]),
     ("config", &["error"]),
     (
         "train",

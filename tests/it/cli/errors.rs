@@ -137,7 +137,7 @@ fn a_checkpoint_of_another_architecture_is_refused() {
 #[test]
 fn impossible_settings_are_refused_by_name() {
     let bench = Bench::new("impossible");
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["--epochs", "0"], "epochs"),
         (&["--epochs", "many"], "--epochs"),
         (&["--batch-size", "1"], "batch_size"),
@@ -148,8 +148,10 @@ fn impossible_settings_are_refused_by_name() {
         (&["--lr", "nan"], "optimizer.lr"),
         (&["--lr", "1e39"], "optimizer.lr"),
         (&["--temperature", "0"], "loss.temperature"),
-        (&["--method", "byol"], "--method"),
-        (&["--method", "barlow-twins"], "method"),
+        (&["--method", "mocov3"], "--method"),
+        (&["--method", "byol", "--set", "model.predictor_head=[]"], "model.predictor_head"),
+        (&["--trial-step", "twice"], "--trial-step"),
+        (&["--bt-mode", "three-heads"], "--bt-mode"),
         (&["--meta", "sometimes"], "--meta"),
         (&["--encoder", "vgg"], "--encoder"),
         (&["--width", "16"], "model.width"),

@@ -7,11 +7,11 @@ use dimask::Real;
 use dimask::autodiff::{Var, grad, grad_graph, hvp};
 use dimask::metamask::meta_gradient::{exact as exact_gradient, reverse_over_reverse};
 use dimask::metamask::{
-    Heads, Mask, MaskForm, Meta, MetaGradient, Mode, Network, Objective, Problem, Settings, State,
-    TrialStep, meta_gradient, step as metamask_step, virtual_step,
+    Heads, Mask, MaskForm, Memory, Meta, MetaGradient, Mode, Network, Objective, Problem, Settings,
+    State, TrialStep, meta_gradient, step as metamask_step,
 };
 use dimask::nn::{Encode, Layout, Linear, Mlp, MlpLayer, Module, Pass, RunningStats, params};
-use dimask::optim::{Sgd, SgdState};
+use dimask::optim::{Optimizer, OptimizerState, Sgd};
 use dimask::ssl::{BarlowTwins, Loss, Normalization};
 use dimask::tensor::Tensor;
 
@@ -28,7 +28,8 @@ struct Setup<T: Real> {
 impl<T: Real> Setup<T> {
     fn read(case: &Case) -> Check<Setup<T>> {
         let (encoder, redundancy, base) = tiny::network(case)?;
-        let network = Network { encoder, heads: Heads { redundancy: Some(redundancy), base } };
+        let heads = Heads { redundancy: Some(redundancy), base, predictor: None };
+        let network = Network { encoder, heads };
         let objective = Objective {
             base: Loss::NtXent { temperature: case.attr("temperature")? },
             redundancy: BarlowTwins {
@@ -85,7 +86,7 @@ pub fn forward<T: Real>(case: &Case, out: &mut Results) -> Check {
         let masked = &features * &mask.form.factors(&logits);
         (features, masked)
     };
-    let joint = || objective.joint(&network.heads, &masked().1, &mut Pass::train(2));
+    let joint = || objective.joint(&network.heads, &masked().1, None, &mut Pass::train(2));
 
     let (features, hidden) = masked();
     let heads = &network.heads;
@@ -98,7 +99,8 @@ pub fn forward<T: Real>(case: &Case, out: &mut Results) -> Check {
     }
     let losses = joint();
     out.put("loss", losses.total.value());
-    out.put("loss_bt", losses.drr.value());
+    let drr = losses.drr.as_ref().ok_or("there is no redundancy loss")?;
+    out.put("loss_bt", drr.value());
     out.put("loss_cl", losses.con.value());
 
     let mut put = |prefix: &str, mask_name: &str, tensors: &[Tensor<T>]| {
@@ -119,9 +121,9 @@ pub fn forward<T: Real>(case: &Case, out: &mut Results) -> Check {
 /// The settings of a trial step and of the mask's step, and the buffers before them.
 struct MetaSetup<T: Real> {
     base: Setup<T>,
-    buffers: Vec<Tensor<T>>,
-    sgd: Sgd,
-    mask_sgd: Sgd,
+    state: OptimizerState<T>,
+    optimizer: Optimizer,
+    mask_optimizer: Optimizer,
     mask_buffer: Tensor<T>,
     trial: TrialStep,
 }
@@ -134,7 +136,7 @@ impl<T: Real> MetaSetup<T> {
                 lr: case.attr(&format!("{prefix}lr"))?,
                 momentum: case.attr(&format!("{prefix}momentum"))?,
                 weight_decay: case.attr(&format!("{prefix}weight_decay"))?,
-                nesterov: false,
+                ..Sgd::default()
             })
         };
         let virtual_loss: String = case.attr("virtual_loss")?;
@@ -147,24 +149,27 @@ impl<T: Real> MetaSetup<T> {
         let mask_sgd = rule("mask_")?;
         // Without momentum there are no buffers, and none are stored.
         let stored = sgd.momentum != 0.0 || !case.names_under("buf/").is_empty();
-        let buffers = match stored {
-            true => tiny::per_parameter(case, "buf/", &base.network)?,
-            false => SgdState::new(&values(&params(&base.network))).buffers,
+        let optimizer = Optimizer::Sgd(sgd);
+        let state = match stored {
+            true => momentum(tiny::per_parameter(case, "buf/", &base.network)?),
+            false => optimizer.start(&values(&params(&base.network))),
         };
         let mask_buffer = match mask_sgd.momentum != 0.0 || case.has("mask_buf") {
             true => case.tensor("mask_buf")?,
             false => Tensor::zeros(base.mask.logits.shape()),
         };
-        Ok(MetaSetup { buffers, base, sgd, mask_sgd, mask_buffer, trial })
+        let mask_optimizer = Optimizer::Sgd(mask_sgd);
+        Ok(MetaSetup { state, base, optimizer, mask_optimizer, mask_buffer, trial })
     }
 
     fn problem(&self) -> Problem<'_, T, TinyEncoder<T>> {
         Problem {
             network: &self.base.network,
-            buffers: &self.buffers,
-            sgd: &self.sgd,
+            state: &self.state,
+            optimizer: &self.optimizer,
             mask: &self.base.mask,
             objective: &self.base.objective,
+            anchors: None,
             trial: self.trial,
             x: &self.base.x,
         }
@@ -174,14 +179,14 @@ impl<T: Real> MetaSetup<T> {
     fn put(&self, out: &mut Results, name: &str, mixed: &str, meta: &MetaGradient<T>) {
         out.put(name, &meta.gradient);
         out.put("meta_grad_first_order", &meta.first_order);
-        out.put(mixed, &meta.mixed);
+        out.put(mixed, &mixed_term(meta, &self.optimizer));
         out.put_scalar("outer_loss", meta.outer_loss.to_f64());
-        let state = SgdState { buffers: vec![self.mask_buffer.clone()] };
+        let state = momentum(vec![self.mask_buffer.clone()]);
         let logits = vec![self.base.mask.logits.clone()];
         let gradient = std::slice::from_ref(&meta.gradient);
-        let (logits, state) = self.mask_sgd.step(logits, gradient, state);
+        let (logits, state) = self.mask_optimizer.step(logits, gradient, state);
         out.put("mask_after", &logits[0]);
-        out.put("mask_buf_after", &state.buffers[0]);
+        out.put("mask_buf_after", &state.slots[0][0]);
     }
 
     /// Hands in the weights after the trial step.
@@ -191,14 +196,26 @@ impl<T: Real> MetaSetup<T> {
         let features = network.encoder.forward(&Var::constant(x.clone()), &mut pass);
         let masked = &features * &Var::constant(mask.factors());
         let loss = match self.trial {
-            TrialStep::Contrastive => objective.contrastive(&network.heads, &masked, &mut pass),
-            TrialStep::Joint => objective.joint(&network.heads, &masked, &mut pass).total,
+            TrialStep::Contrastive => {
+                objective.contrastive(&network.heads, &masked, None, &mut pass)
+            }
+            _ => objective.joint(&network.heads, &masked, None, &mut pass).total,
         };
         let omega = params(network);
         let gradients = grad(loss, &omega.iter().collect::<Vec<_>>());
-        let moved = virtual_step(&values(&omega), gradients, &self.buffers, &self.sgd);
+        let moved = self.optimizer.trial(&values(&omega), gradients, &self.state);
         put_parameters(out, "virtual/", network, &moved);
     }
+}
+
+/// The state of SGD after a step, with these buffers.
+fn momentum<T: Real>(buffers: Vec<Tensor<T>>) -> OptimizerState<T> {
+    OptimizerState { slots: vec![buffers], steps: 1 }
+}
+
+/// The second-order part before SGD's factor `-lr`, as the files have it.
+fn mixed_term<T: Real>(meta: &MetaGradient<T>, optimizer: &Optimizer) -> Tensor<T> {
+    meta.second_order.scale(T::from_f64(-1.0 / optimizer.lr()))
 }
 
 /// The exact gradient, and its twin that derives nothing by hand.
@@ -218,7 +235,8 @@ pub fn finite_difference<T: Real>(case: &Case, out: &mut Results) -> Check {
     let setup = MetaSetup::<T>::read(case)?;
     let r: f64 = case.attr("r")?;
     let meta = meta_gradient::finite_difference(&setup.problem(), r);
-    out.put_scalar("R", r / meta.direction_norm);
+    let length = meta.direction_norm.ok_or("the direction has no length")?;
+    out.put_scalar("R", r / length);
     setup.put_virtual(out);
     setup.put(out, "meta_grad", "mixed_fd", &meta);
     Ok(())
@@ -236,28 +254,30 @@ pub fn first_order<T: Real>(case: &Case, out: &mut Results) -> Check {
 /// Two whole iterations, and the first one with the approximate gradient.
 pub fn step<T: Real>(case: &Case, out: &mut Results) -> Check {
     let setup = MetaSetup::<T>::read(case)?;
-    let (r, momentum): (f64, f64) = (case.attr("r")?, case.attr("bn_momentum")?);
+    let (r, running_momentum): (f64, f64) = (case.attr("r")?, case.attr("bn_momentum")?);
     let settings = |meta: Meta| Settings {
         mode: Mode::MetaMask(meta),
         objective: setup.base.objective,
         trial: setup.trial,
-        sgd: setup.sgd,
-        mask_sgd: setup.mask_sgd,
-        running_momentum: momentum,
-        compare: None,
+        optimizer: setup.optimizer,
+        mask_optimizer: setup.mask_optimizer,
+        running_momentum,
+        ..Settings::default()
     };
     let start = State {
         running: RunningStats::new(&setup.base.network),
         network: setup.base.network.clone(),
-        optimizer: SgdState { buffers: setup.buffers.clone() },
+        optimizer: setup.state.clone(),
         mask: setup.base.mask.clone(),
-        mask_optimizer: SgdState { buffers: vec![setup.mask_buffer.clone()] },
+        mask_optimizer: momentum(vec![setup.mask_buffer.clone()]),
+        memory: Memory::Empty,
     };
 
     let difference = settings(Meta::FiniteDifference { r });
     let (fd, report) = metamask_step(start.clone(), &setup.base.x, &difference);
     out.put("mask_1_fd", &fd.mask.logits);
-    out.put("meta_grad_1_fd", &report.mask.ok_or("the mask made no step")?.meta.gradient);
+    let meta = report.mask.and_then(|mask| mask.meta).ok_or("the mask made no step")?;
+    out.put("meta_grad_1_fd", &meta.gradient);
 
     let mut state = start;
     for (batch, x) in [(1, setup.base.x.clone()), (2, views(case, "x0_b", "x1_b")?)] {
@@ -265,18 +285,18 @@ pub fn step<T: Real>(case: &Case, out: &mut Results) -> Check {
         (state, report) = metamask_step(state, &x, &settings(Meta::Exact));
         let weights = values(&params(&state.network));
         put_parameters(out, &format!("w_{batch}/"), &state.network, &weights);
-        put_parameters(out, &format!("buf_{batch}/"), &state.network, &state.optimizer.buffers);
+        put_parameters(out, &format!("buf_{batch}/"), &state.network, &state.optimizer.slots[0]);
         out.put(format!("mask_{batch}"), &state.mask.logits);
-        out.put(format!("mask_buf_{batch}"), &state.mask_optimizer.buffers[0]);
-        let mask = report.mask.ok_or("the mask made no step")?;
-        out.put(format!("meta_grad_{batch}"), &mask.meta.gradient);
+        out.put(format!("mask_buf_{batch}"), &state.mask_optimizer.slots[0][0]);
+        let meta = report.mask.and_then(|mask| mask.meta).ok_or("the mask made no step")?;
+        out.put(format!("meta_grad_{batch}"), &meta.gradient);
         out.put_scalar(format!("loss_{batch}"), report.loss);
         out.put_scalar(format!("loss_cl_{batch}"), report.loss_con);
         let drr = report.loss_drr.ok_or("the step has no redundancy loss")?;
         out.put_scalar(format!("loss_bt_{batch}"), drr);
         if batch == 1 {
             put_running(out, "regular", &state.running);
-            put_running(out, "official", &official_running(&state, &setup.base, momentum)?);
+            put_running(out, "official", &official_running(&state, &setup.base, running_momentum)?);
         }
     }
     Ok(())
@@ -293,7 +313,7 @@ fn official_running<T: Real>(
     let network = &state.network;
     let features = network.encoder.forward(&Var::constant(start.x.clone()), &mut pass);
     let masked = &features * &Var::constant(start.mask.factors());
-    start.objective.joint(&network.heads, &masked, &mut pass);
+    start.objective.joint(&network.heads, &masked, None, &mut pass);
     let mut running = state.running.clone();
     running.update(&pass.into_moments(), momentum);
     Ok(running)
@@ -334,7 +354,8 @@ pub fn smooth<T: Real>(case: &Case, out: &mut Results) -> Check {
         Ok(Linear { name: name.to_string(), weight, bias: None })
     };
     let base = Mlp { layers: vec![MlpLayer { linear: linear("w1")?, norm: None }] };
-    let network = Network { encoder: Tanh(linear("w0")?), heads: Heads { redundancy: None, base } };
+    let heads = Heads { redundancy: None, base, predictor: None };
+    let network = Network { encoder: Tanh(linear("w0")?), heads };
     let objective = Objective {
         base: Loss::NtXent { temperature: case.attr("temperature")? },
         ..Objective::default()
@@ -343,23 +364,25 @@ pub fn smooth<T: Real>(case: &Case, out: &mut Results) -> Check {
         lr: case.attr("lr")?,
         momentum: case.attr("momentum")?,
         weight_decay: case.attr("weight_decay")?,
-        nesterov: false,
+        ..Sgd::default()
     };
+    let optimizer = Optimizer::Sgd(sgd);
     let mask = Mask { logits: case.tensor("mask")?, form: MaskForm::Sigmoid };
     let x = Tensor::concat(&[&case.tensor("x0")?, &case.tensor("x1")?], 0);
-    let buffers = vec![case.tensor("buf0")?, case.tensor("buf1")?];
+    let state = momentum(vec![case.tensor("buf0")?, case.tensor("buf1")?]);
     let problem = Problem {
         network: &network,
-        buffers: &buffers,
-        sgd: &sgd,
+        state: &state,
+        optimizer: &optimizer,
         mask: &mask,
         objective: &objective,
+        anchors: None,
         trial: TrialStep::Contrastive,
         x: &x,
     };
     let meta = exact_gradient(&problem);
     out.put("meta_grad", &meta.gradient);
-    out.put("mixed_exact", &meta.mixed);
+    out.put("mixed_exact", &mixed_term(&meta, &optimizer));
     out.put("meta_grad_first_order", &meta.first_order);
     out.put_scalar("outer_loss", meta.outer_loss.to_f64());
     out.put("meta_grad", &reverse_over_reverse(&problem).gradient);
@@ -371,11 +394,11 @@ pub fn smooth<T: Real>(case: &Case, out: &mut Results) -> Check {
 
     let features = network.encoder.forward(&Var::constant(x.clone()), &mut Pass::train(2));
     let masked = &features * &Var::constant(mask.factors());
-    let loss = objective.contrastive(&network.heads, &masked, &mut Pass::train(2));
+    let loss = objective.contrastive(&network.heads, &masked, None, &mut Pass::train(2));
     out.put("inner_loss", loss.value());
     let omega = params(&network);
     let gradients = grad(loss, &omega.iter().collect::<Vec<_>>());
-    let moved = virtual_step(&values(&omega), gradients, &buffers, &sgd);
+    let moved = optimizer.trial(&values(&omega), gradients, &state);
     out.put("virtual_w0", &moved[0]);
     out.put("virtual_w1", &moved[1]);
     Ok(())

@@ -31,19 +31,8 @@ use store::Info;
 /// The result of a step of the harness; the error is a sentence for the reader.
 pub type Check<R = ()> = Result<R, String>;
 
-/// The ops that this version of the crate does not have.
-const EXCEPTED: &[&str] = &[
-    "byol",
-    "dcl",
-    "hcl",
-    "nnclr",
-    "lars",
-    "lars_clipped",
-    "adam",
-    "schedule_warmup_cosine",
-    "schedule_ema_cosine",
-    "ema_update",
-];
+/// The ops that this version of the crate does not have: none.
+const EXCEPTED: &[&str] = &[];
 
 /// The tensors that must be computed and compared.
 const COMPARED: &[&str] = &["output", "grad", "second", "third"];
@@ -153,17 +142,21 @@ fn compute<T: Real>(case: &Case, out: &mut Results) -> Check {
         "nested_grad" => nested::compute::<T>(case, out),
         "barlow_twins" => losses::barlow_twins::<T>(case, out),
         "nt_xent" => losses::nt_xent::<T>(case, out),
+        "byol" => losses::byol::<T>(case, out),
+        "dcl" | "hcl" => losses::debiased::<T>(case, out),
+        "nnclr" => losses::nnclr::<T>(case, out),
         "meta_grad_smooth" => meta::smooth::<T>(case, out),
         "tiny_forward" => meta::forward::<T>(case, out),
         "meta_grad_exact" => meta::exact::<T>(case, out),
         "meta_grad_finite_difference" => meta::finite_difference::<T>(case, out),
         "meta_grad_first_order" => meta::first_order::<T>(case, out),
         "metamask_step" => meta::step::<T>(case, out),
-        "sgd" => optim::sgd::<T>(case, out),
+        "sgd" | "lars" | "lars_clipped" | "adam" => optim::steps::<T>(case, out),
+        "ema_update" => optim::ema::<T>(case, out),
         "knn" => knn::knn::<T>(case, out),
         "topk_accuracy" => knn::topk_accuracy::<T>(case, out),
-        "schedule_cosine" => optim::cosine(case, out),
         "resnet18_cifar" => resnet::compute::<T>(case, out),
+        op if op.starts_with("schedule_") => optim::schedule(case, out),
         op if op.starts_with("image_") => image::compute::<T>(case, out),
         _ => ops::compute::<T>(case, out),
     }

@@ -5,7 +5,7 @@ use super::case::Case;
 use super::layers::CHANNELS_LAST;
 use dimask::Real;
 use dimask::autodiff::Var;
-use dimask::nn::{BatchNorm, Conv2d, Encode, Init, Layout, Mlp, Module, Pass};
+use dimask::nn::{BatchNorm, Conv2d, Encode, Init, Layout, Mlp, MlpEnd, Module, Pass};
 use dimask::tensor::Tensor;
 use std::cell::RefCell;
 
@@ -55,7 +55,7 @@ pub fn network<T: Real>(case: &Case) -> Check<(TinyEncoder<T>, Mlp<T>, Mlp<T>)> 
         bn2: BatchNorm { eps, ..BatchNorm::new("bn2", d) },
     };
     let head = |name: &str, sizes: &[usize]| {
-        let mut head = Mlp::new(name, sizes, &init);
+        let mut head = Mlp::new(name, sizes, MlpEnd::BatchNorm, &init);
         for norm in head.layers.iter_mut().filter_map(|layer| layer.norm.as_mut()) {
             norm.eps = eps;
         }

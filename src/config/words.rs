@@ -1,0 +1,297 @@
+//! The words that settings can be.
+
+use serde::{Deserialize, Serialize};
+
+/// The base method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Barlow Twins.
+    BarlowTwins,
+    /// NT-Xent.
+    Simclr,
+    /// Prediction of a slow target network.
+    Byol,
+    /// Debiased contrast.
+    Dcl,
+    /// Debiased contrast with weights on hard negatives.
+    Hcl,
+    /// Contrast with the nearest neighbours in a queue.
+    Nnclr,
+}
+
+impl Method {
+    /// Every method, in the order of the paper's table.
+    pub const ALL: [Method; 6] = [
+        Method::BarlowTwins,
+        Method::Simclr,
+        Method::Byol,
+        Method::Dcl,
+        Method::Hcl,
+        Method::Nnclr,
+    ];
+
+    /// The name on the command line and in files.
+    pub fn key(self) -> &'static str {
+        match self {
+            Method::BarlowTwins => "barlow-twins",
+            Method::Simclr => "simclr",
+            Method::Byol => "byol",
+            Method::Dcl => "dcl",
+            Method::Hcl => "hcl",
+            Method::Nnclr => "nnclr",
+        }
+    }
+
+    /// Whether it predicts one view from the other with a head of its own.
+    pub fn predicts(self) -> bool {
+        matches!(self, Method::Byol | Method::Nnclr)
+    }
+}
+
+/// A data set that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataName {
+    /// Fashion-MNIST: four IDX files, gzipped or not.
+    FashionMnist,
+    /// CIFAR-10: the official binary layout.
+    Cifar10,
+}
+
+/// An encoder architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncoderName {
+    /// Four blocks of 3x3 convolution, batch norm, ReLU and 2x2 max-pooling.
+    Conv4,
+    /// ResNet-18 with the CIFAR stem.
+    Resnet18,
+}
+
+impl EncoderName {
+    /// The first block's channels where nothing else is asked for.
+    pub fn own_width(self) -> usize {
+        match self {
+            EncoderName::Conv4 => 32,
+            EncoderName::Resnet18 => 64,
+        }
+    }
+}
+
+/// What Barlow Twins is with `MetaMask`; its paper does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BtMode {
+    /// The contrastive loss is Barlow Twins too, on a head of its own.
+    TwoHeads,
+    /// Barlow Twins once, on one head, without another redundancy loss.
+    OneHead,
+    /// The contrastive loss is NT-Xent.
+    NtXent,
+}
+
+/// How the base method's projector ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadEnd {
+    /// With batch-norm.
+    BatchNorm,
+    /// With its last linear layer.
+    Linear,
+}
+
+/// The optimiser of the networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// The same, looking ahead along the momentum.
+    Nesterov,
+    /// Layer-wise rates.
+    Lars,
+    /// Adam, weight decay in the gradient.
+    Adam,
+    /// Adam, weight decay apart.
+    Adamw,
+}
+
+/// Which of its published forms LARS has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LarsForm {
+    /// Barlow Twins' code: the learning rate is applied after the momentum.
+    Outside,
+    /// Google's SimCLR: the learning rate is applied before it.
+    Inside,
+    /// solo-learn: the local rate is at most the global one.
+    Clipped,
+    /// solo-learn without that bound.
+    Unclipped,
+}
+
+/// The parameters that weight decay and LARS's local rates apply to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DecayScope {
+    /// Every one.
+    All,
+    /// Not biases and batch-norm's.
+    Matrices,
+}
+
+/// The unit in which the redundancy loss enters the joint loss and the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrrUnit {
+    /// As published: a sum over dimensions, at the start about their number.
+    Raw,
+    /// Divided by the number of the head's output dimensions, at the start about 1.
+    PerDimension,
+}
+
+/// How the mask's gradient is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetaMode {
+    /// Exactly, second derivatives included.
+    Exact,
+    /// With the published finite difference in place of the second derivatives.
+    FiniteDifference,
+    /// Without the second-order term.
+    FirstOrder,
+    /// Not at all: the joint loss under a mask of ones.
+    Off,
+    /// Not at all: the joint loss under a mask of zeros and ones, drawn once.
+    Random,
+    /// As an ordinary weight: the mask descends on the joint loss in the regular step.
+    Regular,
+}
+
+/// The trial step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialStep {
+    /// The contrastive loss alone, as published.
+    Contrastive,
+    /// The joint loss.
+    Joint,
+    /// The joint loss, and the trial step is the regular step: a forward and a backward less.
+    JointShared,
+}
+
+/// What turns logits into the mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Squash {
+    /// The logistic function of logits that start at 0.
+    Sigmoid,
+    /// Nothing: the logits are the mask and start at 1.
+    None,
+}
+
+/// The curve of a learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Curve {
+    /// Half a cosine from the first rate to 0.
+    Cosine,
+    /// The first rate throughout.
+    Constant,
+}
+
+/// When a learning rate moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Per {
+    /// After every epoch, as published.
+    Epoch,
+    /// After every step.
+    Step,
+}
+
+/// The mean and deviation that pixels are normalised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalize {
+    /// ImageNet's, as published; for grey images their average over the channels.
+    Imagenet,
+    /// Those of the run's own training images, a channel at a time.
+    Data,
+}
+
+/// A number of things, or all of them; in TOML a number or the word `"all"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Every one there is.
+    All,
+    /// This many.
+    Exactly(usize),
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Method::BarlowTwins => "Barlow Twins",
+            Method::Simclr => "SimCLR",
+            Method::Byol => "BYOL",
+            Method::Dcl => "DCL",
+            Method::Hcl => "HCL",
+            Method::Nnclr => "NNCLR",
+        })
+    }
+}
+
+impl std::fmt::Display for EncoderName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            EncoderName::Conv4 => "conv4",
+            EncoderName::Resnet18 => "resnet18",
+        })
+    }
+}
+
+impl std::fmt::Display for DataName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DataName::FashionMnist => "fashion-mnist",
+            DataName::Cifar10 => "cifar10",
+        })
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Amount::All => serializer.serialize_str("all"),
+            Amount::Exactly(count) => serializer.serialize_u64(*count as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Amount;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number or \"all\"")
+            }
+            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Amount, E> {
+                let wrong = || E::invalid_value(serde::de::Unexpected::Signed(count), &self);
+                usize::try_from(count).map(Amount::Exactly).map_err(|_| wrong())
+            }
+            fn visit_u64<E: serde::de::Error>(self, count: u64) -> Result<Amount, E> {
+                Ok(Amount::Exactly(count as usize))
+            }
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Amount, E> {
+                match word {
+                    "all" => Ok(Amount::All),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

@@ -1,0 +1,211 @@
+//! The update rules behind one face.
+
+use super::{Adam, Lars, Sgd};
+use crate::autodiff::{Var, pull};
+use crate::kernels::Real;
+use crate::tensor::Tensor;
+
+/// An update rule with its settings at this step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Stochastic gradient descent with momentum.
+    Sgd(Sgd),
+    /// Layer-wise adaptive rates.
+    Lars(Lars),
+    /// Adam or AdamW.
+    Adam(Adam),
+}
+
+/// What a rule remembers from step to step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptimizerState<T: Real = f32> {
+    /// For each of [`Optimizer::slots`] a tensor for each parameter, of its shape.
+    pub slots: Vec<Vec<Tensor<T>>>,
+    /// Steps taken.
+    pub steps: usize,
+}
+
+impl Optimizer {
+    /// The learning rate.
+    pub fn lr(&self) -> f64 {
+        match self {
+            Optimizer::Sgd(rule) => rule.lr,
+            Optimizer::Lars(rule) => rule.lr,
+            Optimizer::Adam(rule) => rule.lr,
+        }
+    }
+
+    /// The same rule at another learning rate.
+    #[must_use]
+    pub fn with_lr(self, lr: f64) -> Optimizer {
+        match self {
+            Optimizer::Sgd(rule) => Optimizer::Sgd(Sgd { lr, ..rule }),
+            Optimizer::Lars(rule) => Optimizer::Lars(Lars { lr, ..rule }),
+            Optimizer::Adam(rule) => Optimizer::Adam(Adam { lr, ..rule }),
+        }
+    }
+
+    /// The names of what it remembers of a parameter.
+    pub fn slots(&self) -> &'static [&'static str] {
+        match self {
+            Optimizer::Sgd(_) | Optimizer::Lars(_) => &["momentum"],
+            Optimizer::Adam(_) => &["mean", "square"],
+        }
+    }
+
+    /// The state before the first step: zeros.
+    ///
+    /// They make the first momentum the decayed gradient, as torch has it.
+    pub fn start<'a, T: Real>(
+        &self,
+        params: impl IntoIterator<Item = &'a Tensor<T>>,
+    ) -> OptimizerState<T> {
+        let params: Vec<_> = params.into_iter().collect();
+        let slot = |_: &&str| params.iter().map(|p| Tensor::zeros(p.shape())).collect();
+        OptimizerState { slots: self.slots().iter().map(slot).collect(), steps: 0 }
+    }
+
+    /// The rule: one parameter after step `t`, counted from 1, and its slots; differentiable in
+    /// everything. Each rule's formula is with its settings: [`Sgd`], [`Lars`], [`Adam`].
+    ///
+    /// # Panics
+    /// If there are not as many slots as the rule has, or the shapes differ.
+    #[track_caller]
+    pub fn update<T: Real>(
+        &self,
+        param: &Var<T>,
+        grad: &Var<T>,
+        slots: &[Var<T>],
+        t: usize,
+    ) -> (Var<T>, Vec<Var<T>>) {
+        let shapes_fit = slots.iter().chain([grad]).all(|var| var.shape() == param.shape());
+        let fits = slots.len() == self.slots().len() && shapes_fit;
+        let shape = param.shape();
+        assert!(fits, "update: a gradient and {:?} should all be {shape:?}", self.slots());
+        match self {
+            Optimizer::Sgd(rule) => rule.update(param, grad, &slots[0]),
+            Optimizer::Lars(rule) => rule.update(param, grad, &slots[0]),
+            Optimizer::Adam(rule) => rule.update(param, grad, [&slots[0], &slots[1]], t),
+        }
+    }
+
+    /// One step: the new parameters and the new state.
+    ///
+    /// SGD updates parameters and buffers that nobody else holds in place.
+    ///
+    /// # Panics
+    /// If parameters, gradients and state differ in number or shape.
+    #[track_caller]
+    pub fn step<T: Real>(
+        &self,
+        mut params: Vec<Tensor<T>>,
+        grads: &[Tensor<T>],
+        mut state: OptimizerState<T>,
+    ) -> (Vec<Tensor<T>>, OptimizerState<T>) {
+        self.check(&params, grads, &state);
+        state.steps += 1;
+        for (i, (param, grad)) in params.iter_mut().zip(grads).enumerate() {
+            if let Optimizer::Sgd(rule) = self {
+                rule.step(param, grad, &mut state.slots[0][i]);
+                continue;
+            }
+            let grad = Var::constant(grad.clone());
+            let (moved, slots) = self.update(&constant(param), &grad, &state.of(i), state.steps);
+            *param = moved.into_value();
+            for (slot, value) in state.slots.iter_mut().zip(slots) {
+                slot[i] = value.into_value();
+            }
+        }
+        (params, state)
+    }
+
+    /// The parameters after a step that is not taken: neither they nor the state change.
+    ///
+    /// A parameter with zero gradient still moves, by momentum and weight decay.
+    /// With SGD the gradients' memory holds the result.
+    ///
+    /// # Panics
+    /// If parameters, gradients and state differ in number or shape.
+    #[track_caller]
+    pub fn trial<T: Real>(
+        &self,
+        params: &[Tensor<T>],
+        grads: Vec<Tensor<T>>,
+        state: &OptimizerState<T>,
+    ) -> Vec<Tensor<T>> {
+        self.check(params, &grads, state);
+        let step = |(i, (param, mut grad)): (usize, (&Tensor<T>, Tensor<T>))| match self {
+            Optimizer::Sgd(rule) => {
+                rule.trial(param, &mut grad, &state.slots[0][i]);
+                grad
+            }
+            _ => {
+                let grad = Var::constant(grad);
+                self.update(&constant(param), &grad, &state.of(i), state.steps + 1).0.into_value()
+            }
+        };
+        params.iter().zip(grads).enumerate().map(step).collect()
+    }
+
+    /// The transposed derivative of [`Optimizer::trial`] in the gradients, applied to `v`:
+    /// `(∂trial/∂g)ᵀ v`.
+    ///
+    /// For SGD this is `-lr · v` (nesterov: `-lr (1 + momentum) · v`), whatever `grads` are: they
+    /// may be left out. The memory of `v` holds the result then.
+    ///
+    /// # Panics
+    /// If parameters, gradients, state and `v` differ in number or shape.
+    #[track_caller]
+    pub fn trial_vjp<T: Real>(
+        &self,
+        params: &[Tensor<T>],
+        grads: &[Tensor<T>],
+        state: &OptimizerState<T>,
+        mut v: Vec<Tensor<T>>,
+    ) -> Vec<Tensor<T>> {
+        assert!(v.len() == params.len(), "optimizer: {} directions", v.len());
+        for (param, v) in params.iter().zip(&v) {
+            let (param, v) = (param.shape(), v.shape());
+            assert!(param == v, "optimizer: a direction {v:?} for a parameter {param:?}");
+        }
+        if let Optimizer::Sgd(rule) = self {
+            let slope = T::from_f64(rule.slope());
+            v.iter_mut().flat_map(Tensor::make_mut).for_each(|v| *v *= slope);
+            return v;
+        }
+        self.check(params, grads, state);
+        let pulled = |(i, v): (usize, Tensor<T>)| {
+            let grad = Var::leaf(grads[i].clone());
+            let slots = state.of(i);
+            let (moved, _) = self.update(&constant(&params[i]), &grad, &slots, state.steps + 1);
+            pull(vec![(moved, v)], &[&grad]).remove(0)
+        };
+        v.into_iter().enumerate().map(pulled).collect()
+    }
+
+    #[track_caller]
+    fn check<T: Real>(&self, params: &[Tensor<T>], grads: &[Tensor<T>], state: &OptimizerState<T>) {
+        let mut lengths = vec![params.len(), grads.len()];
+        lengths.extend(state.slots.iter().map(Vec::len));
+        let even = lengths.iter().all(|&length| length == lengths[0]);
+        let fits = even && state.slots.len() == self.slots().len();
+        assert!(fits, "optimizer: [params, grads, slots..] are {lengths:?}");
+        for tensors in state.slots.iter().map(Vec::as_slice).chain([grads]) {
+            for (param, tensor) in params.iter().zip(tensors) {
+                let (param, own) = (param.shape(), tensor.shape());
+                assert!(param == own, "optimizer: {own:?} for a parameter {param:?}");
+            }
+        }
+    }
+}
+
+impl<T: Real> OptimizerState<T> {
+    /// The slots of parameter `i`.
+    fn of(&self, i: usize) -> Vec<Var<T>> {
+        self.slots.iter().map(|slot| constant(&slot[i])).collect()
+    }
+}
+
+fn constant<T: Real>(tensor: &Tensor<T>) -> Var<T> {
+    Var::constant(tensor.clone())
+}
