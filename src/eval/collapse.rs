@@ -49,9 +49,9 @@ impl Spread {
     pub fn collapse(&self) -> Option<String> {
         let Spread { std, rank, .. } = self;
         let words = if *std < LEAST_STD {
-            format!("images are told apart by {std:.4} of a feature's length only")
+            format!("images are told apart by {std:.4} of their length only")
         } else if *rank < LEAST_RANK {
-            format!("the features use {rank:.2} dimensions only")
+            format!("they use {rank:.2} dimensions only")
         } else {
             return None;
         };

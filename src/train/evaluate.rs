@@ -96,14 +96,23 @@ impl<'a> Judge<'a> {
         Ok((percent(0), percent(1)))
     }
 
-    /// How the masked features of the first `eval.watch_images` training images spread; absent if
-    /// there are too few of them.
-    pub fn spread(&self, state: &State) -> Option<Spread> {
+    /// How the masked features of the first `eval.watch_images` training images spread, and how the
+    /// base method's projections of them do; absent if there are too few images.
+    ///
+    /// A collapse begins in the projections, which the loss looks at: behind them the features may
+    /// keep their spread and still have lost what told the images apart.
+    pub fn spread(&self, state: &State) -> Option<[Spread; 2]> {
         let train = &self.images.train;
         let watched = self.config.eval.watch_images.min(train.len());
         let watched = train.subset(&(0..watched).collect::<Vec<_>>());
         let enough = watched.len() >= 2;
-        enough.then(|| Spread::of(&masked(&self.features(state, &watched), state)))
+        enough.then(|| {
+            let features = masked(&self.features(state, &watched), state);
+            let pass = &mut Pass::eval(&state.running);
+            let heads = &state.network.heads;
+            let projections = heads.project(&Var::constant(features.clone()), pass).z;
+            [&features, projections.value()].map(Spread::of)
+        })
     }
 
     fn settings(&self) -> EvalSettings {

@@ -101,6 +101,10 @@ pub struct EpochRecord {
     pub effective_rank: Option<f64>,
     /// The mean absolute correlation between two different dimensions.
     pub feature_correlation: Option<f64>,
+    /// The spread of the base method's projections of length 1, as that of the features.
+    pub projection_std: Option<f64>,
+    /// The number of dimensions that the projections use.
+    pub projection_rank: Option<f64>,
     /// Accuracy of kNN with k = 5 and t = 1, in percent, where the epoch was judged.
     pub knn5: Option<f64>,
     /// Accuracy of kNN with k = 200 and t = 0.1, in percent, where the epoch was judged.

@@ -286,9 +286,11 @@ impl Run {
             }
             _ => (None, None),
         };
-        let spread = judge.spread(self.state());
-        if let Some(words) = spread.and_then(|spread| spread.collapse()) {
-            observer.note(&format!("warning: the features have collapsed: {words}"));
+        let [features, projections] = judge.spread(self.state()).map_or([None; 2], |s| s.map(Some));
+        for (what, spread) in [("features", features), ("projections", projections)] {
+            if let Some(words) = spread.and_then(|spread| spread.collapse()) {
+                observer.note(&format!("warning: the {what} have collapsed: {words}"));
+            }
         }
         let record = EpochRecord {
             step: self.step,
@@ -300,9 +302,11 @@ impl Run {
             mask_mean: mask_of(&|m| m.iter().sum::<f32>() / m.len() as f32),
             mask_max: mask_of(&|m| m.iter().copied().fold(f32::NEG_INFINITY, f32::max)),
             mask_entropy: mask.as_deref().map(mask_entropy),
-            feature_std: spread.map(|spread| spread.std),
-            effective_rank: spread.map(|spread| spread.rank),
-            feature_correlation: spread.map(|spread| spread.correlation),
+            feature_std: features.map(|spread| spread.std),
+            effective_rank: features.map(|spread| spread.rank),
+            feature_correlation: features.map(|spread| spread.correlation),
+            projection_std: projections.map(|spread| spread.std),
+            projection_rank: projections.map(|spread| spread.rank),
             knn5,
             knn200,
             images_per_second: count * self.config.batch_size as f64 / seconds,

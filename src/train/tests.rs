@@ -184,6 +184,7 @@ fn every_method_resumes_to_the_same_bits_with_and_without_the_mask() {
             assert!(bytes(&part) == bytes(&whole), "{settings:?}");
             let Record::Epoch(last) = records(&whole).remove(11) else { panic!() };
             assert!(last.feature_std.unwrap() > 0.0 && last.effective_rank.unwrap() > 1.0);
+            assert!(last.projection_std.unwrap() > 0.0 && last.projection_rank.unwrap() > 1.0);
             assert_eq!(last.mask_entropy.is_some(), masked);
         }
     }

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod collapse;
 mod determinism;
 mod fused;
 mod graph;
