@@ -9,23 +9,32 @@ fn operands<T: Real>(geometry: &Geometry) -> [Vec<T>; 3] {
     [noise(geometry.x_len(), 1), noise(geometry.w_len(), 2), noise(geometry.y_len(), 3)]
 }
 
+/// The paths that can compute a geometry.
+fn paths(geometry: &Geometry) -> impl Iterator<Item = Path> {
+    let all = [Path::Product, Path::Taps, Path::Winograd].into_iter();
+    all.filter(|path| path.is_possible(geometry))
+}
+
+/// Every path against the definition.
 fn check<T: Real>(level: Level, geometry: &Geometry) {
     let [x, w, g] = operands::<T>(geometry);
-    let what = |op: &str| format!("{level:?} {op} {geometry:?}");
-    let (mut want, mut got) = (vec![T::ZERO; g.len()], vec![T::MAX; g.len()]);
-    naive::conv2d(geometry, &x, &w, &mut want);
-    forward_at(level, geometry, &x, &w, &mut got);
-    check_close(&got, &want, &what("conv2d"));
+    for path in paths(geometry) {
+        let what = |op: &str| format!("{level:?} {path:?} {op} {geometry:?}");
+        let (mut want, mut got) = (vec![T::ZERO; g.len()], vec![T::MAX; g.len()]);
+        naive::conv2d(geometry, &x, &w, &mut want);
+        forward_at(level, path, geometry, &x, &w, &mut got);
+        check_close(&got, &want, &what("conv2d"));
 
-    let (mut want, mut got) = (vec![T::ZERO; x.len()], vec![T::MAX; x.len()]);
-    naive::conv2d_input_grad(geometry, &w, &g, &mut want);
-    input_grad_at(level, geometry, &w, &g, &mut got);
-    check_close(&got, &want, &what("conv2d_input_grad"));
+        let (mut want, mut got) = (vec![T::ZERO; x.len()], vec![T::MAX; x.len()]);
+        naive::conv2d_input_grad(geometry, &w, &g, &mut want);
+        input_grad_at(level, path, geometry, &w, &g, &mut got);
+        check_close(&got, &want, &what("conv2d_input_grad"));
 
-    let (mut want, mut got) = (vec![T::ZERO; w.len()], vec![T::MAX; w.len()]);
-    naive::conv2d_weight_grad(geometry, &x, &g, &mut want);
-    weight_grad::weight_grad(level, geometry, &x, &g, &mut got);
-    check_close(&got, &want, &what("conv2d_weight_grad"));
+        let (mut want, mut got) = (vec![T::ZERO; w.len()], vec![T::MAX; w.len()]);
+        naive::conv2d_weight_grad(geometry, &x, &g, &mut want);
+        weight_grad_at(level, path, geometry, &x, &g, &mut got);
+        check_close(&got, &want, &what("conv2d_weight_grad"));
+    }
 }
 
 /// Kernels, strides and paddings over small images that are not square.
@@ -132,14 +141,14 @@ fn a_value_that_is_not_finite_reaches_all_it_should() {
         x[100] = f32::INFINITY;
         let (mut want, mut got) = (ones(geometry.y_len()), ones(geometry.y_len()));
         naive::conv2d(&geometry, &x, &w, &mut want);
-        forward_at(level, &geometry, &x, &w, &mut got);
+        forward_at(level, Path::Taps, &geometry, &x, &w, &mut got);
         let finite = |v: &[f32]| v.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
         assert!(want.iter().any(|v| v.is_nan()));
         assert_eq!(finite(&got), finite(&want), "{level:?}");
 
         let (g, mut want, mut got) = (vec![0.0; geometry.y_len()], w.clone(), w.clone());
         naive::conv2d_weight_grad(&geometry, &x, &g, &mut want);
-        weight_grad::weight_grad(level, &geometry, &x, &g, &mut got);
+        weight_grad_at(level, Path::Taps, &geometry, &x, &g, &mut got);
         assert_eq!(finite(&got), finite(&want), "{level:?}");
     }
 }
