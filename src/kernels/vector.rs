@@ -35,6 +35,16 @@ pub trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn store(self, to: *mut Self::Scalar);
+    /// Reads `count < LANES` values and fills up with zeros; touches nothing behind them.
+    ///
+    /// # Safety
+    /// `from` is valid for `count` values; and see the trait.
+    unsafe fn load_first(from: *const Self::Scalar, count: usize) -> Self;
+    /// Writes the first `count < LANES` values; touches nothing behind them.
+    ///
+    /// # Safety
+    /// `to` is valid for `count` values; and see the trait.
+    unsafe fn store_first(self, to: *mut Self::Scalar, count: usize);
     /// Asks for the cache line of an address, which may be any.
     ///
     /// # Safety
@@ -45,6 +55,16 @@ pub trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn add(self, other: Self) -> Self;
+    /// `self − other`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn sub(self, other: Self) -> Self;
+    /// `self · other`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn mul(self, other: Self) -> Self;
     /// `self · factor + addend`, rounded once or twice as the level does it best.
     ///
     /// # Safety

@@ -31,10 +31,31 @@ impl<T: Real, const N: usize> Vector for Lanes<T, N> {
         unsafe { to.cast::<[T; N]>().write_unaligned(self.0) }
     }
     #[inline(always)]
+    unsafe fn load_first(from: *const T, count: usize) -> Self {
+        // SAFETY: the caller vouches for `count` readable elements.
+        let read = |i| if i < count { unsafe { *from.add(i) } } else { T::ZERO };
+        Self(std::array::from_fn(read))
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut T, count: usize) {
+        for i in 0..count.min(N) {
+            // SAFETY: the caller vouches for `count` writable elements.
+            unsafe { *to.add(i) = self.0[i] };
+        }
+    }
+    #[inline(always)]
     unsafe fn prefetch(_at: *const T) {}
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
     }
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {

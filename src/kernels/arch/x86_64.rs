@@ -12,7 +12,8 @@ macro_rules! vector {
     (
         $(#[$doc:meta])* $name:ident($register:ty) of $scalar:ty, $lanes:literal lanes,
         tile $rows:literal x $vectors:literal,
-        $splat:ident $load:ident $store:ident $add:ident $fma:ident $zip:ident
+        $splat:ident $load:ident $store:ident $load_first:ident $store_first:ident
+        $add:ident $sub:ident $mul:ident $fma:ident $zip:ident
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -42,6 +43,16 @@ macro_rules! vector {
                 unsafe { $store(to, self.0) }
             }
             #[inline(always)]
+            unsafe fn load_first(from: *const $scalar, count: usize) -> Self {
+                // SAFETY: see above.
+                unsafe { Self($load_first(from, count)) }
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $scalar, count: usize) {
+                // SAFETY: see above.
+                unsafe { $store_first(self.0, to, count) }
+            }
+            #[inline(always)]
             unsafe fn prefetch(at: *const $scalar) {
                 // SAFETY: a hint, which does not fault.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
@@ -50,6 +61,16 @@ macro_rules! vector {
             unsafe fn add(self, other: Self) -> Self {
                 // SAFETY: see above.
                 unsafe { Self($add(self.0, other.0)) }
+            }
+            #[inline(always)]
+            unsafe fn sub(self, other: Self) -> Self {
+                // SAFETY: see above.
+                unsafe { Self($sub(self.0, other.0)) }
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: see above.
+                unsafe { Self($mul(self.0, other.0)) }
             }
             #[inline(always)]
             unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -69,22 +90,100 @@ macro_rules! vector {
 vector! {
     /// Eight `f32`.
     F32x8(__m256) of f32, 8 lanes, tile 6 x 2,
-    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_fmadd_ps zip_f32x8
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps load_first_f32x8 store_first_f32x8
+    _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_fmadd_ps zip_f32x8
 }
 vector! {
     /// Four `f64`.
     F64x4(__m256d) of f64, 4 lanes, tile 6 x 2,
-    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_fmadd_pd zip_f64x4
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd load_first_f64x4 store_first_f64x4
+    _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_fmadd_pd zip_f64x4
 }
 vector! {
     /// Sixteen `f32`.
     F32x16(__m512) of f32, 16 lanes, tile 8 x 3,
-    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_fmadd_ps zip_f32x16
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps load_first_f32x16 store_first_f32x16
+    _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_fmadd_ps zip_f32x16
 }
 vector! {
     /// Eight `f64`.
     F64x8(__m512d) of f64, 8 lanes, tile 8 x 3,
-    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_fmadd_pd zip_f64x8
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd load_first_f64x8 store_first_f64x8
+    _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_fmadd_pd zip_f64x8
+}
+
+/// The two accesses to the first lanes of a register: masked lanes are not touched.
+macro_rules! first {
+    (
+        $scalar:ident, $register:ident, $load_first:ident $store_first:ident,
+        $mask:ident $load:ident $store:ident
+    ) => {
+        #[inline(always)]
+        unsafe fn $load_first(from: *const $scalar, count: usize) -> $register {
+            // SAFETY: the caller is inside the shell of the level and vouches for `count` elements.
+            unsafe { $load($mask(count), from) }
+        }
+        #[inline(always)]
+        unsafe fn $store_first(x: $register, to: *mut $scalar, count: usize) {
+            // SAFETY: the caller is inside the shell of the level and vouches for `count` elements.
+            unsafe { $store(to, $mask(count), x) }
+        }
+    };
+}
+
+first! {
+    f32, __m256, load_first_f32x8 store_first_f32x8, mask_f32x8 maskload_ps _mm256_maskstore_ps
+}
+first! {
+    f64, __m256d, load_first_f64x4 store_first_f64x4, mask_f64x4 maskload_pd _mm256_maskstore_pd
+}
+first! {
+    f32, __m512, load_first_f32x16 store_first_f32x16,
+    mask_f32x16 _mm512_maskz_loadu_ps _mm512_mask_storeu_ps
+}
+first! {
+    f64, __m512d, load_first_f64x8 store_first_f64x8,
+    mask_f64x8 _mm512_maskz_loadu_pd _mm512_mask_storeu_pd
+}
+
+#[inline(always)]
+fn mask_f32x16(count: usize) -> __mmask16 {
+    ((1u32 << count) - 1) as __mmask16
+}
+
+#[inline(always)]
+fn mask_f64x8(count: usize) -> __mmask8 {
+    ((1u32 << count) - 1) as __mmask8
+}
+
+#[inline(always)]
+unsafe fn mask_f32x8(count: usize) -> __m256i {
+    // SAFETY: the caller is inside the shell of AVX2.
+    unsafe {
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
+    }
+}
+
+#[inline(always)]
+unsafe fn mask_f64x4(count: usize) -> __m256i {
+    // SAFETY: the caller is inside the shell of AVX2.
+    unsafe {
+        let lanes = _mm256_setr_epi64x(0, 1, 2, 3);
+        _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), lanes)
+    }
+}
+
+#[inline(always)]
+unsafe fn maskload_ps(mask: __m256i, from: *const f32) -> __m256 {
+    // SAFETY: the caller is inside the shell of AVX2; masked elements are not read.
+    unsafe { _mm256_maskload_ps(from, mask) }
+}
+
+#[inline(always)]
+unsafe fn maskload_pd(mask: __m256i, from: *const f64) -> __m256d {
+    // SAFETY: the caller is inside the shell of AVX2; masked elements are not read.
+    unsafe { _mm256_maskload_pd(from, mask) }
 }
 
 #[inline(always)]

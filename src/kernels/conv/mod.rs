@@ -7,15 +7,18 @@
 mod axis;
 #[cfg(test)]
 mod naive;
+mod path;
 mod taps;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
+mod winograd;
 
 use super::Real;
 use super::dispatch::{self, Level};
 use super::gemm::{Trans, gemm_at};
 use axis::Axis;
+pub use path::{Choice, Part, Path, choose};
 use taps::{Direction, TapSum};
 
 /// The sizes of a convolution: everything but the numbers.
@@ -106,7 +109,8 @@ fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
 #[track_caller]
 pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     geometry.check("conv2d", x.len(), w.len(), y.len());
-    forward_at(dispatch::level(), geometry, x, w, y);
+    let path = choose::<T>(Choice::of_process(), Part::Forward, geometry);
+    forward_at(dispatch::level(), path, geometry, x, w, y);
 }
 
 /// The adjoint of [`conv2d`] in its input: `dx` with `<conv2d(x, w), g> = <x, dx>` for every `x`.
@@ -118,7 +122,8 @@ pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 #[track_caller]
 pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
     geometry.check("conv2d_input_grad", dx.len(), w.len(), g.len());
-    input_grad_at(dispatch::level(), geometry, w, g, dx);
+    let path = choose::<T>(Choice::of_process(), Part::InputGrad, geometry);
+    input_grad_at(dispatch::level(), path, geometry, w, g, dx);
 }
 
 /// The adjoint of [`conv2d`] in its weights: `dw` with `<conv2d(x, w), g> = <w, dw>` for every `w`.
@@ -130,31 +135,23 @@ pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mu
 #[track_caller]
 pub fn conv2d_weight_grad<T: Real>(geometry: &Geometry, x: &[T], g: &[T], dw: &mut [T]) {
     geometry.check("conv2d_weight_grad", x.len(), dw.len(), g.len());
-    weight_grad::weight_grad(dispatch::level(), geometry, x, g, dw);
+    let path = choose::<T>(Choice::of_process(), Part::WeightGrad, geometry);
+    weight_grad_at(dispatch::level(), path, geometry, x, g, dw);
 }
 
-/// How a convolution and its input gradient are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Path {
-    /// Each pixel alone: one matrix product.
-    Gemm,
-    /// Sums over the taps, as implicit products.
-    Taps,
-}
-
-/// The path of a shape.
-fn path(geometry: &Geometry) -> Path {
-    match *geometry {
-        Geometry { kh: 1, kw: 1, stride: [1, 1], padding: [0, 0], .. } => Path::Gemm,
-        _ => Path::Taps,
-    }
-}
-
-/// [`conv2d`] at a level.
-fn forward_at<T: Real>(level: Level, geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+/// [`conv2d`] at a level, along a path.
+fn forward_at<T: Real>(
+    level: Level,
+    path: Path,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    y: &mut [T],
+) {
     let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
-    match path(geometry) {
-        Path::Gemm => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
+    match path {
+        Path::Product => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
+        Path::Winograd => winograd::Sum::forward(level, geometry, x, w).into(y),
         Path::Taps => TapSum {
             level,
             direction: Direction::Forward,
@@ -170,12 +167,20 @@ fn forward_at<T: Real>(level: Level, geometry: &Geometry, x: &[T], w: &[T], y: &
     }
 }
 
-/// [`conv2d_input_grad`] at a level.
-fn input_grad_at<T: Real>(level: Level, geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
+/// [`conv2d_input_grad`] at a level, along a path.
+fn input_grad_at<T: Real>(
+    level: Level,
+    path: Path,
+    geometry: &Geometry,
+    w: &[T],
+    g: &[T],
+    dx: &mut [T],
+) {
     let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
-    match path(geometry) {
-        Path::Gemm => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),
+    match path {
+        Path::Product => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),
+        Path::Winograd => winograd::Sum::adjoint(level, geometry, w, g).into(dx),
         Path::Taps => TapSum {
             level,
             direction: Direction::Adjoint,
@@ -188,5 +193,22 @@ fn input_grad_at<T: Real>(level: Level, geometry: &Geometry, w: &[T], g: &[T], d
             weights: w,
         }
         .into(dx),
+    }
+}
+
+/// [`conv2d_weight_grad`] at a level, along a path.
+fn weight_grad_at<T: Real>(
+    level: Level,
+    path: Path,
+    geometry: &Geometry,
+    x: &[T],
+    g: &[T],
+    dw: &mut [T],
+) {
+    let Geometry { n, h, w, c, o, .. } = *geometry;
+    match path {
+        Path::Product => gemm_at(level, Trans::Tn, 1, c, o, n * h * w, x, g, dw),
+        Path::Winograd => winograd::weight_grad::weight_grad(level, geometry, x, g, dw),
+        Path::Taps => weight_grad::weight_grad(level, geometry, x, g, dw),
     }
 }

@@ -194,9 +194,10 @@ impl<T: Real> TapSum<'_, T> {
                         let c = unsafe { out.window(offset, n, panel.cols, image_len) };
                         let (a, segments) = (&band[..], &segments[..]);
                         let (vectors, b_stride) = (panel.vectors, panel.width);
+                        let a_strides = [1, n];
                         dispatch::run(
                             self.level,
-                            Tile { vectors, a, b, b_stride, segments, c, store },
+                            Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
                         );
                     }
                 }

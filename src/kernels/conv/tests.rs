@@ -9,23 +9,39 @@ fn operands<T: Real>(geometry: &Geometry) -> [Vec<T>; 3] {
     [noise(geometry.x_len(), 1), noise(geometry.w_len(), 2), noise(geometry.y_len(), 3)]
 }
 
+/// The paths that can compute a geometry.
+fn paths(geometry: &Geometry) -> impl Iterator<Item = Path> {
+    let all = [Path::Product, Path::Taps, Path::Winograd].into_iter();
+    all.filter(|path| path.is_possible(geometry))
+}
+
+/// The three maps of `[x, w, g]`.
+fn parts<T: Real>(
+    level: Level,
+    path: Path,
+    geometry: &Geometry,
+    [x, w, g]: [&[T]; 3],
+) -> [Vec<T>; 3] {
+    let [mut y, mut dx, mut dw] = [g, x, w].map(|like| vec![T::MAX; like.len()]);
+    forward_at(level, path, geometry, x, w, &mut y);
+    input_grad_at(level, path, geometry, w, g, &mut dx);
+    weight_grad_at(level, path, geometry, x, g, &mut dw);
+    [y, dx, dw]
+}
+
+/// Every path against the definition.
 fn check<T: Real>(level: Level, geometry: &Geometry) {
     let [x, w, g] = operands::<T>(geometry);
-    let what = |op: &str| format!("{level:?} {op} {geometry:?}");
-    let (mut want, mut got) = (vec![T::ZERO; g.len()], vec![T::MAX; g.len()]);
-    naive::conv2d(geometry, &x, &w, &mut want);
-    forward_at(level, geometry, &x, &w, &mut got);
-    check_close(&got, &want, &what("conv2d"));
-
-    let (mut want, mut got) = (vec![T::ZERO; x.len()], vec![T::MAX; x.len()]);
-    naive::conv2d_input_grad(geometry, &w, &g, &mut want);
-    input_grad_at(level, geometry, &w, &g, &mut got);
-    check_close(&got, &want, &what("conv2d_input_grad"));
-
-    let (mut want, mut got) = (vec![T::ZERO; w.len()], vec![T::MAX; w.len()]);
-    naive::conv2d_weight_grad(geometry, &x, &g, &mut want);
-    weight_grad::weight_grad(level, geometry, &x, &g, &mut got);
-    check_close(&got, &want, &what("conv2d_weight_grad"));
+    let [mut y, mut dx, mut dw] = [&g, &x, &w].map(|like| vec![T::ZERO; like.len()]);
+    naive::conv2d(geometry, &x, &w, &mut y);
+    naive::conv2d_input_grad(geometry, &w, &g, &mut dx);
+    naive::conv2d_weight_grad(geometry, &x, &g, &mut dw);
+    for path in paths(geometry) {
+        let got = parts(level, path, geometry, [&x, &w, &g]);
+        for (part, (got, want)) in Part::ALL.into_iter().zip(got.iter().zip([&y, &dx, &dw])) {
+            check_close(got, want, &format!("{level:?} {path:?} {part:?} {geometry:?}"));
+        }
+    }
 }
 
 /// Kernels, strides and paddings over small images that are not square.
@@ -89,12 +105,11 @@ fn the_three_maps_are_partials_of_one_form() {
     for geometry in geometries() {
         let [x, w, g] = operands::<f64>(&geometry);
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let (mut y, mut dx, mut dw) = (vec![0.0; g.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-        conv2d(&geometry, &x, &w, &mut y);
-        conv2d_input_grad(&geometry, &w, &g, &mut dx);
-        conv2d_weight_grad(&geometry, &x, &g, &mut dw);
-        let products = [dot(&x, &dx), dot(&w, &dw)];
-        check_close(&products, &[dot(&y, &g); 2], &format!("{geometry:?}"));
+        for path in paths(&geometry) {
+            let [y, dx, dw] = parts(dispatch::level(), path, &geometry, [&x, &w, &g]);
+            let products = [dot(&x, &dx), dot(&w, &dw)];
+            check_close(&products, &[dot(&y, &g); 2], &format!("{path:?} {geometry:?}"));
+        }
     }
 }
 
@@ -104,20 +119,17 @@ fn the_number_of_threads_changes_no_bit() {
         Geometry { n: 19, h: 9, w: 8, c: 33, kh: 3, kw: 3, o: 70, stride: [1, 1], padding: [1, 1] };
     for geometry in [base, Geometry { stride: [2, 2], ..base }, Geometry { c: 3, ..base }] {
         let [x, w, g] = operands::<f32>(&geometry);
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let (mut y, mut dx, mut dw) =
-                (vec![0.0; g.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-            pool.install(|| {
-                conv2d(&geometry, &x, &w, &mut y);
-                conv2d_input_grad(&geometry, &w, &g, &mut dx);
-                conv2d_weight_grad(&geometry, &x, &g, &mut dw);
-            });
-            [y, dx, dw].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
-        };
-        let one = run(1);
-        for threads in [2, 3, 7] {
-            assert!(run(threads) == one, "{geometry:?} on {threads} threads");
+        for path in paths(&geometry) {
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let level = dispatch::level();
+                let all = pool.install(|| parts(level, path, &geometry, [&x, &w, &g]));
+                all.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let one = run(1);
+            for threads in [2, 3, 7] {
+                assert!(run(threads) == one, "{path:?} {geometry:?} on {threads} threads");
+            }
         }
     }
 }
@@ -132,14 +144,14 @@ fn a_value_that_is_not_finite_reaches_all_it_should() {
         x[100] = f32::INFINITY;
         let (mut want, mut got) = (ones(geometry.y_len()), ones(geometry.y_len()));
         naive::conv2d(&geometry, &x, &w, &mut want);
-        forward_at(level, &geometry, &x, &w, &mut got);
+        forward_at(level, Path::Taps, &geometry, &x, &w, &mut got);
         let finite = |v: &[f32]| v.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
         assert!(want.iter().any(|v| v.is_nan()));
         assert_eq!(finite(&got), finite(&want), "{level:?}");
 
         let (g, mut want, mut got) = (vec![0.0; geometry.y_len()], w.clone(), w.clone());
         naive::conv2d_weight_grad(&geometry, &x, &g, &mut want);
-        weight_grad::weight_grad(level, &geometry, &x, &g, &mut got);
+        weight_grad_at(level, Path::Taps, &geometry, &x, &g, &mut got);
         assert_eq!(finite(&got), finite(&want), "{level:?}");
     }
 }

@@ -115,33 +115,12 @@ impl<T: Real> WeightGrad<'_, T> {
         let groups = groups_o.pieces * groups_c.pieces;
         let chunks = self.images.pieces * self.bands.pieces;
         let pieces = Cut::into_pieces(chunks, PIECES.div_ceil(groups));
-        let one = |piece: usize, sums: &SharedMut<'_, T>| {
-            let (piece, group) = (piece / groups, piece % groups);
+        in_pieces(pieces.pieces, groups, work, dw, |piece, group, sums, offset| {
             let blocks = groups_c.range(group / groups_o.pieces);
             let panels = groups_o.range(group % groups_o.pieces);
-            let offset = if pieces.pieces == 1 { 0 } else { piece * self.geometry.w_len() };
             for (i, chunk) in pieces.range(piece).enumerate() {
                 let store = if i == 0 { Store::Set } else { Store::Add };
                 self.chunk(chunk, blocks.clone(), panels.clone(), store, sums, offset);
-            }
-        };
-        if pieces.pieces == 1 {
-            let sums = SharedMut::new(dw);
-            return for_each(groups, work, |piece| one(piece, &sums));
-        }
-        let len = dw.len();
-        let mut partial = Scratch::<T>::take(pieces.pieces * len);
-        let sums = SharedMut::new(&mut partial);
-        for_each(pieces.pieces * groups, work, |piece| one(piece, &sums));
-        let (cut, total) = (Cut::at_most(len, 4096), SharedMut::new(dw));
-        for_each(cut.pieces, pieces.pieces * len, |i| {
-            let range = cut.range(i);
-            // SAFETY: each part of the output belongs to one call.
-            let total = unsafe { total.slice(range.start, range.len()) };
-            total.copy_from_slice(&partial[range.clone()]);
-            for piece in 1..pieces.pieces {
-                let part = &partial[piece * len + range.start..][..range.len()];
-                total.iter_mut().zip(part).for_each(|(total, part)| *total += *part);
             }
         });
     }
@@ -204,7 +183,11 @@ impl<T: Real> WeightGrad<'_, T> {
                     // SAFETY: each piece has its own sums, and each group its own channels.
                     let c = unsafe { sums.window(start, rows.len(), panel.cols, o) };
                     let (vectors, b_stride) = (panel.vectors, panel.width);
-                    dispatch::run(self.level, Tile { vectors, a, b, b_stride, segments, c, store });
+                    let a_strides = [1, rows.len()];
+                    dispatch::run(
+                        self.level,
+                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
+                    );
                 }
             }
         }
@@ -309,4 +292,39 @@ impl<T: Real> WeightGrad<'_, T> {
             }
         }
     }
+}
+
+/// Computes a gradient as the sum of `pieces` gradients, each made of `groups` parts.
+///
+/// `part(piece, group, sums, offset)` writes its part of the gradient that begins at `offset`
+/// of `sums`. The pieces are added in order.
+pub(super) fn in_pieces<T: Real>(
+    pieces: usize,
+    groups: usize,
+    work: usize,
+    dw: &mut [T],
+    part: impl Fn(usize, usize, &SharedMut<'_, T>, usize) + Sync,
+) {
+    if pieces == 1 {
+        let sums = SharedMut::new(dw);
+        return for_each(groups, work, |group| part(0, group, &sums, 0));
+    }
+    let len = dw.len();
+    let mut partial = Scratch::<T>::take(pieces * len);
+    let sums = SharedMut::new(&mut partial);
+    for_each(pieces * groups, work, |i| {
+        let (piece, group) = (i / groups, i % groups);
+        part(piece, group, &sums, piece * len);
+    });
+    let (cut, total) = (Cut::at_most(len, 4096), SharedMut::new(dw));
+    for_each(cut.pieces, pieces * len, |i| {
+        let range = cut.range(i);
+        // SAFETY: each part of the output belongs to one call.
+        let total = unsafe { total.slice(range.start, range.len()) };
+        total.copy_from_slice(&partial[range.clone()]);
+        for piece in 1..pieces {
+            let part = &partial[piece * len + range.start..][..range.len()];
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += *part);
+        }
+    });
 }

@@ -271,7 +271,11 @@ impl<T: Real> Product<'_, T> {
                     // SAFETY: each piece has its own rows or columns of the output.
                     let c = unsafe { out.window(offset, rows.len(), full, n) };
                     let a = &a[rows.start * len..];
-                    dispatch::run(self.level, Tile { vectors, a, b, b_stride, segments, c, store });
+                    let a_strides = [1, rows.len()];
+                    dispatch::run(
+                        self.level,
+                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
+                    );
                 }
             }
         });

@@ -4,9 +4,10 @@
 //! C[i, j] (+)= Σ over segments s, Σ over t < s.len: A[s.a + t, i] · B[s.b + t, j]
 //! ```
 //!
-//! `A` is packed `[steps, rows]` and read one value at a time, `B` is packed `[steps, columns]`
-//! and read by vectors. A matrix product has one segment; a convolution has one for each kernel
-//! row that lies in the image, so that padding costs nothing and no patch is ever copied out.
+//! `A` is read one value at a time, from any two steps (packed `[steps, rows]`, or plain rows),
+//! `B` is packed `[steps, columns]` and read by vectors. A matrix product has one segment; a
+//! convolution has one for each kernel row that lies in the image, so that padding costs nothing
+//! and no patch is ever copied out.
 
 use std::marker::PhantomData;
 
@@ -53,6 +54,16 @@ impl<'a, T> SharedMut<'a, T> {
         Self { start: out.as_mut_ptr(), len: out.len(), borrow: PhantomData }
     }
 
+    /// The first element.
+    pub(in crate::kernels) fn start(&self) -> *mut T {
+        self.start
+    }
+
+    /// Number of elements.
+    pub(in crate::kernels) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The window of `rows × cols` elements from `offset` on, with `stride` between rows.
     ///
     /// # Safety
@@ -93,8 +104,10 @@ pub(in crate::kernels) struct Window<'a, T> {
 pub(in crate::kernels) struct Tile<'a, T> {
     /// Registers in a row: the columns of the window fill all but the last.
     pub(in crate::kernels) vectors: usize,
-    /// `[steps, rows]`, with the rows of the window.
+    /// The other operand, with the rows of the window.
     pub(in crate::kernels) a: &'a [T],
+    /// Elements of `a` from one row to the next, and from one step to the next.
+    pub(in crate::kernels) a_strides: [usize; 2],
     /// `[steps, b_stride]`, of which the first `vectors` registers are read.
     pub(in crate::kernels) b: &'a [T],
     /// Elements from one step of `b` to the next.
@@ -139,7 +152,7 @@ unsafe fn tile<V: Vector, const M: usize, const W: usize>(tile: Tile<'_, V::Scal
     if M > V::TILE_ROWS || W > V::TILE_VECTORS {
         panic!("a tile larger than the registers of this level");
     }
-    let Tile { a, b, b_stride, segments, c, store, .. } = tile;
+    let Tile { a, a_strides: [a_row, a_stride], b, b_stride, segments, c, store, .. } = tile;
     let width = W * V::LANES;
     assert!(c.cols <= width, "a window wider than its tile");
     // SAFETY: the shell of `V` is the caller's promise. Reads: the assertion at the head of each
@@ -159,9 +172,10 @@ unsafe fn tile<V: Vector, const M: usize, const W: usize>(tile: Tile<'_, V::Scal
             if len == 0 {
                 continue;
             }
-            assert!((a_step + len) * M <= a.len(), "a segment beyond A");
+            let last = (a_step + len - 1) * a_stride + (M - 1) * a_row;
+            assert!(last < a.len(), "a segment beyond A");
             assert!((b_step + len - 1) * b_stride + width <= b.len(), "a segment beyond B");
-            let mut a = a.as_ptr().add(a_step * M);
+            let mut a = a.as_ptr().add(a_step * a_stride);
             let mut b = b.as_ptr().add(b_step * b_stride);
             for _ in 0..len {
                 let mut row = [V::splat(V::Scalar::ZERO); W];
@@ -169,12 +183,12 @@ unsafe fn tile<V: Vector, const M: usize, const W: usize>(tile: Tile<'_, V::Scal
                     row[v] = V::load(b.add(v * V::LANES));
                 }
                 for i in 0..M {
-                    let x = V::splat(*a.add(i));
+                    let x = V::splat(*a.add(i * a_row));
                     for v in 0..W {
                         sums[i][v] = x.mul_add(row[v], sums[i][v]);
                     }
                 }
-                a = a.add(M);
+                a = a.add(a_stride);
                 b = b.add(b_stride);
             }
         }
