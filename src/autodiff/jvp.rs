@@ -4,8 +4,8 @@
 //! multiplies by the derivative that [`vjp`](super::vjp) uses.
 
 use super::Var;
-use super::op::{Context, Op};
-use super::ops::fused::{batch_norm_definition, log_softmax_definition};
+use super::op::{Context, Op, SavedTail};
+use super::ops::fused::{after_tail, batch_norm_definition, log_softmax_definition};
 use super::push::walk;
 use super::vjp::{fence, vjp};
 use crate::kernels::Real;
@@ -87,15 +87,27 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         ]),
 
         Op::LogSoftmax { x, .. } => through(c, &[x], tangents, log_softmax_definition),
-        Op::BatchNorm { x, weight, bias, stats, eps } => match c.recording {
-            false => {
-                let moving = [0, 1, 2].map(|i| moving(i).map(Var::value));
-                Var::constant(x.batch_norm_tangent(stats, weight, moving))
+        Op::BatchNorm { x, weight, bias, stats, eps, tail } => {
+            let own = [0, 1, 2].map(|i| moving(i).map(Var::value));
+            let shortcut = tangents.get(3).and_then(Option::as_ref);
+            match (c.recording, tail) {
+                (false, SavedTail::Relu { .. }) => {
+                    Var::constant(x.batch_norm_tangent(stats, weight, Some(bias), own))
+                }
+                (false, SavedTail::MaxPoolRelu { picks, .. }) => {
+                    Var::constant(x.batch_norm_pool_tangent(stats, weight, picks, own))
+                }
+                (recording, _) => {
+                    let dy = own.iter().any(Option::is_some).then(|| match recording {
+                        false => Var::constant(x.batch_norm_tangent(stats, weight, None, own)),
+                        true => through(c, &[x, weight, bias], &tangents[..3], |inputs| {
+                            batch_norm_definition(inputs, stats, *eps)
+                        }),
+                    });
+                    after_tail(tail, dy, shortcut)
+                }
             }
-            true => through(c, &[x, weight, bias], tangents, |inputs| {
-                batch_norm_definition(inputs, stats, *eps)
-            }),
-        },
+        }
     }
 }
 

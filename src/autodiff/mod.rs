@@ -16,7 +16,8 @@
 //!    concat/slices, take/put. `take` reads flat positions, which serves `gather`,
 //!    `index_select`, `max_axis` and `max_pool2d` (the positions are found first, then constant).
 //! 3. **Bilinear triples**: matmul in its nn, nt, tn forms; conv2d with its two gradients.
-//! 4. **Fused, with a definition** in the first three: log_softmax, batch_norm.
+//! 4. **Fused, with a definition** in the first three: log_softmax, batch_norm (also with a ReLU, a
+//!    residual sum and a ReLU, or a max-pooling and a ReLU behind it).
 //!    The kernel serves first order; where a rule must be recorded, the definition is
 //!    differentiated.
 //!
@@ -46,7 +47,7 @@ mod var;
 mod vjp;
 
 pub use op::OP_NAMES;
-pub use ops::fused::BatchNorm;
+pub use ops::fused::{BatchNorm, Then};
 pub use ops::reduce::Reduction;
 pub use ops::window::CountPad;
 pub use pull::{grad, grad_graph, hvp, pull, pull_graph};

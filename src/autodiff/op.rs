@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::var::Var;
 use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Geometry, Indices, Shape, Tensor, Trans};
+use crate::tensor::{BatchNormStats, Geometry, Indices, Picks, Shape, Tensor, Trans};
 
 /// An operation with the values that its derivatives need: no edges, so no cycles.
 pub(crate) enum Op<T: Real> {
@@ -69,14 +69,24 @@ pub(crate) enum Op<T: Real> {
     Conv2dWeightGrad { x: Tensor<T>, g: Tensor<T>, geometry: Geometry },
     /// `y = x - log Σ e^x` over the last axis.
     LogSoftmax { x: Tensor<T>, y: Tensor<T> },
-    /// Batch normalisation of `x`.
+    /// Batch normalisation of `x`, and what follows it.
     BatchNorm {
         x: Tensor<T>,
         weight: Tensor<T>,
         bias: Tensor<T>,
         stats: BatchNormStats<T>,
         eps: f64,
+        tail: SavedTail<T>,
     },
+}
+
+/// What the tail of a batch normalisation saves: `y` is the result, which whoever takes it usually
+/// saves too.
+pub(crate) enum SavedTail<T: Real> {
+    Nothing,
+    Relu { y: Tensor<T> },
+    AddRelu { y: Tensor<T> },
+    MaxPoolRelu { y: Tensor<T>, picks: Picks },
 }
 
 /// The names of all operations, in the order of the tables: what a complete test must cover.
@@ -112,6 +122,9 @@ pub const OP_NAMES: &[&str] = &[
     "conv2d_weight_grad",
     "log_softmax",
     "batch_norm",
+    "batch_norm_relu",
+    "batch_norm_add_relu",
+    "batch_norm_max_pool_relu",
 ];
 
 impl<T: Real> Op<T> {
@@ -148,7 +161,12 @@ impl<T: Real> Op<T> {
             Op::Conv2dInputGrad { .. } => "conv2d_input_grad",
             Op::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
             Op::LogSoftmax { .. } => "log_softmax",
-            Op::BatchNorm { .. } => "batch_norm",
+            Op::BatchNorm { tail, .. } => match tail {
+                SavedTail::Nothing => "batch_norm",
+                SavedTail::Relu { .. } => "batch_norm_relu",
+                SavedTail::AddRelu { .. } => "batch_norm_add_relu",
+                SavedTail::MaxPoolRelu { .. } => "batch_norm_max_pool_relu",
+            },
         }
     }
 }

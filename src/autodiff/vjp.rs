@@ -4,8 +4,8 @@
 //! broadcasting: the [engine](super::pull) adds, un-broadcasts, prunes and frees.
 
 use super::Var;
-use super::op::{Context, Op};
-use super::ops::fused::{batch_norm_definition, log_softmax_definition};
+use super::op::{Context, Op, SavedTail};
+use super::ops::fused::{batch_norm_definition, before_tail, log_softmax_definition};
 use super::pull::pull_graph;
 use crate::kernels::Real;
 use crate::tensor::{Tensor, Trans};
@@ -98,16 +98,39 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
             false => one(Var::constant(y.log_softmax_grad(g.value()))),
             true => through(c, &[x], g, log_softmax_definition),
         },
-        Op::BatchNorm { x, weight, bias, stats, eps } => match c.recording {
-            false => {
-                let (dx, dw, db) = x.batch_norm_grad(stats, weight, g.value(), c.wants(0));
-                vec![dx.map(Var::constant), Some(Var::constant(dw)), Some(Var::constant(db))]
-            }
-            true => through(c, &[x, weight, bias], g, |inputs| {
-                batch_norm_definition(inputs, stats, *eps)
-            }),
-        },
+        Op::BatchNorm { x, weight, bias, stats, eps, tail } => {
+            let mut found = match (c.recording, tail) {
+                // The kernels know these tails.
+                (false, SavedTail::Nothing | SavedTail::Relu { .. }) => {
+                    let relu_bias = matches!(tail, SavedTail::Relu { .. }).then_some(bias);
+                    let wants_dx = c.wants(0);
+                    constants(x.batch_norm_grad(stats, weight, relu_bias, g.value(), wants_dx))
+                }
+                (false, SavedTail::MaxPoolRelu { picks, .. }) => {
+                    constants(x.batch_norm_pool_grad(stats, weight, picks, g.value(), c.wants(0)))
+                }
+                (false, SavedTail::AddRelu { y }) => {
+                    let g = g.gate(y);
+                    let all =
+                        constants(x.batch_norm_grad(stats, weight, None, g.value(), c.wants(0)));
+                    all.into_iter().chain([Some(g)]).collect()
+                }
+                (true, _) => {
+                    let g = before_tail(tail, g, x.shape());
+                    let definition = |inputs: &[Var<T>]| batch_norm_definition(inputs, stats, *eps);
+                    let mut all = through(c, &[x, weight, bias], &g, definition);
+                    all.push(Some(g));
+                    all
+                }
+            };
+            found.truncate(c.wanted.len());
+            found
+        }
     }
+}
+
+fn constants<T: Real>(found: [Option<Tensor<T>>; 3]) -> Vec<Option<Var<T>>> {
+    found.into_iter().map(|found| found.map(Var::constant)).collect()
 }
 
 /// The permutation that undoes `axes`.

@@ -2,7 +2,8 @@
 //!
 //! A kernel is a small struct that holds its operands and one generic body (`Kernel::run`).
 //! `run` calls the body inside the `#[target_feature]` shell of a level; everything that is
-//! `#[inline(always)]` below it is compiled for that level. The shells are all the
+//! `#[inline(always)]` below it is compiled for that level. A loop that needs no vectors by hand
+//! is a function of [`wide!`], which makes the same shells around it. These shells are all the
 //! `target_feature` code of the crate.
 
 use std::sync::OnceLock;
@@ -124,6 +125,47 @@ unsafe fn avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     // SAFETY: this is the shell of the level.
     unsafe { kernel.run::<T::Avx512>() }
 }
+
+/// Defines functions whose plain loops are compiled for each level, as wide as its registers are,
+/// and run at the level of this process.
+///
+/// `fn name[generics](arguments) body`: brackets, because a macro cannot match angle ones. Closures
+/// among the arguments have to be small, so that the compiler inlines them into the loop.
+macro_rules! wide {
+    ($(
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident[$($generics:tt)*]($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)?
+        $body:block
+    )*) => {$(
+        $(#[$meta])*
+        #[inline]
+        $vis fn $name<$($generics)*>($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            fn body<$($generics)*>($($arg: $type),*) $(-> $out)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2<$($generics)*>($($arg: $type),*) $(-> $out)? {
+                body($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f")]
+            fn avx512<$($generics)*>($($arg: $type),*) $(-> $out)? {
+                body($($arg),*)
+            }
+            use $crate::kernels::dispatch::{Level, level};
+            match level() {
+                // SAFETY: `level` gives a level whose instructions this processor has.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => unsafe { avx512($($arg),*) },
+                _ => body($($arg),*),
+            }
+        }
+    )*};
+}
+pub(crate) use wide;
 
 /// The sizes of the product tile of a level.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! their kernels are re-exported here.
 
 use super::Real;
+use super::dispatch::wide;
 use super::layout::{Walk, coalesce2};
 use super::parallel::{for_each_chunk, grain};
 
@@ -22,21 +23,14 @@ pub fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Sync + Copy) {
     assert_eq!(x.len(), y.len(), "map: x has {} elements, y {}", x.len(), y.len());
     let chunk = grain(y.len());
     for_each_chunk(y, chunk, |i, y| {
-        let x = &x[i * chunk..][..y.len()];
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(x);
-        }
+        map_piece(&x[i * chunk..][..y.len()], y, f);
     });
 }
 
 /// `y[i] = f(y[i])`.
 pub fn map_inplace<T: Real>(y: &mut [T], f: impl Fn(T) -> T + Sync + Copy) {
     let chunk = grain(y.len());
-    for_each_chunk(y, chunk, |_, y| {
-        for y in y {
-            *y = f(*y);
-        }
-    });
+    for_each_chunk(y, chunk, |_, y| map_inplace_piece(y, f));
 }
 
 /// `y[i] = f(a[i], b[i])`.
@@ -54,11 +48,7 @@ pub fn zip<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync 
     );
     let chunk = grain(y.len());
     for_each_chunk(y, chunk, |i, y| {
-        let a = &a[i * chunk..][..y.len()];
-        let b = &b[i * chunk..][..y.len()];
-        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = f(a, b);
-        }
+        zip_piece(&a[i * chunk..][..y.len()], &b[i * chunk..][..y.len()], y, f);
     });
 }
 
@@ -71,10 +61,7 @@ pub fn zip_inplace<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync +
     assert_eq!(x.len(), y.len(), "zip_inplace: x has {} elements, y {}", x.len(), y.len());
     let chunk = grain(y.len());
     for_each_chunk(y, chunk, |i, y| {
-        let x = &x[i * chunk..][..y.len()];
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(*y, x);
-        }
+        zip_inplace_piece(y, &x[i * chunk..][..y.len()], f);
     });
 }
 
@@ -147,22 +134,14 @@ pub fn zip_broadcast<T: Real>(
         Walk::new(&axes, i * chunk).rows(y, |[a_at, b_at], [a_step, b_step], y| {
             let n = y.len();
             match (a_step, b_step) {
-                (1, 1) => {
-                    for ((y, &a), &b) in y.iter_mut().zip(&a[a_at..][..n]).zip(&b[b_at..][..n]) {
-                        *y = f(a, b);
-                    }
-                }
+                (1, 1) => zip_piece(&a[a_at..][..n], &b[b_at..][..n], y, f),
                 (1, 0) => {
                     let b = b[b_at];
-                    for (y, &a) in y.iter_mut().zip(&a[a_at..][..n]) {
-                        *y = f(a, b);
-                    }
+                    map_piece(&a[a_at..][..n], y, move |a| f(a, b));
                 }
                 (0, 1) => {
                     let a = a[a_at];
-                    for (y, &b) in y.iter_mut().zip(&b[b_at..][..n]) {
-                        *y = f(a, b);
-                    }
+                    map_piece(&b[b_at..][..n], y, move |b| f(a, b));
                 }
                 _ => {
                     for (i, y) in y.iter_mut().enumerate() {
@@ -181,9 +160,33 @@ fn zip_repeated<T: Real>(x: &[T], row: &[T], y: &mut [T], f: impl Fn(T, T) -> T 
     for_each_chunk(y, chunk, |i, y| {
         let x = &x[i * chunk..][..y.len()];
         for (y, x) in y.chunks_mut(rows.len()).zip(x.chunks(rows.len())) {
-            for ((y, &x), &row) in y.iter_mut().zip(x).zip(&rows) {
-                *y = f(x, row);
-            }
+            zip_piece(x, &rows[..x.len()], y, f);
         }
     });
+}
+
+wide! {
+    fn map_piece[T: Real, F: Fn(T) -> T + Copy](x: &[T], y: &mut [T], f: F) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    }
+
+    fn map_inplace_piece[T: Real, F: Fn(T) -> T + Copy](y: &mut [T], f: F) {
+        for y in y {
+            *y = f(*y);
+        }
+    }
+
+    fn zip_piece[T: Real, F: Fn(T, T) -> T + Copy](a: &[T], b: &[T], y: &mut [T], f: F) {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = f(a, b);
+        }
+    }
+
+    fn zip_inplace_piece[T: Real, F: Fn(T, T) -> T + Copy](y: &mut [T], x: &[T], f: F) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(*y, x);
+        }
+    }
 }

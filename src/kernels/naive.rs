@@ -329,3 +329,24 @@ pub fn log_softmax_tangent<T: Real>(y: &[T], dx: &[T], rows: usize, cols: usize,
         }
     }
 }
+
+/// [`batch_norm`], [`max_pool2d`] over 2x2 windows, ReLU; without the picks' byte form, positions.
+pub fn batch_norm_pool<T: Real>(
+    x: &[T],
+    [n, h, w, c]: [usize; 4],
+    groups: usize,
+    weight: &[T],
+    bias: &[T],
+    eps: T,
+    y: &mut [T],
+    indices: &mut [u32],
+    mean: &mut [T],
+    inv_std: &mut [T],
+    var: &mut [T],
+) {
+    let mut normal = vec![T::ZERO; x.len()];
+    let rows = n / groups * h * w;
+    batch_norm(x, groups, rows, c, weight, bias, eps, &mut normal, mean, inv_std, var);
+    max_pool2d(&normal, n, h, w, c, [2, 2], [2, 2], [0, 0], y, indices);
+    y.iter_mut().filter(|y| **y < T::ZERO).for_each(|y| *y = T::ZERO);
+}

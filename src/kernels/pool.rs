@@ -1,6 +1,7 @@
 //! Pooling windows over images.
 
 use super::Real;
+use super::dispatch::wide;
 use super::parallel::{for_each_chunk2, row_grain};
 use super::reduce::{Window, max_columns};
 
@@ -32,12 +33,33 @@ pub fn max_pool2d<T: Real>(
     let row = ow * c;
     let rows = row_grain(n * oh, row * kernel[0] * kernel[1]);
     for_each_chunk2(y, rows * row, indices, rows * row, |piece, y, indices| {
-        for (j, (y, indices)) in y.chunks_mut(row).zip(indices.chunks_mut(row)).enumerate() {
-            let (image, i) = ((piece * rows + j) / oh, (piece * rows + j) % oh);
-            let ys = window(i, kernel[0], stride[0], padding[0], h);
+        let windows = Windows { sides: [h, w], out: [oh, ow], c, kernel, stride, padding };
+        windows_rows(x, &windows, piece * rows, y, indices);
+    });
+}
+
+/// The sizes of a pooling.
+struct Windows {
+    sides: [usize; 2],
+    out: [usize; 2],
+    c: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+}
+
+wide! {
+    /// The rows of the output from `first` on, counted over all images.
+    fn windows_rows[T: Real](
+        x: &[T], windows: &Windows, first: usize, y: &mut [T], indices: &mut [u32],
+    ) {
+        let Windows { sides: [h, w], out: [oh, ow], c, kernel, stride, padding } = *windows;
+        let rows = y.chunks_mut(ow * c).zip(indices.chunks_mut(ow * c));
+        for (row, (y, indices)) in (first..).zip(rows) {
+            let ys = window(row % oh, kernel[0], stride[0], padding[0], h);
             for (j, (y, indices)) in y.chunks_mut(c).zip(indices.chunks_mut(c)).enumerate() {
                 let xs = window(j, kernel[1], stride[1], padding[1], w);
-                let corner = (image * h + ys.start) * w + xs.start;
+                let corner = (row / oh * h + ys.start) * w + xs.start;
                 let window = Window {
                     first: corner * c,
                     rows: ys.len(),
@@ -48,10 +70,11 @@ pub fn max_pool2d<T: Real>(
                 max_columns(x, 0, window, y, indices);
             }
         }
-    });
+    }
 }
 
 /// The rows (or columns) of the image that output row `i` sees.
+#[inline(always)]
 fn window(
     i: usize,
     kernel: usize,

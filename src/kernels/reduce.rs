@@ -1,10 +1,13 @@
 //! Sums and maxima along axes, in an order fixed by the shape.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::Real;
 use super::alloc::Buffer;
-use super::parallel::{GRAIN, for_each_chunk, for_each_chunk2, row_grain};
+use super::dispatch::wide;
+use super::parallel::{GRAIN, SERIAL, for_each_chunk, for_each_chunk2, row_grain};
 
 /// Interleaved accumulators of a row: a few registers of any width, so that one addition need not
 /// wait for the last.
@@ -12,15 +15,90 @@ const LANES: usize = 32;
 
 /// `Σ x[i]`: pieces of a fixed length summed by lanes, their sums combined pairwise.
 pub fn sum<T: Real>(x: &[T]) -> T {
-    if x.len() <= GRAIN {
-        return sum_lanes(x);
+    sum_pieces(x.len(), |piece| sum_piece(&x[piece]))
+}
+
+/// `Σ a[i] b[i]`, in the order of [`sum`].
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    assert_eq!(a.len(), b.len(), "dot: a has {} elements, b {}", a.len(), b.len());
+    sum_pieces(a.len(), |piece| dot_piece(&a[piece.clone()], &b[piece]))
+}
+
+/// The sum of what `f` gives for each piece of `len` elements, combined pairwise.
+fn sum_pieces<T: Real>(len: usize, f: impl Fn(Range<usize>) -> T + Sync) -> T {
+    if len <= GRAIN {
+        return f(0..len);
     }
-    let pieces: Vec<T> = if x.len() < 2 * GRAIN {
-        x.chunks(GRAIN).map(sum_lanes).collect()
+    let piece = |i: usize| f(i * GRAIN..((i + 1) * GRAIN).min(len));
+    let n = len.div_ceil(GRAIN);
+    let pieces: Vec<T> = if len < SERIAL {
+        (0..n).map(piece).collect()
     } else {
-        x.par_chunks(GRAIN).map(sum_lanes).collect()
+        (0..n).into_par_iter().map(piece).collect()
     };
     sum_pairwise(&pieces)
+}
+
+wide! {
+    fn sum_piece[T: Real](x: &[T]) -> T {
+        sum_lanes(x)
+    }
+
+    fn dot_piece[T: Real](a: &[T], b: &[T]) -> T {
+        let mut lanes = [T::ZERO; LANES];
+        let (a_pieces, b_pieces) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+        let rest = a_pieces.remainder().iter().zip(b_pieces.remainder());
+        for (a, b) in a_pieces.zip(b_pieces) {
+            for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane += a * b;
+            }
+        }
+        for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
+            *lane += a * b;
+        }
+        fold_lanes(lanes)
+    }
+
+    /// The sum of each row of `x`, as many as `y` has elements.
+    fn sum_each_row[T: Real](x: &[T], y: &mut [T]) {
+        let rows = x.len() / y.len();
+        for (y, x) in y.iter_mut().zip(x.chunks_exact(rows)) {
+            // A short row does not fill the lanes.
+            *y = if rows < LANES { sum_in_order(x) } else { sum_lanes(x) };
+        }
+    }
+
+    /// `y += x`.
+    fn add_row[T: Real](x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    }
+
+    /// `y = Σ` of the rows of `x`, each as long as `y`.
+    fn sum_block[T: Real](x: &[T], y: &mut [T]) {
+        sum_rows(x, y);
+    }
+
+    fn max_rows_piece[T: Real](
+        x: &[T], start: usize, len: usize, inner: usize, y: &mut [T], indices: &mut [u32],
+    ) {
+        let rows = y.chunks_exact_mut(inner).zip(indices.chunks_exact_mut(inner));
+        for (i, (y, indices)) in rows.enumerate() {
+            let start = start + i * len * inner;
+            let x = &x[start..][..len * inner];
+            if inner == 1 {
+                let (at, top) = first_largest(x);
+                (y[0], indices[0]) = (top, (start + at) as u32);
+            } else {
+                max_rows(x, start as u32, y, indices);
+            }
+        }
+    }
 }
 
 /// Sums in 32 interleaved lanes, so that the order suits every vector width.
@@ -37,6 +115,11 @@ pub(super) fn sum_lanes<T: Real>(x: &[T]) -> T {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += x;
     }
+    fold_lanes(lanes)
+}
+
+#[inline(always)]
+fn fold_lanes<T: Real>(mut lanes: [T; LANES]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {
@@ -127,11 +210,8 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
             return;
         }
         for_each_chunk(y, row_grain(outer, rows), |i, y| {
-            let x = &x[i * row_grain(outer, rows) * rows..];
-            for (y, x) in y.iter_mut().zip(x.chunks_exact(rows)) {
-                // A short row does not fill the lanes.
-                *y = if rows < LANES { sum_in_order(x) } else { sum_lanes(x) };
-            }
+            let start = i * row_grain(outer, rows) * rows;
+            sum_each_row(&x[start..start + y.len() * rows], y);
         });
         return;
     }
@@ -146,7 +226,7 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
         for_each_chunk(y, per_piece * inner, |i, y| {
             let x = &x[i * per_piece * rows * inner..];
             for (y, x) in y.chunks_exact_mut(inner).zip(x.chunks_exact(rows * inner)) {
-                sum_rows(x, y);
+                sum_block(x, y);
             }
         });
         return;
@@ -156,7 +236,7 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
     for_each_chunk(&mut partial, inner, |i, y| {
         let (image, block) = (i / n_blocks, i % n_blocks);
         let block = block * block_rows..((block + 1) * block_rows).min(rows);
-        sum_rows(&x[(image * rows + block.start) * inner..(image * rows + block.end) * inner], y);
+        sum_block(&x[(image * rows + block.start) * inner..(image * rows + block.end) * inner], y);
     });
     sum_middle(&partial, outer, n_blocks, inner, y);
 }
@@ -172,10 +252,7 @@ fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
             let width = (inner - column).min(y.len());
             let (part, rest) = y.split_at_mut(width);
             for row in 0..rows {
-                let x = &x[(image * rows + row) * inner + column..][..part.len()];
-                for (y, &x) in part.iter_mut().zip(x) {
-                    *y += x;
-                }
+                add_row(&x[(image * rows + row) * inner + column..][..part.len()], part);
             }
             at += part.len();
             y = rest;
@@ -183,11 +260,11 @@ fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
     });
 }
 
-/// `y = Σ` of the rows of `x`, each as long as `y`; four rows a time, to touch `y` less often.
+/// `y = Σ` of the rows of `x`, each as long as `y`.
 #[inline(always)]
 pub(super) fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
-    let c = y.len();
     y.fill(T::ZERO);
+    let c = y.len();
     let (quads, rest) = split_quads(x, c);
     for quad in quads.chunks_exact(4 * c) {
         let [p, q, r, s] = four(quad, c);
@@ -202,8 +279,9 @@ pub(super) fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
     }
 }
 
-/// Elements of the longest rows that are worth reading four at a time: longer ones would be four
-/// streams in one page of memory, of which the processor fetches only one ahead.
+/// Elements of the longest rows that are worth reading four at a time, to touch the sums less
+/// often: longer ones would be four streams in one page of memory, of which the processor fetches
+/// only one ahead.
 const QUAD: usize = 128;
 
 /// The rows of `c` elements to read four at a time, and the others.
@@ -249,17 +327,7 @@ pub fn max_axis<T: Real>(
     let per_piece = row_grain(outer, len * inner);
     let chunk = per_piece * inner;
     for_each_chunk2(y, chunk, indices, chunk, |piece, y, indices| {
-        let rows = y.chunks_exact_mut(inner).zip(indices.chunks_exact_mut(inner));
-        for (i, (y, indices)) in rows.enumerate() {
-            let start = (piece * per_piece + i) * len * inner;
-            let x = &x[start..][..len * inner];
-            if inner == 1 {
-                let (at, top) = first_largest(x);
-                (y[0], indices[0]) = (top, (start + at) as u32);
-            } else {
-                max_rows(x, start as u32, y, indices);
-            }
-        }
+        max_rows_piece(x, piece * per_piece * len * inner, len, inner, y, indices);
     });
 }
 
@@ -281,6 +349,7 @@ pub(super) fn largest<T: Real>(x: &[T]) -> T {
 }
 
 /// The place and value of the first maximum, or of the first NaN.
+#[inline(always)]
 fn first_largest<T: Real>(x: &[T]) -> (usize, T) {
     let top = largest(x);
     let is_nan = |x: &T| x.is_nan();

@@ -2,7 +2,7 @@
 
 use super::pass::Mode;
 use super::{LayerMoments, Layout, Module, Pass};
-use crate::autodiff::Var;
+use crate::autodiff::{Then, Var};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -44,13 +44,30 @@ impl<T: Real> BatchNorm<T> {
     /// no running moments for this layer.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
+        self.forward_then(x, Then::Nothing, pass)
+    }
+
+    /// [`BatchNorm::forward`] and what follows it, in one operation where the batch has its own
+    /// moments.
+    ///
+    /// # Panics
+    /// As [`BatchNorm::forward`]; if a shortcut has not the shape of `x`, or what is pooled is not
+    /// `[N, H, W, C]`.
+    #[track_caller]
+    pub fn forward_then(
+        &self,
+        x: &Var<T>,
+        then: Then<'_, T>,
+        pass: &mut Pass<'_, T>,
+    ) -> Var<T> {
         let name = &self.name;
         match pass.mode() {
             Mode::Train { groups, moments } => {
                 let channels = self.weight.value().len();
                 let count = x.value().len() / channels / *groups;
                 assert!(count > 1, "batch_norm {name}: one value a channel in {:?}", x.shape());
-                let normal = x.batch_norm(&self.weight, &self.bias, self.eps, *groups);
+                let (weight, bias) = (&self.weight, &self.bias);
+                let normal = x.batch_norm_then(weight, bias, self.eps, *groups, then);
                 let (mean, var) = (normal.mean, normal.var);
                 moments.push(LayerMoments { name: name.clone(), mean, var, count });
                 normal.y
@@ -62,7 +79,13 @@ impl<T: Real> BatchNorm<T> {
                 let eps = T::from_f64(self.eps);
                 let scale = &self.weight / Var::constant(var.map(|var| (var + eps).sqrt()));
                 let shift = &self.bias - &scale * Var::constant(mean.clone());
-                x * scale + shift
+                let y = x * scale + shift;
+                match then {
+                    Then::Nothing => y,
+                    Then::Relu => y.relu(),
+                    Then::AddRelu(shortcut) => (y + shortcut).relu(),
+                    Then::MaxPoolRelu => y.max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
+                }
             }
         }
     }

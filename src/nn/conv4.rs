@@ -1,7 +1,7 @@
 //! The small encoder: four blocks of convolution and pooling.
 
 use super::{BatchNorm, Conv2d, Encode, Init, Layout, Module, Pass};
-use crate::autodiff::Var;
+use crate::autodiff::{Then, Var};
 use crate::kernels::Real;
 
 /// Output channels of the four blocks.
@@ -49,8 +49,7 @@ impl<T: Real> Encode<T> for Conv4<T> {
         let mut y = x.clone();
         for (conv, norm) in &self.blocks {
             // The ReLU of a maximum is the maximum of the ReLUs, for a quarter of the work.
-            let y_norm = norm.forward(&conv.forward(&y), pass);
-            y = y_norm.max_pool2d([2, 2], [2, 2], [0, 0]).relu();
+            y = norm.forward_then(&conv.forward(&y), Then::MaxPoolRelu, pass);
         }
         y.global_avg_pool2d()
     }

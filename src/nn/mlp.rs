@@ -1,7 +1,7 @@
 //! Projectors and predictors: linear layers with batch-norm and ReLU between them.
 
 use super::{BatchNorm, Init, Layout, Linear, Module, Pass};
-use crate::autodiff::Var;
+use crate::autodiff::{Then, Var};
 use crate::kernels::Real;
 
 /// One layer of an [`Mlp`].
@@ -52,13 +52,14 @@ impl<T: Real> Mlp<T> {
     pub fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let mut y = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            if i > 0 {
-                y = y.relu();
-            }
             y = layer.linear.forward(&y);
-            if let Some(norm) = &layer.norm {
-                y = norm.forward(&y, pass);
-            }
+            let is_last = i + 1 == self.layers.len();
+            y = match &layer.norm {
+                Some(norm) if is_last => norm.forward(&y, pass),
+                Some(norm) => norm.forward_then(&y, Then::Relu, pass),
+                None if is_last => y,
+                None => y.relu(),
+            };
         }
         y
     }

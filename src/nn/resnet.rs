@@ -1,7 +1,7 @@
 //! ResNet-18 with the stem for small images.
 
 use super::{BatchNorm, Conv2d, Encode, Init, Layout, Module, Pass};
-use crate::autodiff::Var;
+use crate::autodiff::{Then, Var};
 use crate::kernels::Real;
 
 /// What follows the stem's batch-norm.
@@ -63,11 +63,11 @@ impl<T: Real> ResNet18<T> {
     /// If `x` is not `[N, H, W, channels]`.
     #[track_caller]
     pub fn maps(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Vec<Var<T>> {
-        let mut y = self.bn1.forward(&self.conv1.forward(x), pass);
-        if self.stem == Stem::Relu {
-            y = y.relu();
-        }
-        let mut maps = vec![y];
+        let then = match self.stem {
+            Stem::Relu => Then::Relu,
+            Stem::Linear => Then::Nothing,
+        };
+        let mut maps = vec![self.bn1.forward_then(&self.conv1.forward(x), then, pass)];
         for stage in &self.stages {
             let y = stage.iter().fold(maps[maps.len() - 1].clone(), |y, b| b.forward(&y, pass));
             maps.push(y);
@@ -94,13 +94,13 @@ impl<T: Real> Block<T> {
 
     #[track_caller]
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
-        let y = self.bn1.forward(&self.conv1.forward(x), pass).relu();
-        let y = self.bn2.forward(&self.conv2.forward(&y), pass);
+        let y = self.bn1.forward_then(&self.conv1.forward(x), Then::Relu, pass);
+        let y = self.conv2.forward(&y);
         let shortcut = match &self.downsample {
             Some((conv, norm)) => norm.forward(&conv.forward(x), pass),
             None => x.clone(),
         };
-        (&y + &shortcut).relu()
+        self.bn2.forward_then(&y, Then::AddRelu(&shortcut), pass)
     }
 }
 

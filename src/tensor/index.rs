@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
+use crate::kernels::alloc::Buffer;
+
 /// Where each element of a result comes from: positions in the row-major order of the source.
 ///
 /// Source and result are cut into `blocks` equal contiguous pieces, and the indices of piece `i`
 /// stay inside piece `i`: the adjoint scatters the pieces in parallel without a race.
 #[derive(Clone, Debug)]
 pub struct Indices {
-    flat: Arc<[u32]>,
+    flat: Arc<Buffer<u32>>,
     blocks: usize,
 }
 
 impl Indices {
     /// Indices that respect `blocks` equal pieces.
     pub(crate) fn new(flat: Vec<u32>, blocks: usize) -> Indices {
-        Indices { flat: flat.into(), blocks: blocks.max(1) }
+        Indices::from_buffer(Buffer::from_vec(flat), blocks)
+    }
+
+    /// The same, in memory of the pool.
+    pub(crate) fn from_buffer(flat: Buffer<u32>, blocks: usize) -> Indices {
+        Indices { flat: Arc::new(flat), blocks: blocks.max(1) }
     }
 
     /// The positions, one for each element of the result.

@@ -4,7 +4,7 @@
 //! crate.
 
 use crate::support::{Numbers, assert_close, assert_tensors_close, dot, tolerance};
-use dimask::autodiff::{Keep, Var, grad, grad_graph, pull, push};
+use dimask::autodiff::{Keep, Then, Var, grad, grad_graph, pull, push};
 use dimask::tensor::Tensor;
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias`, in each of `groups` pieces of the first axis.
@@ -127,6 +127,75 @@ fn batch_norm_equals_its_definition_where_one_input_is_an_ancestor_of_another() 
             batch_norm(&x, &v[0], &v[0], 1e-3, 1)
         },
         &random(9, &[&[3], &[4, 3]]),
+    );
+}
+
+#[test]
+fn batch_norm_and_what_follows_equals_its_definition() {
+    for groups in [1, 2] {
+        let norm = |v: &[Var<f64>]| batch_norm(&v[0], &v[1], &v[2], 1e-3, groups);
+        let fused = |v: &[Var<f64>], then: Then<'_, f64>| {
+            v[0].batch_norm_then(&v[1], &v[2], 1e-3, groups, then).y
+        };
+        // Odd sides: the last row and column are in no window.
+        let inputs = random(13, &[&[4, 5, 3, 2], &[2], &[2], &[4, 5, 3, 2]]);
+        check("then relu", |v| fused(v, Then::Relu), |v| norm(v).relu(), &inputs[..3]);
+        check(
+            "then add and relu",
+            |v| fused(v, Then::AddRelu(&v[3])),
+            |v| (norm(v) + &v[3]).relu(),
+            &inputs,
+        );
+        check(
+            "then max-pool and relu",
+            |v| fused(v, Then::MaxPoolRelu),
+            |v| norm(v).max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
+            &inputs[..3],
+        );
+    }
+}
+
+#[test]
+fn batch_norm_and_what_follows_counts_the_paths_to_an_ancestor_once() {
+    let weight = |x: &Var<f64>| x.slice(&[0; 4], &[1, 1, 1, 3], &[1; 4]).reshape(&[3]).exp();
+    let bias = |x: &Var<f64>| x.square().sum_axes(&[0, 1, 2], Keep::Drop).scale(0.1);
+    let shortcut = |x: &Var<f64>| x.tanh();
+    let norm = |x: &Var<f64>| batch_norm(x, &weight(x), &bias(x), 1e-3, 2);
+    let fused = |x: &Var<f64>, then: Then<'_, f64>| {
+        x.batch_norm_then(&weight(x), &bias(x), 1e-3, 2, then).y
+    };
+    let inputs = random(14, &[&[4, 2, 2, 3]]);
+    check("relu of itself", |v| fused(&v[0], Then::Relu), |v| norm(&v[0]).relu(), &inputs);
+    check(
+        "a shortcut from x",
+        |v| fused(&v[0], Then::AddRelu(&shortcut(&v[0]))),
+        |v| (norm(&v[0]) + shortcut(&v[0])).relu(),
+        &inputs,
+    );
+    check(
+        "a shortcut that x is made from",
+        |v| fused(&v[0].exp(), Then::AddRelu(&v[0])),
+        |v| (norm(&v[0].exp()) + &v[0]).relu(),
+        &inputs,
+    );
+    check(
+        "pooling of itself",
+        |v| fused(&v[0], Then::MaxPoolRelu),
+        |v| norm(&v[0]).max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
+        &inputs,
+    );
+}
+
+#[test]
+fn a_shortcut_alone_can_move() {
+    let [x, s] = random(15, &[&[4, 3], &[4, 3]]).try_into().expect("two tensors");
+    let (one, zero) = (Tensor::full(&[3], 1.0), Tensor::zeros(&[3]));
+    let (x, one, zero) = (Var::constant(x), Var::constant(one), Var::constant(zero));
+    check(
+        "a constant batch beside a shortcut",
+        |v| x.batch_norm_then(&one, &zero, 1e-3, 1, Then::AddRelu(&v[0])).y,
+        |v| (batch_norm(&x, &one, &zero, 1e-3, 1) + &v[0]).relu(),
+        &[s],
     );
 }
 

@@ -3,10 +3,10 @@
 //! The definition is the specification, the tests' oracle, and what is differentiated when a rule
 //! has to be recorded; the kernel only has to be right to first order.
 
-use crate::autodiff::op::Op;
+use crate::autodiff::op::{Op, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Tensor, norm_shape};
+use crate::tensor::{BatchNormStats, Tail, Tensor, norm_shape};
 
 impl<T: Real> Var<T> {
     /// `x - log Σ e^x` along an axis. Saves input and output.
@@ -41,14 +41,54 @@ impl<T: Real> Var<T> {
         eps: f64,
         groups: usize,
     ) -> BatchNorm<T> {
+        self.batch_norm_then(weight, bias, eps, groups, Then::Nothing)
+    }
+
+    /// [`Var::batch_norm`] and what follows it, without a pass over memory of its own. Saves the
+    /// output besides, and for a pooling a byte a window.
+    ///
+    /// # Panics
+    /// As [`Var::batch_norm`]; if a shortcut has not the shape of `self`; if what is pooled is not
+    /// `[N, H, W, C]`.
+    #[track_caller]
+    pub fn batch_norm_then(
+        &self,
+        weight: &Var<T>,
+        bias: &Var<T>,
+        eps: f64,
+        groups: usize,
+        then: Then<'_, T>,
+    ) -> BatchNorm<T> {
         let (x, w, b) = (self.value(), weight.value(), bias.value());
-        let (y, stats) = x.batch_norm(w, b, T::from_f64(eps), groups);
-        let y = Var::record(y, &[self, weight, bias], || Op::BatchNorm {
+        let mut operands = vec![self, weight, bias];
+        let plain = |tail: Tail<'_, T>| x.batch_norm(w, b, T::from_f64(eps), groups, tail);
+        let (y, stats, picks) = match then {
+            Then::Nothing => with_none(plain(Tail::Nothing)),
+            Then::Relu => with_none(plain(Tail::Relu)),
+            Then::AddRelu(shortcut) => {
+                let (x, s) = (self.shape(), shortcut.shape());
+                assert!(x == s, "batch_norm: x {x:?}, shortcut {s:?}");
+                operands.push(shortcut);
+                with_none(plain(Tail::AddRelu(shortcut.value().as_slice())))
+            }
+            Then::MaxPoolRelu => {
+                let (y, stats, picks) = x.batch_norm_pool(w, b, T::from_f64(eps), groups);
+                (y, stats, Some(picks))
+            }
+        };
+        let saved = y.clone();
+        let y = Var::record(y, &operands, || Op::BatchNorm {
             x: x.clone(),
             weight: w.clone(),
             bias: b.clone(),
             stats: stats.clone(),
             eps,
+            tail: match (then, picks) {
+                (Then::Nothing, _) => SavedTail::Nothing,
+                (Then::AddRelu(_), _) => SavedTail::AddRelu { y: saved },
+                (_, None) => SavedTail::Relu { y: saved },
+                (_, Some(picks)) => SavedTail::MaxPoolRelu { y: saved, picks },
+            },
         });
         BatchNorm { y, mean: stats.mean, var: stats.var }
     }
@@ -65,10 +105,29 @@ impl<T: Real> Var<T> {
     }
 }
 
+/// What follows a batch normalisation in the same operation.
+#[derive(Clone, Copy, Debug)]
+pub enum Then<'a, T: Real> {
+    /// Nothing.
+    Nothing,
+    /// A ReLU.
+    Relu,
+    /// The sum with another variable, which has the same shape, and a ReLU: the end of a residual
+    /// block.
+    AddRelu(&'a Var<T>),
+    /// Max-pooling over 2x2 windows with stride 2 (`[N, H, W, C]` → `[N, H / 2, W / 2, C]`, rounded
+    /// down) and a ReLU.
+    MaxPoolRelu,
+}
+
+fn with_none<A, B, C>((a, b): (A, B)) -> (A, B, Option<C>) {
+    (a, b, None)
+}
+
 /// The result of a batch normalisation and what it found in the batch.
 #[derive(Clone, Debug)]
 pub struct BatchNorm<T: Real> {
-    /// The normalised batch.
+    /// The normalised batch, and what followed it.
     pub y: Var<T>,
     /// Mean per group and channel, `[groups, C]`.
     pub mean: Tensor<T>,
@@ -82,13 +141,39 @@ pub(crate) fn log_softmax_definition<T: Real>(inputs: &[Var<T>]) -> Var<T> {
     x - &x.logsumexp(x.rank() - 1, Keep::Keep)
 }
 
+/// The derivative of a tail, backward: from a cotangent of the whole that of the normalisation, in
+/// operations of the other families; a shortcut's is the same.
+pub(crate) fn before_tail<T: Real>(tail: &SavedTail<T>, g: &Var<T>, x: &[usize]) -> Var<T> {
+    match tail {
+        SavedTail::Nothing => g.clone(),
+        SavedTail::Relu { y } | SavedTail::AddRelu { y } => g.gate(y),
+        SavedTail::MaxPoolRelu { y, picks } => g.gate(y).put_add(&picks.indices(), x),
+    }
+}
+
+/// The derivative of a tail, forward: from the tangents of normalisation and shortcut, of which at
+/// least one moves, that of the whole.
+pub(crate) fn after_tail<T: Real>(
+    tail: &SavedTail<T>,
+    dy: Option<Var<T>>,
+    shortcut: Option<&Var<T>>,
+) -> Var<T> {
+    let sum = dy.into_iter().chain(shortcut.cloned()).reduce(|a, b| a + b);
+    let sum = sum.expect("a node on the path has an operand that moves");
+    match tail {
+        SavedTail::Nothing => sum,
+        SavedTail::Relu { y } | SavedTail::AddRelu { y } => sum.gate(y),
+        SavedTail::MaxPoolRelu { y, picks } => sum.take(&picks.indices(), y.shape()).gate(y),
+    }
+}
+
 /// What [`Var::batch_norm`] computes from `[x, weight, bias]`, in primitive operations.
 pub(crate) fn batch_norm_definition<T: Real>(
     inputs: &[Var<T>],
     stats: &BatchNormStats<T>,
     eps: f64,
 ) -> Var<T> {
-    let [x, weight, bias] = inputs else { unreachable!("batch norm has three operands") };
+    let [x, weight, bias] = inputs else { unreachable!("batch norm alone has three operands") };
     let groups = stats.mean.shape()[0];
     let (rows, c) = norm_shape(x.shape(), groups);
     let grouped = x.reshape(&[groups, rows, c]);

@@ -3,6 +3,7 @@
 mod elementwise;
 mod layout;
 mod norm;
+mod norm_tails;
 mod reduce;
 
 use super::Real;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::naive;
-use crate::kernels::norm::{batch_norm, batch_norm_grad, batch_norm_tangent};
+use crate::kernels::norm::{Tail, batch_norm, batch_norm_grad, batch_norm_tangent};
 
 const EPS: f64 = 1e-5;
 
@@ -62,7 +62,8 @@ impl<T: Real> Case<T> {
         let (moments, eps) = ((&mut mean, &mut inv_std, &mut var), T::from_f64(EPS));
         let (x, w, b) = (&self.x, &self.weight, &self.bias);
         let (groups, rows, c) = (self.groups, self.rows, self.c);
-        batch_norm(x, groups, rows, c, w, b, eps, &mut y, moments.0, moments.1, moments.2);
+        let tail = Tail::Nothing;
+        batch_norm(x, groups, rows, c, w, b, eps, tail, &mut y, moments.0, moments.1, moments.2);
         [y, mean, inv_std, var]
     }
 
@@ -83,10 +84,11 @@ impl<T: Real> Case<T> {
         let [mut dw, mut db] = [vec![T::MAX; self.c], vec![T::MAX; self.c]];
         let (x, w, g, groups, rows, c) =
             (&self.x, &self.weight, &self.g, self.groups, self.rows, self.c);
-        batch_norm_grad(x, mean, inv_std, w, g, groups, rows, c, Some(&mut dx), &mut dw, &mut db);
+        let out = (Some(&mut dx[..]), &mut dw, &mut db);
+        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, out.0, out.1, out.2);
         let [mut dw_alone, mut db_alone] = [vec![T::MAX; c], vec![T::MAX; c]];
         let sums = (&mut dw_alone, &mut db_alone);
-        batch_norm_grad(x, mean, inv_std, w, g, groups, rows, c, None, sums.0, sums.1);
+        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, None, sums.0, sums.1);
         assert!(dw == dw_alone && db == db_alone);
         [dx, dw, db]
     }
@@ -100,7 +102,10 @@ impl<T: Real> Case<T> {
     ) -> Vec<T> {
         let mut dy = vec![T::MAX; self.x.len()];
         let (x, w, groups, rows, c) = (&self.x, &self.weight, self.groups, self.rows, self.c);
-        batch_norm_tangent(x, mean, inv_std, w, dx, dweight, dbias, groups, rows, c, &mut dy);
+        let along = (dx, dweight, dbias);
+        batch_norm_tangent(
+            x, mean, inv_std, w, None, along.0, along.1, along.2, groups, rows, c, &mut dy,
+        );
         dy
     }
 }

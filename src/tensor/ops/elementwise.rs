@@ -125,7 +125,7 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub fn dot(&self, other: &Tensor<T>) -> T {
         assert!(self.shape == other.shape, "dot: {:?} and {:?}", self.shape, other.shape);
-        reduce::sum((self * other).as_slice())
+        reduce::dot(self.as_slice(), other.as_slice())
     }
 }
 

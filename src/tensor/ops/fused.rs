@@ -1,8 +1,38 @@
 //! Fused operations: one pass where the definition in `autodiff` takes several.
 
+use std::sync::Arc;
+
+use crate::kernels::alloc::Buffer;
 use crate::kernels::{Real, norm, softmax};
-use crate::tensor::Tensor;
 use crate::tensor::index::split;
+use crate::tensor::{Indices, Tensor, images};
+
+pub(crate) use norm::Tail;
+
+/// Which element of each 2x2 window of `[N, H, W, C]` is its maximum, a byte a window.
+#[derive(Clone)]
+pub(crate) struct Picks {
+    bytes: Arc<Buffer<u8>>,
+    /// Of what is pooled.
+    shape: [usize; 4],
+}
+
+impl Picks {
+    /// The same as positions; where the ReLU let nothing through, which a gate has to know, the
+    /// first of the window.
+    pub(crate) fn indices(&self) -> Indices {
+        let [n, h, w, c] = self.shape;
+        let (oh, ow) = (h / 2, w / 2);
+        let position = |(i, &pick): (usize, &u8)| {
+            let (pixel, channel) = (i / c, i % c);
+            let (row, column) = (pixel / ow, pixel % ow);
+            let pick = if pick == norm::DEAD { 0 } else { usize::from(pick) };
+            let (row, column) = (row / oh * h + 2 * (row % oh) + pick / 2, 2 * column + pick % 2);
+            ((row * w + column) * c + channel) as u32
+        };
+        Indices::new(self.bytes.iter().enumerate().map(position).collect(), n)
+    }
+}
 
 /// What batch normalisation found in its batch, each `[groups, C]`.
 #[derive(Clone, Debug)]
@@ -37,7 +67,8 @@ impl<T: Real> Tensor<T> {
     /// Normalises `[.., C]` over all axes but the last, in `groups` equal pieces of axis 0.
     ///
     /// # Panics
-    /// If `groups` does not divide axis 0, or weight and bias are not `[C]`.
+    /// If `groups` does not divide axis 0, weight and bias are not `[C]`, or a shortcut in the tail
+    /// is not as large as `self`.
     #[track_caller]
     pub(crate) fn batch_norm(
         &self,
@@ -45,62 +76,149 @@ impl<T: Real> Tensor<T> {
         bias: &Tensor<T>,
         eps: T,
         groups: usize,
+        tail: Tail<'_, T>,
     ) -> (Tensor<T>, BatchNormStats<T>) {
         let (rows, c) = norm_shape(self.shape(), groups);
-        let affine = weight.shape() == [c] && bias.shape() == [c];
-        let (w_shape, b_shape) = (weight.shape, bias.shape);
-        assert!(affine, "batch_norm: weight {w_shape:?}, bias {b_shape:?}, x {:?}", self.shape);
-        let empty = || Tensor::full(&[groups, c], T::ZERO);
-        let mut stats = BatchNormStats { mean: empty(), var: empty(), inv_std: empty() };
+        let mut stats = self.stats(weight, bias, groups);
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
         let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
         let y = Tensor::filled(self.shape(), |y| {
-            norm::batch_norm(x, groups, rows, c, weight, bias, eps, y, mean, inv_std, var);
+            norm::batch_norm(x, groups, rows, c, weight, bias, eps, tail, y, mean, inv_std, var);
         });
         (y, stats)
     }
 
-    /// The gradients of [`Tensor::batch_norm`] in x (if wanted), weight and bias.
+    /// [`Tensor::batch_norm`] of images, 2x2 max-pooling, ReLU.
+    ///
+    /// # Panics
+    /// As [`Tensor::batch_norm`]; if the shape is not that of images.
+    #[track_caller]
+    pub(crate) fn batch_norm_pool(
+        &self,
+        weight: &Tensor<T>,
+        bias: &Tensor<T>,
+        eps: T,
+        groups: usize,
+    ) -> (Tensor<T>, BatchNormStats<T>, Picks) {
+        let shape @ [n, h, w, c] = images(self.shape(), "batch_norm_pool");
+        norm_shape(self.shape(), groups);
+        let mut stats = self.stats(weight, bias, groups);
+        let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
+        let inv_std = stats.inv_std.make_mut();
+        let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
+        let mut bytes = Buffer::stale(n * (h / 2) * (w / 2) * c);
+        let y = Tensor::filled(&[n, h / 2, w / 2, c], |y| {
+            let (picks, mean) = (&mut bytes, mean);
+            norm::batch_norm_pool(
+                x, shape, groups, weight, bias, eps, y, picks, mean, inv_std, var,
+            );
+        });
+        (y, stats, Picks { bytes: Arc::new(bytes), shape })
+    }
+
+    /// Room for the statistics, once the shapes are checked.
+    #[track_caller]
+    fn stats(&self, weight: &Tensor<T>, bias: &Tensor<T>, groups: usize) -> BatchNormStats<T> {
+        let (_, c) = norm_shape(self.shape(), groups);
+        let affine = weight.shape() == [c] && bias.shape() == [c];
+        let (w_shape, b_shape) = (weight.shape, bias.shape);
+        assert!(affine, "batch_norm: weight {w_shape:?}, bias {b_shape:?}, x {:?}", self.shape);
+        let empty = || Tensor::full(&[groups, c], T::ZERO);
+        BatchNormStats { mean: empty(), var: empty(), inv_std: empty() }
+    }
+
+    /// The gradients of [`Tensor::batch_norm`] in x (if wanted), weight and bias; with its bias, of
+    /// a ReLU of it.
     pub(crate) fn batch_norm_grad(
         &self,
         stats: &BatchNormStats<T>,
         weight: &Tensor<T>,
+        relu_bias: Option<&Tensor<T>>,
         g: &Tensor<T>,
         wants_dx: bool,
-    ) -> (Option<Tensor<T>>, Tensor<T>, Tensor<T>) {
+    ) -> [Option<Tensor<T>>; 3] {
         let groups = stats.mean.shape()[0];
         let (rows, c) = norm_shape(self.shape(), groups);
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let (mut dw, mut db) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
-        let (dw_out, db_out) = (dw.make_mut(), db.make_mut());
-        let mut fill = |dx: Option<&mut [T]>| {
-            norm::batch_norm_grad(x, mean, inv_std, w, g, groups, rows, c, dx, dw_out, db_out);
-        };
-        let dx = if wants_dx {
-            Some(Tensor::filled(self.shape(), |dx| fill(Some(dx))))
-        } else {
-            fill(None);
-            None
-        };
-        (dx, dw, db)
+        let bias = relu_bias.map(Tensor::as_slice);
+        self.with_slopes(c, wants_dx, |dx, dw, db| {
+            norm::batch_norm_grad(x, mean, inv_std, w, bias, g, groups, rows, c, dx, dw, db);
+        })
     }
 
-    /// The tangent of [`Tensor::batch_norm`] along tangents of x, weight and bias.
+    /// The gradients of [`Tensor::batch_norm_pool`] in x (if wanted), weight and bias.
+    pub(crate) fn batch_norm_pool_grad(
+        &self,
+        stats: &BatchNormStats<T>,
+        weight: &Tensor<T>,
+        picks: &Picks,
+        g: &Tensor<T>,
+        wants_dx: bool,
+    ) -> [Option<Tensor<T>>; 3] {
+        let groups = stats.mean.shape()[0];
+        let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
+        let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
+        let (shape, picks) = (picks.shape, &picks.bytes);
+        self.with_slopes(shape[3], wants_dx, |dx, dw, db| {
+            norm::batch_norm_pool_grad(x, shape, mean, inv_std, w, picks, g, groups, dx, dw, db);
+        })
+    }
+
+    /// What `fill` writes: a tensor like `self` (if wanted) and two vectors `[c]`.
+    fn with_slopes(
+        &self,
+        c: usize,
+        wants_dx: bool,
+        mut fill: impl FnMut(Option<&mut [T]>, &mut [T], &mut [T]),
+    ) -> [Option<Tensor<T>>; 3] {
+        let (mut dw, mut db) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
+        let mut run = |dx: Option<&mut [T]>| fill(dx, dw.make_mut(), db.make_mut());
+        let dx = wants_dx.then(|| Tensor::filled(self.shape(), |dx| run(Some(dx))));
+        if !wants_dx {
+            run(None);
+        }
+        [dx, Some(dw), Some(db)]
+    }
+
+    /// The tangent of [`Tensor::batch_norm`] along tangents of x, weight and bias; with its bias,
+    /// of a ReLU of it.
     pub(crate) fn batch_norm_tangent(
         &self,
         stats: &BatchNormStats<T>,
         weight: &Tensor<T>,
+        relu_bias: Option<&Tensor<T>>,
         tangents: [Option<&Tensor<T>>; 3],
     ) -> Tensor<T> {
         let groups = stats.mean.shape()[0];
         let (rows, c) = norm_shape(self.shape(), groups);
         let (x, w) = (self.as_slice(), weight.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
+        let bias = relu_bias.map(Tensor::as_slice);
         let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
         Tensor::filled(self.shape(), |dy| {
-            norm::batch_norm_tangent(x, mean, inv_std, w, dx, dw, db, groups, rows, c, dy);
+            norm::batch_norm_tangent(x, mean, inv_std, w, bias, dx, dw, db, groups, rows, c, dy);
+        })
+    }
+
+    /// The tangent of [`Tensor::batch_norm_pool`] along tangents of x, weight and bias.
+    pub(crate) fn batch_norm_pool_tangent(
+        &self,
+        stats: &BatchNormStats<T>,
+        weight: &Tensor<T>,
+        picks: &Picks,
+        tangents: [Option<&Tensor<T>>; 3],
+    ) -> Tensor<T> {
+        let groups = stats.mean.shape()[0];
+        let (x, w) = (self.as_slice(), weight.as_slice());
+        let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
+        let (shape @ [n, h, width, c], picks) = (picks.shape, &picks.bytes);
+        let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
+        Tensor::filled(&[n, h / 2, width / 2, c], |dy| {
+            norm::batch_norm_pool_tangent(
+                x, shape, mean, inv_std, w, picks, dx, dw, db, groups, dy,
+            );
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The same numbers in other places, their adjoints, and reductions.
 
+use crate::kernels::alloc::Buffer;
 use crate::kernels::{Real, index, layout, reduce};
 use crate::tensor::Tensor;
 use crate::tensor::index::{Indices, split};
@@ -166,11 +167,11 @@ impl<T: Real> Tensor<T> {
     pub fn max_axis(&self, axis: usize, keep: Keep) -> (Tensor<T>, Indices) {
         let (outer, len, inner) = split(self.shape(), axis, "max_axis");
         assert!(len > 0, "max_axis: axis {axis} of {:?} is empty", self.shape);
-        let mut flat = vec![0; outer * inner];
+        let mut flat = Buffer::stale(outer * inner);
         let shape = self.shape.reduce(&[axis], keep);
         let y = Tensor::filled(&shape, |y| {
             reduce::max_axis(self.as_slice(), outer, len, inner, y, &mut flat);
         });
-        (y, Indices::new(flat, outer))
+        (y, Indices::from_buffer(flat, outer))
     }
 }

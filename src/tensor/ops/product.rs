@@ -1,5 +1,6 @@
 //! Matrix products, convolutions and window maxima.
 
+use crate::kernels::alloc::Buffer;
 use crate::kernels::{Real, conv, gemm, pool};
 use crate::tensor::{Geometry, Indices, Tensor, Trans};
 
@@ -103,12 +104,12 @@ impl<T: Real> Tensor<T> {
     ) -> (Tensor<T>, Indices) {
         let [n, h, w, c] = images(self.shape(), "max_pool2d");
         let [oh, ow] = window_counts([h, w], kernel, stride, padding, "max_pool2d");
-        let mut flat = vec![0; n * oh * ow * c];
+        let mut flat = Buffer::stale(n * oh * ow * c);
         let y = Tensor::filled(&[n, oh, ow, c], |y| {
             let x = self.as_slice();
             pool::max_pool2d(x, n, h, w, c, kernel, stride, padding, y, &mut flat);
         });
-        (y, Indices::new(flat, n))
+        (y, Indices::from_buffer(flat, n))
     }
 }
 
