@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
 use crate::config::{Layers, RunConfig};
+use crate::data::Source;
 use crate::error::Result;
 
 /// MetaMask: self-supervised image representations with a meta-learned dimensional mask.
@@ -73,7 +74,8 @@ pub struct SettingArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The images: fashion-mnist or cifar10, and perhaps where their folder is
+    /// The images: fashion-mnist, mnist, cifar10, cifar100, stl10, tiny-imagenet or folder, and
+    /// perhaps where: the official folder, its parent or the archive
     #[arg(long, value_name = "NAME[:PATH]")]
     pub data: Option<String>,
 
@@ -259,9 +261,10 @@ fn number(text: &str) -> Value {
 }
 
 fn set_data(layers: &mut Layers, data: &str) -> Result<()> {
-    let (name, path) = data.split_once(':').unwrap_or((data, ""));
-    layers.set("data.name", Value::String(name.to_string()), "--data")?;
-    layers.set("data.path", Value::String(path.to_string()), "--data")
+    let Source { name, path } = data.parse()?;
+    let path = path.map_or(String::new(), |path| path.display().to_string());
+    layers.set("data.name", name.as_str().into(), "--data")?;
+    layers.set("data.path", path.into(), "--data")
 }
 
 /// A run's settings with the images of `--data NAME[:PATH]`, where that is given.
@@ -278,7 +281,7 @@ pub fn with_data(config: RunConfig, data: Option<&str>) -> Result<RunConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Amount, DataName, EncoderName, MetaMode};
+    use crate::config::{Amount, EncoderName, MetaMode, SourceName};
 
     fn resolve(line: &str) -> Result<RunConfig> {
         let line = format!("dimask config {line}");
@@ -307,7 +310,7 @@ mod tests {
              --seed 9 --set loss.w_drr=0.5 --checkpoint-every 10",
         )
         .unwrap();
-        assert_eq!((config.data.name, &*config.data.path), (DataName::Cifar10, "some/where"));
+        assert_eq!((config.data.name, &*config.data.path), (SourceName::Cifar10, "some/where"));
         assert_eq!((config.model.encoder, config.model.width), (EncoderName::Resnet18, 16));
         assert_eq!((config.mask.meta, config.data.images), (MetaMode::FirstOrder, Amount::All));
         assert_eq!((config.optimizer.lr, config.loss.w_drr, config.seed), (1.0, 0.5, 9));
@@ -329,7 +332,10 @@ mod tests {
         refused("--epochs two", "--epochs: invalid type: string \"two\"");
         refused("--epochs -1", "--epochs: invalid value: integer `-1`");
         refused("--epochs 0", "epochs: is 0");
-        refused("--data mnist", "--data: unknown variant `mnist`");
+        refused(
+            "--data imagenet",
+            "--data: no data set `imagenet`: expected one of fashion-mnist,",
+        );
         refused("--encoder vit", "--encoder: unknown variant `vit`");
         refused("--lr -1", "optimizer.lr: is -1");
         refused("--images 100", "batch_size: is 256, more than the run's 100 images");

@@ -173,12 +173,13 @@ impl RunConfig {
         toml::to_string(self).expect("plain numbers, words and lists are always TOML")
     }
 
-    /// The canonical form: the same without folders, which do not change the result.
+    /// The canonical form: the same without folders and memory, which do not change the result.
     ///
     /// Of the file with the first weights its name stays: such a run is not one from drawn weights.
     pub fn canonical(&self) -> String {
         let mut config = self.clone();
         config.data.path.clear();
+        config.data.memory_mb = 1; // Where bytes lie is no part of the result either.
         let init = Path::new(&config.init).file_name();
         config.init = init.unwrap_or_default().to_string_lossy().into_owned();
         config.to_toml()
@@ -304,6 +305,7 @@ mod tests {
         let base = RunConfig::preset("demo").unwrap();
         let mut other = base.clone();
         other.data.path = "/somewhere".into();
+        other.data.memory_mb = 7;
         assert_eq!(base.sha256(), other.sha256());
         other.seed += 1;
         assert_ne!(base.sha256(), other.sha256());

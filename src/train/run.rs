@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::container::Container;
 use super::evaluate::{Judge, Judgement};
 use super::folder::{Lock, RunFolder};
 use super::images::Images;
@@ -53,6 +54,7 @@ pub fn run(
     }
     // Whatever can be wrong shows before the folder is touched.
     let images = Images::load(&config)?;
+    images.notes.iter().for_each(|note| observer.note(note));
     if config.method == Method::Nnclr && config.loss.queue > images.train.len() {
         let (queue, images) = (config.loss.queue, images.train.len());
         observer.note(&format!(
@@ -78,10 +80,9 @@ pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Ou
     if folder.is_finished() {
         return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
     }
-    let images = Images::load(&config)?;
-    let channels = images.train.channels;
+    let mut images = Images::load(&config)?;
     let (state, step) = match folder.checkpoint().exists() {
-        true => model::read_checkpoint(&config, channels, &folder.checkpoint())?,
+        true => restore(&config, &mut images, &folder.checkpoint())?,
         false => (first_state(&config, &images, observer)?, 0),
     };
     Run::open(config, folder, lock, images, state, step)?.train(observer, stop).map(Outcome::Done)
@@ -98,10 +99,23 @@ pub fn load(
     let folder = RunFolder::new(dir);
     let own = folder.read_config()?;
     let config = change(own.clone())?;
-    let images = Images::load(&config)?;
-    let path = folder.checkpoint();
-    let (state, _) = model::read_checkpoint(&own, images.train.channels, &path)?;
+    let mut images = Images::load(&config)?;
+    let (state, _) = restore(&own, &mut images, &folder.checkpoint())?;
     Ok((config, images, state))
+}
+
+/// The state in a checkpoint and its number of steps; the images are normalised as it learned them.
+fn restore(config: &RunConfig, images: &mut Images, path: &Path) -> Result<(State, usize)> {
+    let checkpoint = Container::read(path)?;
+    let channels = images.train.channels;
+    let restored = model::restore(config, channels, &checkpoint, path)?;
+    let normalization = model::stored_normalization(&checkpoint, path)?;
+    if normalization.iter().any(|values| values.len() != channels) {
+        let expected = format!("a value for each of {channels} channels");
+        return Err(Error::format(path, "metadata: mean, std", expected, "others"));
+    }
+    images.set_normalization(normalization);
+    Ok(restored)
 }
 
 fn first_state(config: &RunConfig, images: &Images, observer: &mut dyn Observer) -> Result<State> {
@@ -221,9 +235,7 @@ impl Run {
         steps_per_epoch: usize,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let (train, seed) = (&self.images.train, self.config.seed);
-        let augment = &self.images.augment;
-        let views = augment.views(&train.images, train.size(), batch, epoch as u64, seed);
+        let views = self.images.pair(batch, epoch as u64, self.config.seed)?;
         let settings = settings(&self.config, self.step, steps_per_epoch);
         let state = self.state.take().expect("every step hands the state back");
         let (state, report) = step(state, &views, &settings);
@@ -286,7 +298,7 @@ impl Run {
             }
             _ => (None, None),
         };
-        let spread = judge.spread(self.state());
+        let spread = judge.spread(self.state())?;
         if let Some(words) = spread.and_then(|spread| spread.collapse()) {
             observer.note(&format!("warning: the features have collapsed: {words}"));
         }
@@ -336,7 +348,8 @@ impl Run {
         // The records first: a checkpoint never knows of steps that they do not.
         self.metrics.sync()?;
         let epoch = self.step / self.images.steps_per_epoch(&self.config);
-        let checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
+        let mut checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
+        model::store_normalization(&mut checkpoint, self.images.normalization());
         checkpoint.write(&self.folder.checkpoint())
     }
 

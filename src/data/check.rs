@@ -1,0 +1,1 @@
+//! What a data set is, and whether it is whole: counts, checksums, what is wrong.
