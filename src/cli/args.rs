@@ -37,6 +37,8 @@ pub enum Command {
     Config(Box<SettingArgs>),
     /// List the methods, the presets, and what each loss is at the start
     Methods,
+    /// Look at a data set: what it is, whether it is whole
+    Data(DataArgs),
     /// Check derivatives against finite differences: of all operations, losses and mask gradients,
     /// or of those that are named
     Gradcheck(GradcheckArgs),
@@ -78,6 +80,14 @@ pub struct SettingArgs {
     /// perhaps where: the official folder, its parent or the archive
     #[arg(long, value_name = "NAME[:PATH]")]
     pub data: Option<String>,
+
+    /// Leave out images that cannot be read, of sets with a file for each
+    #[arg(long)]
+    pub skip_bad: bool,
+
+    /// How views are made: official, symmetric or asymmetric (solo-learn's)
+    #[arg(long, value_name = "A")]
+    pub augment: Option<String>,
 
     /// The base method: barlow-twins, simclr, byol, dcl, hcl, nnclr
     #[arg(long, value_name = "M")]
@@ -180,6 +190,42 @@ pub struct GradcheckArgs {
     pub order: usize,
 }
 
+/// Commands about data.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// Commands about data.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Recognise a set, count it, verify known checksums, name what is wrong, draw some of it
+    Check(CheckArgs),
+}
+
+/// Flags of `data check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The official folder, its parent, the archive, or any folder of images; NAME: before it
+    /// says which set it is
+    #[arg(value_name = "[NAME:]PATH")]
+    pub data: String,
+
+    /// The PNG file to draw images and two views of each in
+    #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
+    pub sheet: PathBuf,
+
+    /// The side to resize images to
+    #[arg(long, value_name = "S")]
+    pub size: Option<usize>,
+
+    /// How the views are made: official, symmetric or asymmetric
+    #[arg(long, value_name = "A", default_value = "official")]
+    pub augment: String,
+}
+
 /// Flags of `features`.
 #[derive(Debug, Args)]
 pub struct FeaturesArgs {
@@ -213,6 +259,9 @@ impl SettingArgs {
         if let Some(data) = &self.data {
             set_data(&mut layers, data)?;
         }
+        if let Some(name) = &self.augment {
+            layers.augment(name)?;
+        }
         // In this order: an encoder brings its own width.
         let texts = [
             ("--method", "method", &self.method),
@@ -245,6 +294,9 @@ impl SettingArgs {
         }
         if self.no_mask {
             layers.set("mask.enabled", Value::Boolean(false), "--no-mask")?;
+        }
+        if self.skip_bad {
+            layers.set("data.skip_bad", Value::Boolean(true), "--skip-bad")?;
         }
         for assignment in &self.set {
             layers.set_text(assignment)?;

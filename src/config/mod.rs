@@ -20,7 +20,7 @@ use crate::data::{Bad, Loading, Source, Unlabelled};
 pub use crate::data::{Labels, SourceName};
 pub use layers::Layers;
 pub(crate) use layers::hex;
-pub use presets::{PRESETS, Preset};
+pub use presets::{AUGMENTATIONS, PRESETS, Preset};
 pub use words::*;
 
 /// All settings of one training run and its evaluation.

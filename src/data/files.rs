@@ -17,8 +17,15 @@ pub(super) fn is_image(name: &str) -> bool {
     extension.is_some_and(|extension| ["png", "jpg", "jpeg"].contains(&extension.as_str()))
 }
 
+/// What was left out of the files so far.
+#[derive(Default)]
+pub(super) struct LeftOut {
+    pub(super) notes: Vec<String>,
+    pub(super) unreadable: usize,
+}
+
 /// Reads the images of some files, each with its label, into `images`; returns the labels of those
-/// that were read. What was left out is added to `notes`.
+/// that were read, and tells `out` of the others.
 ///
 /// # Errors
 /// `Format` for a file that is no image or of another size than the first one, `Io` for one that
@@ -28,7 +35,7 @@ pub(super) fn read_files(
     files: &[(String, u32)],
     loading: &Loading,
     images: &mut Collector<'_>,
-    notes: &mut Vec<String>,
+    out: &mut LeftOut,
 ) -> Result<Vec<u32>> {
     let (mut labels, mut left_out) = (Vec::new(), Vec::new());
     for some in files.chunks(AT_A_TIME) {
@@ -75,9 +82,11 @@ pub(super) fn read_files(
             Error::format(package.place(), "the files", "at least one PNG or JPEG image", "none")
         }));
     }
-    notes.extend(named.into_iter().map(|error| format!("left out: {error}")));
+    out.unreadable += count;
+    out.notes.extend(named.into_iter().map(|error| format!("left out: {error}")));
     if count > NAMED {
-        notes.push(format!("left out: {} more unreadable images, {count} in all", count - NAMED));
+        out.notes
+            .push(format!("left out: {} more unreadable images, {count} in all", count - NAMED));
     }
     Ok(labels)
 }

@@ -5,7 +5,7 @@
 //! `validation` beside it is judged on. Classes are numbered in the order of their names. Images
 //! get three channels; they must be of one size, or are resized to `data.size`.
 
-use super::files::{is_image, read_files};
+use super::files::{LeftOut, is_image, read_files};
 use super::package::Package;
 use super::{Budget, Collector, Dataset, Loading, Splits};
 use crate::error::{Error, Result};
@@ -32,22 +32,22 @@ pub(super) fn folder(package: &Package, loading: &Loading) -> Result<Splits> {
         (false, Some(folder)) => ("train/", train, Some((format!("{folder}/"), below(folder)))),
     };
     let classes = classes(package, prefix, &train)?;
-    let mut notes = Vec::new();
+    let mut out = LeftOut::default();
     let others = package.names().count() - images.len();
     if others > 0 {
-        notes.push(format!("left out: {others} files that are not .png, .jpg or .jpeg"));
+        out.notes.push(format!("left out: {others} files that are not .png, .jpg or .jpeg"));
     }
     let budget = Budget::new(loading.limit_bytes);
     let mut part = |split: &str, prefix: &str, names: &[&str]| {
         let files = labelled(package, prefix, names, &classes)?;
         let mut images = Collector::new(loading, &budget);
-        let labels = read_files(package, &files, loading, &mut images, &mut notes)?;
+        let labels = read_files(package, &files, loading, &mut images, &mut out)?;
         let labels = (!classes.is_empty()).then_some(labels);
         Dataset::collected(format!("folder {split}"), images, labels, &classes, classes.len())
     };
     let train = part("train", prefix, &train)?;
     let test = test.map(|(prefix, names)| part("test", &prefix, &names)).transpose()?;
-    Splits { notes, ..Splits::of(train, test) }.with_equal_sizes(package)
+    Splits::of(train, test).without(out).with_equal_sizes(package)
 }
 
 /// The sub-folder below `prefix` that an image is in; none for one that lies there itself.

@@ -66,6 +66,8 @@ pub struct Splits {
     pub unlabelled: Option<Dataset>,
     /// What the reader left out, for people, a line each.
     pub notes: Vec<String>,
+    /// How many images were left out because they cannot be read.
+    pub unreadable: usize,
 }
 
 /// How a data set is loaded.
@@ -128,7 +130,11 @@ impl Default for Loading {
 
 impl Splits {
     fn of(train: Dataset, test: Option<Dataset>) -> Splits {
-        Splits { train, test, unlabelled: None, notes: Vec::new() }
+        Splits { train, test, unlabelled: None, notes: Vec::new(), unreadable: 0 }
+    }
+
+    fn without(self, out: files::LeftOut) -> Splits {
+        Splits { notes: out.notes, unreadable: out.unreadable, ..self }
     }
 
     /// The same, if training and test images have one size.
@@ -214,6 +220,15 @@ impl Dataset {
             class_names: self.class_names.clone(),
             ..*self
         }
+    }
+
+    /// How many images each class has; nothing without labels.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes];
+        for &label in self.labels.iter().flatten() {
+            counts[label as usize] += 1;
+        }
+        counts
     }
 
     /// The indices, in ascending order, of `n` images chosen by `seed`: with labels, class counts

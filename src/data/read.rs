@@ -122,12 +122,17 @@ impl<'a, R: Read> Bytes<'a, R> {
     }
 }
 
+/// Opens a file as it is.
+pub(super) fn open_raw(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Error::io(path, error))
+}
+
 /// Opens a file, unpacking it when its name ends in `.gz`.
 ///
 /// # Errors
 /// `Io` if it cannot be opened; `Format` if it is compressed and this build cannot unpack.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let file = open_raw(path)?;
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, file)));
     }

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     archive: &'static str,
     /// Files of which one is in its official folder.
     keys: &'static [&'static str],
+    /// Files that it cannot do without; of a name with `/` at its end, anything below it.
+    pub(super) required: &'static [&'static str],
     /// Its files, for the error.
     files: &'static str,
     /// Where it can be had.
@@ -52,6 +54,13 @@ const IDX_KEYS: &[&str] = &[
     "t10k-images-idx3-ubyte.gz",
 ];
 
+const IDX_FILES: &[&str] = &[
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+];
+
 pub(super) const ENTRIES: [Entry; 7] = [
     Entry {
         source: SourceName::FashionMnist,
@@ -59,6 +68,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         folders: &["fashion-mnist", "FashionMNIST/raw"],
         archive: "fashion-mnist.zip",
         keys: IDX_KEYS,
+        required: IDX_FILES,
         files: "train-images-idx3-ubyte.gz and its three companions",
         url: "https://github.com/zalandoresearch/fashion-mnist",
         read: idx::fashion_mnist,
@@ -69,6 +79,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         folders: &["mnist", "MNIST/raw"],
         archive: "mnist.zip",
         keys: IDX_KEYS,
+        required: IDX_FILES,
         files: "train-images-idx3-ubyte.gz and its three companions",
         url: "http://yann.lecun.com/exdb/mnist",
         read: idx::mnist,
@@ -79,6 +90,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         folders: &["cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"],
         archive: "cifar-10-binary.tar.gz",
         keys: &["data_batch_1.bin", "test_batch.bin"],
+        required: &["data_batch_1.bin", "test_batch.bin"],
         files: "data_batch_1.bin and test_batch.bin",
         url: "https://www.cs.toronto.edu/~kriz/cifar.html",
         read: cifar::cifar10,
@@ -89,6 +101,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         folders: &["cifar-100-binary", "cifar100/cifar-100-binary"],
         archive: "cifar-100-binary.tar.gz",
         keys: &["fine_label_names.txt", "train.bin", "test.bin"],
+        required: &["train.bin", "test.bin"],
         files: "train.bin and test.bin",
         url: "https://www.cs.toronto.edu/~kriz/cifar.html",
         read: cifar::cifar100,
@@ -99,6 +112,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         folders: &["stl10_binary", "stl10/stl10_binary"],
         archive: "stl10_binary.tar.gz",
         keys: &["train_X.bin", "test_X.bin", "unlabeled_X.bin"],
+        required: &["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"],
         files: "train_X.bin, train_y.bin, test_X.bin and test_y.bin",
         url: "https://cs.stanford.edu/~acoates/stl10",
         read: stl::stl10,
@@ -109,6 +123,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         folders: &["tiny-imagenet-200", "tiny-imagenet/tiny-imagenet-200"],
         archive: "tiny-imagenet-200.zip",
         keys: &["wnids.txt", "val/val_annotations.txt"],
+        required: &["train/", "val/images/", "val/val_annotations.txt"],
         files: "train/, val/val_annotations.txt and wnids.txt",
         url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         read: tiny_imagenet::tiny_imagenet,
@@ -119,6 +134,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         folders: &[],
         archive: "",
         keys: &[],
+        required: &[],
         files: "PNG or JPEG images, in a sub-folder a class or without",
         url: "anywhere",
         read: folder::folder,
@@ -170,6 +186,16 @@ impl Entry {
             let expected = format!("{} ({})", self.files, self.name);
             Error::format(place, "the archive", expected, "none of them")
         })
+    }
+
+    /// Whether an archive has a file that tells the set.
+    #[cfg(feature = "cli")]
+    pub(super) fn is_in(&self, package: &Package) -> bool {
+        let is_key = |name: &str| {
+            let tops = self.keys.iter().filter_map(|key| name.strip_suffix(key));
+            tops.into_iter().any(|top| top.is_empty() || top.ends_with('/'))
+        };
+        self.keys.is_empty() || package.names().any(is_key)
     }
 
     /// Reads the set from its files.

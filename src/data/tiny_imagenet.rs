@@ -6,7 +6,7 @@
 //! them (the class, a tab, words). Some images are grey: they get three equal channels. `test/` has
 //! no labels and is not read.
 
-use super::files::{is_image, read_files};
+use super::files::{LeftOut, is_image, read_files};
 use super::package::Package;
 use super::{Budget, Collector, Dataset, Loading, Splits};
 use crate::error::{Error, Result};
@@ -43,24 +43,23 @@ pub fn annotations(text: &str, path: &std::path::Path) -> Result<BTreeMap<String
 pub(super) fn tiny_imagenet(package: &Package, loading: &Loading) -> Result<Splits> {
     let classes = classes(package)?;
     let number = |class: &str| classes.iter().position(|known| known == class);
-    let mut notes = Vec::new();
+    let mut out = LeftOut::default();
     let train: Vec<(String, u32)> = package
         .names()
         .filter(|name| is_image(name))
         .filter_map(|name| Some((name.to_string(), number(train_class(name)?)? as u32)))
         .collect();
-    let test = validation_files(package, &number, &mut notes)?;
+    let test = validation_files(package, &number, &mut out.notes)?;
     let class_names = class_names(package, &classes)?;
     let budget = Budget::new(loading.limit_bytes);
     let mut part = |split: &str, files: &[(String, u32)]| {
         let mut images = Collector::new(loading, &budget);
-        let labels = read_files(package, files, loading, &mut images, &mut notes)?;
+        let labels = read_files(package, files, loading, &mut images, &mut out)?;
         let name = format!("tiny-imagenet {split}");
         Dataset::collected(name, images, Some(labels), &class_names, classes.len())
     };
     let (train, test) = (part("train", &train)?, part("validation", &test)?);
-    let splits = Splits::of(train, Some(test));
-    Splits { notes, ..splits }.with_equal_sizes(package)
+    Splits::of(train, Some(test)).without(out).with_equal_sizes(package)
 }
 
 /// The class in a training image's name.

@@ -1,7 +1,7 @@
 //! The images of a run: found, chosen, and what turns them into network inputs.
 
 use crate::augment::{self, Augment};
-use crate::config::{Amount, LearnFrom, Normalize, RunConfig};
+use crate::config::{Amount, AugmentConfig, LearnFrom, Normalize, RunConfig};
 use crate::data::{Dataset, Splits};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -29,7 +29,7 @@ impl Images {
     /// # Errors
     /// As the data's reader; `Usage` if the settings do not fit the images.
     pub fn load(config: &RunConfig) -> Result<Images> {
-        let Splits { train, test, unlabelled, notes } =
+        let Splits { train, test, unlabelled, notes, .. } =
             config.data.source().load(&config.data.loading())?;
         let (bank, test) = match (config.data.validation, test) {
             (0, Some(test)) => (train, test),
@@ -115,7 +115,6 @@ impl Images {
 }
 
 fn views(config: &RunConfig, train: &Dataset) -> Result<[Augment; 2]> {
-    let set = &config.augment;
     let (mean, std) = match config.augment.normalize {
         Normalize::Data => moments(train)?,
         Normalize::Imagenet => {
@@ -124,7 +123,12 @@ fn views(config: &RunConfig, train: &Dataset) -> Result<[Augment; 2]> {
             if train.channels == 1 { (average(&mean), average(&std)) } else { (mean, std) }
         }
     };
-    Ok([0, 1].map(|view| Augment {
+    Ok(augments(&config.augment, &mean, &std))
+}
+
+/// The two views' settings, with the normalisation that belongs to them.
+pub fn augments(set: &AugmentConfig, mean: &[f64], std: &[f64]) -> [Augment; 2] {
+    [0, 1].map(|view| Augment {
         crop_area: set.crop_area.0[view],
         crop_aspect: set.crop_aspect.0[view],
         rotation_probability: set.rotation_probability.0[view],
@@ -141,9 +145,9 @@ fn views(config: &RunConfig, train: &Dataset) -> Result<[Augment; 2]> {
         blur_kernel: set.blur_kernel.0[view],
         blur_sigma: set.blur_sigma.0[view],
         solarize_probability: set.solarize_probability.0[view],
-        mean: mean.clone(),
-        std: std.clone(),
-    }))
+        mean: mean.to_vec(),
+        std: std.to_vec(),
+    })
 }
 
 /// Mean and standard deviation of each channel, of values in [0, 1].

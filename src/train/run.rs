@@ -1,6 +1,7 @@
 //! The loop: epochs of steps, records, checkpoints, and the judgement at the end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::container::Container;
@@ -9,14 +10,15 @@ use super::folder::{Lock, RunFolder};
 use super::images::Images;
 use super::metrics::{EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes};
 use super::model::{self, State};
+use super::prefetch::{Course, Prefetch};
 use super::settings::settings;
 use super::{Observer, Plan, Stop};
 use crate::config::{Method, RunConfig};
-use crate::data::{batches, epoch_order};
 use crate::error::{Error, Result};
 use crate::eval::collapse::mask_entropy;
 use crate::metamask::{Settings, StepReport, step};
 use crate::optim::norm;
+use crate::tensor::Tensor;
 
 /// How a run came to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,7 +133,7 @@ fn first_state(config: &RunConfig, images: &Images, observer: &mut dyn Observer)
 struct Run {
     config: RunConfig,
     folder: RunFolder,
-    images: Images,
+    images: Arc<Images>,
     metrics: Metrics,
     /// Absent only while a step has it.
     state: Option<State>,
@@ -168,7 +170,7 @@ impl Run {
         Ok(Run {
             config,
             folder,
-            images,
+            images: Arc::new(images),
             metrics,
             state,
             step,
@@ -198,47 +200,45 @@ impl Run {
             self.save()?;
         }
         self.clock.restart();
-        while self.step < epochs * steps_per_epoch {
+        let (seed, from, steps) = (self.config.seed, self.step, epochs * steps_per_epoch);
+        let course = Course { seed, batch_size, from, steps };
+        let mut views = Prefetch::new(Arc::clone(&self.images), course)?;
+        while self.step < steps {
             let epoch = self.step / steps_per_epoch;
-            let seed = self.config.seed;
-            let order = epoch_order(self.images.train.len(), seed, epoch as u64);
-            let rest = self.step % steps_per_epoch;
-            for batch in batches(&order, batch_size).skip(rest) {
-                self.take_step(batch, epoch, steps_per_epoch, observer)?;
-                let ended = self.step.is_multiple_of(steps_per_epoch);
-                let every = self.config.checkpoint_every;
-                let due = every > 0 && self.step.is_multiple_of(every);
-                let signal = stop.requested();
-                let saves = ended || due || signal.is_some();
-                if saves {
-                    // Before the epoch's end: features of such a state cannot be judged either.
-                    self.check_finite(observer)?;
-                }
-                if ended {
-                    self.end_epoch(epoch, observer)?;
-                }
-                if saves {
-                    self.save()?;
-                }
-                if let Some(signal) = signal {
-                    return Err(Error::Interrupted { signal });
-                }
+            self.take_step(&views.next()?, epoch, steps_per_epoch, observer)?;
+            let ended = self.step.is_multiple_of(steps_per_epoch);
+            let every = self.config.checkpoint_every;
+            let due = every > 0 && self.step.is_multiple_of(every);
+            let signal = stop.requested();
+            let saves = ended || due || signal.is_some();
+            if saves {
+                // Before the epoch's end: features of such a state cannot be judged either.
+                self.check_finite(observer)?;
+            }
+            if ended {
+                self.end_epoch(epoch, observer)?;
+            }
+            if saves {
+                self.save()?;
+            }
+            if let Some(signal) = signal {
+                return Err(Error::Interrupted { signal });
             }
         }
+        drop(views);
         self.finish(observer, stop)
     }
 
     fn take_step(
         &mut self,
-        batch: &[usize],
+        views: &Tensor,
         epoch: usize,
         steps_per_epoch: usize,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let views = self.images.pair(batch, epoch as u64, self.config.seed)?;
         let settings = settings(&self.config, self.step, steps_per_epoch);
         let state = self.state.take().expect("every step hands the state back");
-        let (state, report) = step(state, &views, &settings);
+        let (state, report) = step(state, views, &settings);
         self.state = Some(state);
         self.step += 1;
         if let Some(place) = &report.non_finite {
