@@ -1,28 +1,58 @@
 //! The random draws of one view. Pixels are not touched here.
 
-use super::{Augment, Crop};
+use super::Augment;
+use crate::kernels::pixels::Step;
+use crate::kernels::pixels::resize::Crop;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-
-/// One colour change of the jitter.
-#[derive(Clone, Copy)]
-pub(super) enum Jitter {
-    Brightness(f64),
-    Contrast(f64),
-    Saturation(f64),
-    Hue(f64),
-}
 
 fn uniform(rng: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
     low + (high - low) * rng.random::<f64>()
 }
 
 /// True with the given probability.
-pub(super) fn happens(rng: &mut ChaCha8Rng, probability: f64) -> bool {
+fn happens(rng: &mut ChaCha8Rng, probability: f64) -> bool {
     rng.random::<f64>() < probability
 }
 
+/// The same of what is mostly switched off: without a draw where it cannot happen, so that the
+/// draws after it are those of a pipeline that does not know it.
+fn may_happen(rng: &mut ChaCha8Rng, probability: f64) -> bool {
+    probability > 0.0 && happens(rng, probability)
+}
+
 impl Augment {
+    /// A whole view of an image `[h, w, c]`: its crop and flips, and the steps after them.
+    pub(super) fn draw(
+        &self,
+        [h, w, c]: [usize; 3],
+        rng: &mut ChaCha8Rng,
+        steps: &mut Vec<Step>,
+    ) -> Crop {
+        steps.clear();
+        let mut crop = self.draw_crop(h, w, rng);
+        let turn = may_happen(rng, self.rotation_probability)
+            .then(|| uniform(rng, self.rotation_degrees[0], self.rotation_degrees[1]));
+        crop.hflip = happens(rng, self.flip_probability);
+        crop.vflip = may_happen(rng, self.vertical_flip_probability);
+        if let Some(degrees) = turn {
+            // The turn comes before the flips; behind a flip it is the turn the other way round.
+            let mirrored = crop.hflip != crop.vflip;
+            steps.push(Step::Rotate(if mirrored { -degrees } else { degrees }));
+        }
+        steps.extend(self.draw_jitter(c, rng));
+        if happens(rng, self.grayscale_probability) {
+            steps.push(Step::Grayscale);
+        }
+        if let Some(sigma) = self.draw_blur(rng) {
+            steps.push(Step::Blur { kernel: self.blur_kernel, sigma });
+        }
+        if may_happen(rng, self.solarize_probability) {
+            steps.push(Step::Solarize);
+        }
+        crop
+    }
+
     /// A crop by torchvision's rule: ten tries of a uniform area and a log-uniform aspect ratio,
     /// then the largest central crop whose aspect ratio is within the range.
     pub(super) fn draw_crop(&self, h: usize, w: usize, rng: &mut ChaCha8Rng) -> Crop {
@@ -35,7 +65,7 @@ impl Augment {
             if (1..=w).contains(&width) && (1..=h).contains(&height) {
                 let top = rng.random_range(0..=h - height);
                 let left = rng.random_range(0..=w - width);
-                return Crop { top, left, height, width };
+                return Crop { top, left, height, width, ..Crop::default() };
             }
         }
         let aspect = w as f64 / h as f64;
@@ -47,16 +77,13 @@ impl Augment {
         } else {
             (h, w)
         };
-        Crop { top: (h - height) / 2, left: (w - width) / 2, height, width }
+        let (top, left) = ((h - height) / 2, (w - width) / 2);
+        Crop { top, left, height, width, ..Crop::default() }
     }
 
     /// The four colour changes in random order, those of strength 0 and those without an effect on
     /// `c` channels left out; `None` when the jitter does not happen.
-    pub(super) fn draw_jitter(
-        &self,
-        c: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> impl Iterator<Item = Jitter> {
+    fn draw_jitter(&self, c: usize, rng: &mut ChaCha8Rng) -> impl Iterator<Item = Step> {
         let jittered = happens(rng, self.jitter_probability);
         let mut factor = |strength: f64| uniform(rng, (1.0 - strength).max(0.0), 1.0 + strength);
         let (brightness, contrast) = (factor(self.brightness), factor(self.contrast));
@@ -64,10 +91,10 @@ impl Augment {
         let turn = uniform(rng, -self.hue, self.hue);
         let colour = jittered && c == 3;
         let mut jitters = [
-            (jittered && self.brightness > 0.0).then_some(Jitter::Brightness(brightness)),
-            (jittered && self.contrast > 0.0).then_some(Jitter::Contrast(contrast)),
-            (colour && self.saturation > 0.0).then_some(Jitter::Saturation(saturation)),
-            (colour && self.hue > 0.0).then_some(Jitter::Hue(turn)),
+            (jittered && self.brightness > 0.0).then_some(Step::Brightness(brightness)),
+            (jittered && self.contrast > 0.0).then_some(Step::Contrast(contrast)),
+            (colour && self.saturation > 0.0).then_some(Step::Saturation(saturation)),
+            (colour && self.hue > 0.0).then_some(Step::Hue(turn)),
         ];
         for i in (1..jitters.len()).rev() {
             jitters.swap(i, rng.random_range(0..=i));
@@ -76,7 +103,7 @@ impl Augment {
     }
 
     /// The blur's sigma, or `None` when the blur does not happen.
-    pub(super) fn draw_blur(&self, rng: &mut ChaCha8Rng) -> Option<f64> {
+    fn draw_blur(&self, rng: &mut ChaCha8Rng) -> Option<f64> {
         let [low, high] = self.blur_sigma;
         happens(rng, self.blur_probability).then(|| uniform(rng, low, high))
     }

@@ -7,22 +7,20 @@
 //!
 //! [`ops`] has the operations one at a time.
 
+use crate::kernels::dispatch::{Level, level};
+use crate::kernels::pixels::{Scratch, Step, View};
 use crate::rng::Stream;
 use crate::tensor::Tensor;
-use draw::{Jitter, happens};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use resize::Resizer;
 
 mod draw;
 pub mod ops;
-mod planes;
-mod resize;
 #[cfg(test)]
 mod tests;
 
-/// What may happen to an image on its way to a view, in this order: random resized crop, horizontal
-/// flip, colour jitter, grayscale, blur, normalisation.
+/// What may happen to an image on its way to a view, in this order: random resized crop, rotation,
+/// horizontal and vertical flip, colour jitter, grayscale, blur, solarisation, normalisation.
 ///
 /// Images have one channel or three. On one channel the colour operations (saturation, hue,
 /// grayscale) do nothing.
@@ -41,8 +39,14 @@ pub struct Augment {
     /// Least and greatest aspect ratio (width / height) of the crop, drawn uniformly in its
     /// logarithm.
     pub crop_aspect: [f64; 2],
+    /// Probability of a rotation.
+    pub rotation_probability: f64,
+    /// Least and greatest angle of the rotation, counterclockwise; `[90, 90]` is lightly's.
+    pub rotation_degrees: [f64; 2],
     /// Probability of reversing the columns.
     pub flip_probability: f64,
+    /// Probability of reversing the rows.
+    pub vertical_flip_probability: f64,
     /// Probability of the four colour changes, which then all happen, in random order.
     pub jitter_probability: f64,
     /// Strength `s` of the brightness change: a factor from `[max(0, 1 - s), 1 + s]`. 0 is none.
@@ -61,27 +65,19 @@ pub struct Augment {
     pub blur_kernel: usize,
     /// Least and greatest standard deviation of the blur, in pixels.
     pub blur_sigma: [f64; 2],
+    /// Probability of inverting what is bright.
+    pub solarize_probability: f64,
     /// Mean of each channel, subtracted from values in [0, 1].
     pub mean: Vec<f64>,
     /// Standard deviation of each channel, divided by.
     pub std: Vec<f64>,
 }
 
-/// A rectangle of an image, in pixels.
-#[derive(Clone, Copy, Debug)]
-struct Crop {
-    top: usize,
-    left: usize,
-    height: usize,
-    width: usize,
-}
-
 /// What a thread keeps from one view to the next.
 #[derive(Default)]
-struct Scratch {
-    resizer: Resizer<f32>,
-    planes: Vec<f32>,
-    blur: Vec<f32>,
+struct Desk {
+    steps: Vec<Step>,
+    scratch: Scratch,
 }
 
 impl Augment {
@@ -91,7 +87,10 @@ impl Augment {
         Augment {
             crop_area: [0.08, 1.0],
             crop_aspect: [3.0 / 4.0, 4.0 / 3.0],
+            rotation_probability: 0.0,
+            rotation_degrees: [90.0, 90.0],
             flip_probability: 0.5,
+            vertical_flip_probability: 0.0,
             jitter_probability: 0.8,
             brightness: 0.4,
             contrast: 0.4,
@@ -101,6 +100,7 @@ impl Augment {
             blur_probability: 0.0,
             blur_kernel: 3,
             blur_sigma: [0.1, 2.0],
+            solarize_probability: 0.0,
             mean: vec![0.485, 0.456, 0.406],
             std: vec![0.229, 0.224, 0.225],
         }
@@ -139,8 +139,15 @@ impl Augment {
                 format!("{name}: [{low}, {high}] is not a range of numbers above 0{most}")
             })?;
         }
+        let [least, greatest] = self.rotation_degrees;
+        require(least <= greatest && least.is_finite() && greatest.is_finite(), &|| {
+            format!("rotation_degrees: [{least}, {greatest}] is not a range of numbers")
+        })?;
         for (name, probability) in [
+            ("rotation_probability", self.rotation_probability),
             ("flip_probability", self.flip_probability),
+            ("vertical_flip_probability", self.vertical_flip_probability),
+            ("solarize_probability", self.solarize_probability),
             ("jitter_probability", self.jitter_probability),
             ("grayscale_probability", self.grayscale_probability),
             ("blur_probability", self.blur_probability),
@@ -197,64 +204,50 @@ impl Augment {
             image.len(),
             out.len(),
         );
-        self.draw_view(image, [h, w, c], rng, out, &mut Scratch::default());
+        self.draw_view(level(), image, [h, w, c], rng, out, &mut Desk::default());
     }
 
-    /// Two random views of each of the images `indices` of a set of images `[_, H, W, C]` of bytes.
-    ///
-    /// Shapes: -> `[2 N, H, W, C]`, view 0 of all images, then view 1 of all images, normalised. A
-    /// view's draw depends only on `seed`, `epoch`, the image's index in the set and the view.
+    /// Two random views of each image of a batch, by the same settings: see [`pair`].
     ///
     /// # Panics
-    /// If [`check`](Augment::check) fails, or an index is outside the set.
+    /// As [`pair`].
     ///
     /// # Example
     /// Batches may be cut in any way, the views of an image stay the same:
     /// ```
     /// let images: Vec<u8> = (0..3 * 8 * 8).collect();
-    /// let views = |indices: &[usize]| {
-    ///     let views = dimask::augment::Augment::gray().views(&images, [8, 8, 1], indices, 0, 1);
+    /// let views = |images: &[u8], indices: &[usize]| {
+    ///     let views = dimask::augment::Augment::gray().views(images, [8, 8, 1], indices, 0, 1);
     ///     views.to_vec()
     /// };
-    /// let (batch, alone) = (views(&[0, 1, 2]), views(&[2]));
+    /// let (batch, alone) = (views(&images, &[0, 1, 2]), views(&images[128..], &[2]));
     /// assert_eq!(batch[2 * 64..3 * 64], alone[..64]); // view 0 of image 2
     /// assert_eq!(batch[5 * 64..6 * 64], alone[64..]); // view 1 of image 2
     /// ```
     #[track_caller]
     pub fn views(
         &self,
-        images: &[u8],
+        batch: &[u8],
         size: [usize; 3],
         indices: &[usize],
         epoch: u64,
         seed: u64,
     ) -> Tensor<f32> {
-        self.require(size);
-        let [h, w, c] = size;
-        let stream = Stream::new(seed, "augment");
-        let len = h * w * c;
-        let one = |scratch: &mut Scratch, (i, out): (usize, &mut [f32])| {
-            let (view, index) = (i / indices.len(), indices[i % indices.len()]);
-            let rng = &mut stream.at(&[epoch, index as u64, view as u64]);
-            self.draw_view(&images[index * len..][..len], size, rng, out, scratch);
-        };
-        Tensor::filled(&[2 * indices.len(), h, w, c], |out| {
-            let views = out.par_chunks_mut(len).enumerate().with_min_len(8);
-            views.for_each_init(Scratch::default, one);
-        })
+        pair([self, self], batch, size, indices, epoch, seed)
     }
 
-    /// The images `indices` as they are, only normalised: what evaluation looks at.
+    /// Images as they are, only normalised: what evaluation looks at.
     ///
-    /// Shapes: images `[_, H, W, C]` of bytes -> `[N, H, W, C]`.
+    /// Shapes: images `[N, H, W, C]` of bytes -> `[N, H, W, C]`.
     ///
     /// # Panics
-    /// If [`check`](Augment::check) fails, or an index is outside the set.
+    /// If [`check`](Augment::check) fails, or `images` are not whole images.
     #[track_caller]
-    pub fn evaluation(&self, images: &[u8], size: [usize; 3], indices: &[usize]) -> Tensor<f32> {
+    pub fn evaluation(&self, images: &[u8], size: [usize; 3]) -> Tensor<f32> {
         self.require(size);
         let [h, w, c] = size;
         let len = h * w * c;
+        assert!(images.len().is_multiple_of(len), "evaluation: {} bytes", images.len());
         // A byte has 256 values: look its normalised value up.
         let table: Vec<[f32; 256]> = (0..c)
             .map(|channel| {
@@ -262,16 +255,15 @@ impl Augment {
                 std::array::from_fn(|byte| ((byte as f64 / 255.0 - mean) / std) as f32)
             })
             .collect();
-        let one = |(out, &index): (&mut [f32], &usize)| {
-            let image = &images[index * len..][..len];
+        let one = |(out, image): (&mut [f32], &[u8])| {
             for (pixel, bytes) in out.chunks_exact_mut(c).zip(image.chunks_exact(c)) {
                 for channel in 0..c {
                     pixel[channel] = table[channel][bytes[channel] as usize];
                 }
             }
         };
-        Tensor::filled(&[indices.len(), h, w, c], |out| {
-            out.par_chunks_mut(len).zip(indices).with_min_len(64).for_each(one);
+        Tensor::filled(&[images.len() / len, h, w, c], |out| {
+            out.par_chunks_mut(len).zip(images.par_chunks(len)).with_min_len(64).for_each(one);
         })
     }
 
@@ -284,34 +276,54 @@ impl Augment {
 
     fn draw_view(
         &self,
+        level: Level,
         image: &[u8],
-        [h, w, c]: [usize; 3],
+        size: [usize; 3],
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
-        scratch: &mut Scratch,
+        desk: &mut Desk,
     ) {
-        let Scratch { resizer, planes, blur } = scratch;
-        planes.resize(h * w * c, 0.0);
-        let crop = self.draw_crop(h, w, rng);
-        let load = |byte: u8| f32::from(byte) * (1.0 / 255.0);
-        resizer.resized_crop(image, [w, c], crop, [h, w], load, planes);
-        if happens(rng, self.flip_probability) {
-            planes::hflip(planes, w);
-        }
-        for jitter in self.draw_jitter(c, rng) {
-            match jitter {
-                Jitter::Brightness(factor) => planes::brightness(planes, factor as f32),
-                Jitter::Contrast(factor) => planes::contrast(planes, c, factor as f32),
-                Jitter::Saturation(factor) => planes::saturation(planes, c, factor as f32),
-                Jitter::Hue(turn) => planes::hue(planes, c, turn),
-            }
-        }
-        if happens(rng, self.grayscale_probability) {
-            planes::grayscale(planes, c);
-        }
-        if let Some(sigma) = self.draw_blur(rng) {
-            planes::gaussian_blur(planes, [h, w], self.blur_kernel, sigma, blur);
-        }
-        planes::normalize_into(planes, &self.mean, &self.std, out);
+        let Desk { steps, scratch } = desk;
+        let crop = self.draw(size, rng, steps);
+        let (mean, std) = (&self.mean, &self.std);
+        View { image, size, crop, steps, mean, std, out, scratch }.make(level);
     }
+}
+
+/// Two random views of each image of a batch `[N, H, W, C]` of bytes, the first by the first
+/// settings, the second by the second ones.
+///
+/// Shapes: -> `[2 N, H, W, C]`, view 0 of all images, then view 1 of all images, normalised. The
+/// images are the `indices` of some set: a view's draw depends only on `seed`, `epoch`, the image's
+/// index there and the view.
+///
+/// # Panics
+/// If [`Augment::check`] fails, or there are not as many images as indices.
+#[track_caller]
+pub fn pair(
+    views: [&Augment; 2],
+    batch: &[u8],
+    size: [usize; 3],
+    indices: &[usize],
+    epoch: u64,
+    seed: u64,
+) -> Tensor<f32> {
+    views.iter().for_each(|view| view.require(size));
+    let [h, w, c] = size;
+    let (stream, len, level) = (Stream::new(seed, "augment"), h * w * c, level());
+    assert!(
+        batch.len() == indices.len() * len,
+        "pair: {} bytes are not {} images of {size:?}",
+        batch.len(),
+        indices.len()
+    );
+    let one = |desk: &mut Desk, (i, out): (usize, &mut [f32])| {
+        let (view, at) = (i / indices.len(), i % indices.len());
+        let rng = &mut stream.at(&[epoch, indices[at] as u64, view as u64]);
+        views[view].draw_view(level, &batch[at * len..][..len], size, rng, out, desk);
+    };
+    Tensor::filled(&[2 * indices.len(), h, w, c], |out| {
+        let views = out.par_chunks_mut(len).enumerate().with_min_len(8);
+        views.for_each_init(Desk::default, one);
+    })
 }

@@ -4,9 +4,9 @@
 //! [`Augment`](super::Augment) runs the same loops in place, on planes; this is the form for tests,
 //! for looking at single operations, and for other pipelines.
 
-use super::resize::Resizer;
-use super::{Crop, planes};
 use crate::kernels::Real;
+use crate::kernels::pixels::planes;
+use crate::kernels::pixels::resize::{Crop, Resizer};
 
 /// Crops `height x width` pixels at (`top`, `left`) and resizes them to `out_h x out_w`.
 ///
@@ -36,11 +36,11 @@ pub fn resized_crop<T: Real>(
         "resized_crop: a crop of {height}x{width} at ({top}, {left}) leaves an image of {h}x{w}",
     );
     assert!(out_h > 0 && out_w > 0, "resized_crop: no pixels in a result of {out_h}x{out_w}");
-    let crop = Crop { top, left, height, width };
+    let crop = Crop { top, left, height, width, ..Crop::default() };
     let mut planes = vec![T::ZERO; out_h * out_w * c];
     let mut resizer = Resizer::default();
     resizer.resized_crop(image, [w, c], crop, [out_h, out_w], |x| x, &mut planes);
-    from_planes(&planes, c)
+    from_planes(&planes, [out_h, out_w, c])
 }
 
 /// Reverses the columns.
@@ -50,7 +50,43 @@ pub fn resized_crop<T: Real>(
 #[track_caller]
 pub fn hflip<T: Real>(image: &[T], h: usize, w: usize, c: usize) -> Vec<T> {
     check("hflip", image, h, w, c);
-    on_planes(image, c, |planes| planes::hflip(planes, w))
+    let rows = image.chunks_exact(w * c);
+    rows.flat_map(|row| row.chunks_exact(c).rev().flatten().copied()).collect()
+}
+
+/// Reverses the rows.
+///
+/// # Panics
+/// If `image` is not `h * w * c` long.
+#[track_caller]
+pub fn vflip<T: Real>(image: &[T], h: usize, w: usize, c: usize) -> Vec<T> {
+    check("vflip", image, h, w, c);
+    image.chunks_exact(w * c).rev().flatten().copied().collect()
+}
+
+/// Turns the image by `degrees` counterclockwise about its centre, without changing its size.
+///
+/// The value at `(x, y)`, seen from the centre and `y` pointing down, is the bilinear one of the
+/// source at `(x cos - y sin, x sin + y cos)`, with zeros beyond the borders. Quarter turns of a
+/// square only move pixels.
+///
+/// # Panics
+/// If `image` is not `h * w * c` long.
+#[track_caller]
+pub fn rotate<T: Real>(image: &[T], h: usize, w: usize, c: usize, degrees: f64) -> Vec<T> {
+    check("rotate", image, h, w, c);
+    // Among planes, rows are columns: the other way round.
+    on_planes(image, [h, w, c], |planes| planes::rotate(planes, [w, h], -degrees, &mut Vec::new()))
+}
+
+/// Inverts what is bright: `1 - x` where `x >= 1/2`, each channel for itself.
+///
+/// # Panics
+/// If `image` is not `h * w * c` long.
+#[track_caller]
+pub fn solarize<T: Real>(image: &[T], h: usize, w: usize, c: usize) -> Vec<T> {
+    check("solarize", image, h, w, c);
+    on_planes(image, [h, w, c], planes::solarize)
 }
 
 /// Makes darker or brighter: `clamp(factor x, 0, 1)`.
@@ -60,7 +96,7 @@ pub fn hflip<T: Real>(image: &[T], h: usize, w: usize, c: usize) -> Vec<T> {
 #[track_caller]
 pub fn brightness<T: Real>(image: &[T], h: usize, w: usize, c: usize, factor: f64) -> Vec<T> {
     check("brightness", image, h, w, c);
-    on_planes(image, c, |planes| planes::brightness(planes, T::from_f64(factor)))
+    on_planes(image, [h, w, c], |planes| planes::brightness(planes, T::from_f64(factor)))
 }
 
 /// Moves every value away from or towards the mean gray `m` of the image:
@@ -73,7 +109,7 @@ pub fn brightness<T: Real>(image: &[T], h: usize, w: usize, c: usize, factor: f6
 #[track_caller]
 pub fn contrast<T: Real>(image: &[T], h: usize, w: usize, c: usize, factor: f64) -> Vec<T> {
     check("contrast", image, h, w, c);
-    on_planes(image, c, |planes| planes::contrast(planes, c, T::from_f64(factor)))
+    on_planes(image, [h, w, c], |planes| planes::contrast(planes, c, T::from_f64(factor)))
 }
 
 /// Moves every pixel away from or towards its own gray:
@@ -86,7 +122,7 @@ pub fn contrast<T: Real>(image: &[T], h: usize, w: usize, c: usize, factor: f64)
 #[track_caller]
 pub fn saturation<T: Real>(image: &[T], h: usize, w: usize, c: usize, factor: f64) -> Vec<T> {
     check("saturation", image, h, w, c);
-    on_planes(image, c, |planes| planes::saturation(planes, c, T::from_f64(factor)))
+    on_planes(image, [h, w, c], |planes| planes::saturation(planes, c, T::from_f64(factor)))
 }
 
 /// Turns the hue by `turn` of the colour circle: RGB -> HSV, `h = (h + turn) mod 1`, HSV -> RGB.
@@ -98,7 +134,7 @@ pub fn saturation<T: Real>(image: &[T], h: usize, w: usize, c: usize, factor: f6
 #[track_caller]
 pub fn hue<T: Real>(image: &[T], h: usize, w: usize, c: usize, turn: f64) -> Vec<T> {
     check("hue", image, h, w, c);
-    on_planes(image, c, |planes| planes::hue(planes, c, turn))
+    on_planes(image, [h, w, c], |planes| planes::hue(planes, c, turn))
 }
 
 /// Takes the colour away: 0.2989 R + 0.587 G + 0.114 B in all three channels.
@@ -110,7 +146,7 @@ pub fn hue<T: Real>(image: &[T], h: usize, w: usize, c: usize, turn: f64) -> Vec
 #[track_caller]
 pub fn grayscale<T: Real>(image: &[T], h: usize, w: usize, c: usize) -> Vec<T> {
     check("grayscale", image, h, w, c);
-    on_planes(image, c, |planes| planes::grayscale(planes, c))
+    on_planes(image, [h, w, c], |planes| planes::grayscale(planes, c))
 }
 
 /// Blurs with a separable Gaussian of `kernel` taps along each axis.
@@ -135,8 +171,8 @@ pub fn gaussian_blur<T: Real>(
         kernel % 2 == 1 && kernel / 2 < h.min(w) && sigma > 0.0,
         "gaussian_blur: {kernel} taps, sigma {sigma} on an image of {h}x{w}",
     );
-    on_planes(image, c, |planes| {
-        planes::gaussian_blur(planes, [h, w], kernel, sigma, &mut Vec::new());
+    on_planes(image, [h, w, c], |planes| {
+        planes::gaussian_blur(planes, [w, h], kernel, sigma, &mut Vec::new());
     })
 }
 
@@ -161,7 +197,7 @@ pub fn normalize<T: Real>(
         std.len(),
     );
     let mut out = vec![T::ZERO; image.len()];
-    planes::normalize_into(&to_planes(image, c), mean, std, &mut out);
+    planes::normalize_into(&to_planes(image, [h, w, c]), h, mean, std, &mut out);
     out
 }
 
@@ -174,17 +210,18 @@ fn check<T>(op: &str, image: &[T], h: usize, w: usize, c: usize) {
     );
 }
 
-fn on_planes<T: Real>(image: &[T], c: usize, op: impl FnOnce(&mut [T])) -> Vec<T> {
-    let mut planes = to_planes(image, c);
+fn on_planes<T: Real>(image: &[T], size: [usize; 3], op: impl FnOnce(&mut [T])) -> Vec<T> {
+    let mut planes = to_planes(image, size);
     op(&mut planes);
-    from_planes(&planes, c)
+    from_planes(&planes, size)
 }
 
-fn to_planes<T: Real>(image: &[T], c: usize) -> Vec<T> {
-    (0..c).flat_map(|channel| image[channel..].iter().step_by(c).copied()).collect()
+/// `[H, W, C]` to `[C, W, H]`.
+fn to_planes<T: Real>(image: &[T], [h, w, c]: [usize; 3]) -> Vec<T> {
+    (0..h * w * c).map(|i| image[(i % h * w + i / h % w) * c + i / (h * w)]).collect()
 }
 
-fn from_planes<T: Real>(planes: &[T], c: usize) -> Vec<T> {
-    let pixels = planes.len() / c;
-    (0..planes.len()).map(|i| planes[i % c * pixels + i / c]).collect()
+/// `[C, W, H]` to `[H, W, C]`.
+fn from_planes<T: Real>(planes: &[T], [h, w, c]: [usize; 3]) -> Vec<T> {
+    (0..h * w * c).map(|i| planes[(i % c * w + i / c % w) * h + i / (c * w)]).collect()
 }

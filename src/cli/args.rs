@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
 use crate::config::{Layers, RunConfig};
+use crate::data::Source;
 use crate::error::Result;
 
 /// MetaMask: self-supervised image representations with a meta-learned dimensional mask.
@@ -36,6 +37,8 @@ pub enum Command {
     Config(Box<SettingArgs>),
     /// List the methods, the presets, and what each loss is at the start
     Methods,
+    /// Look at a data set: what it is, whether it is whole
+    Data(DataArgs),
     /// Check derivatives against finite differences: of all operations, losses and mask gradients,
     /// or of those that are named
     Gradcheck(GradcheckArgs),
@@ -73,9 +76,18 @@ pub struct SettingArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The images: fashion-mnist or cifar10, and perhaps where their folder is
+    /// The images: fashion-mnist, mnist, cifar10, cifar100, stl10, tiny-imagenet or folder, and
+    /// perhaps where: the official folder, its parent or the archive
     #[arg(long, value_name = "NAME[:PATH]")]
     pub data: Option<String>,
+
+    /// Leave out images that cannot be read, of sets with a file for each
+    #[arg(long)]
+    pub skip_bad: bool,
+
+    /// How views are made: official, symmetric or asymmetric (solo-learn's)
+    #[arg(long, value_name = "A")]
+    pub augment: Option<String>,
 
     /// The base method: barlow-twins, simclr, byol, dcl, hcl, nnclr
     #[arg(long, value_name = "M")]
@@ -178,6 +190,42 @@ pub struct GradcheckArgs {
     pub order: usize,
 }
 
+/// Commands about data.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// Commands about data.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Recognise a set, count it, verify known checksums, name what is wrong, draw some of it
+    Check(CheckArgs),
+}
+
+/// Flags of `data check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The official folder, its parent, the archive, or any folder of images; NAME: before it
+    /// says which set it is
+    #[arg(value_name = "[NAME:]PATH")]
+    pub data: String,
+
+    /// The PNG file to draw images and two views of each in
+    #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
+    pub sheet: PathBuf,
+
+    /// The side to resize images to
+    #[arg(long, value_name = "S")]
+    pub size: Option<usize>,
+
+    /// How the views are made: official, symmetric or asymmetric
+    #[arg(long, value_name = "A", default_value = "official")]
+    pub augment: String,
+}
+
 /// Flags of `features`.
 #[derive(Debug, Args)]
 pub struct FeaturesArgs {
@@ -210,6 +258,9 @@ impl SettingArgs {
         }
         if let Some(data) = &self.data {
             set_data(&mut layers, data)?;
+        }
+        if let Some(name) = &self.augment {
+            layers.augment(name)?;
         }
         // In this order: an encoder brings its own width.
         let texts = [
@@ -244,6 +295,9 @@ impl SettingArgs {
         if self.no_mask {
             layers.set("mask.enabled", Value::Boolean(false), "--no-mask")?;
         }
+        if self.skip_bad {
+            layers.set("data.skip_bad", Value::Boolean(true), "--skip-bad")?;
+        }
         for assignment in &self.set {
             layers.set_text(assignment)?;
         }
@@ -259,9 +313,10 @@ fn number(text: &str) -> Value {
 }
 
 fn set_data(layers: &mut Layers, data: &str) -> Result<()> {
-    let (name, path) = data.split_once(':').unwrap_or((data, ""));
-    layers.set("data.name", Value::String(name.to_string()), "--data")?;
-    layers.set("data.path", Value::String(path.to_string()), "--data")
+    let Source { name, path } = data.parse()?;
+    let path = path.map_or(String::new(), |path| path.display().to_string());
+    layers.set("data.name", name.as_str().into(), "--data")?;
+    layers.set("data.path", path.into(), "--data")
 }
 
 /// A run's settings with the images of `--data NAME[:PATH]`, where that is given.
@@ -278,7 +333,7 @@ pub fn with_data(config: RunConfig, data: Option<&str>) -> Result<RunConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Amount, DataName, EncoderName, MetaMode};
+    use crate::config::{Amount, EncoderName, MetaMode, SourceName};
 
     fn resolve(line: &str) -> Result<RunConfig> {
         let line = format!("dimask config {line}");
@@ -307,7 +362,7 @@ mod tests {
              --seed 9 --set loss.w_drr=0.5 --checkpoint-every 10",
         )
         .unwrap();
-        assert_eq!((config.data.name, &*config.data.path), (DataName::Cifar10, "some/where"));
+        assert_eq!((config.data.name, &*config.data.path), (SourceName::Cifar10, "some/where"));
         assert_eq!((config.model.encoder, config.model.width), (EncoderName::Resnet18, 16));
         assert_eq!((config.mask.meta, config.data.images), (MetaMode::FirstOrder, Amount::All));
         assert_eq!((config.optimizer.lr, config.loss.w_drr, config.seed), (1.0, 0.5, 9));
@@ -329,7 +384,10 @@ mod tests {
         refused("--epochs two", "--epochs: invalid type: string \"two\"");
         refused("--epochs -1", "--epochs: invalid value: integer `-1`");
         refused("--epochs 0", "epochs: is 0");
-        refused("--data mnist", "--data: unknown variant `mnist`");
+        refused(
+            "--data imagenet",
+            "--data: no data set `imagenet`: expected one of fashion-mnist,",
+        );
         refused("--encoder vit", "--encoder: unknown variant `vit`");
         refused("--lr -1", "optimizer.lr: is -1");
         refused("--images 100", "batch_size: is 256, more than the run's 100 images");

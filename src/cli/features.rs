@@ -15,8 +15,11 @@ pub(super) fn features(args: &FeaturesArgs) -> Result<()> {
     let judge = Judge::new(&images, &config);
     let mut container = Container::default();
     container.meta.insert("config".into(), config.canonical().into());
-    for (name, set) in [("train", &images.train), ("test", &images.test)] {
-        let unmasked = judge.features(&state, set);
+    for (name, set) in [("train", &images.bank), ("test", &images.test)] {
+        if set.is_empty() {
+            continue;
+        }
+        let unmasked = judge.features(&state, set)?;
         let features = masked(&unmasked, &state);
         for (kind, tensor) in [("features", features), ("unmasked", unmasked)] {
             let stored = Stored::f32(tensor.shape(), tensor.to_vec());

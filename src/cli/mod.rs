@@ -6,6 +6,7 @@
 
 pub mod args;
 mod config;
+mod data;
 mod eval;
 mod features;
 mod gradcheck;
@@ -13,6 +14,7 @@ mod methods;
 pub mod output;
 mod progress;
 mod report;
+mod sheet;
 mod train;
 
 use std::error::Error as _;
@@ -54,6 +56,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Eval(args)) => eval::eval(&args),
         Some(Command::Features(args)) => features::features(&args),
         Some(Command::Config(args)) => config::config(&args),
+        Some(Command::Data(args)) => data::data(&args),
         Some(Command::Gradcheck(args)) => gradcheck::gradcheck(&args),
         Some(Command::Methods) => methods::methods(),
     }

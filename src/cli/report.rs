@@ -138,7 +138,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// A number with commas between the thousands.
-fn grouped(number: usize) -> String {
+pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -1,6 +1,6 @@
 //! Whether the settings make sense together; the data are not looked at here.
 
-use super::{Amount, EncoderName, MetaMode, Per, RunConfig};
+use super::{Amount, EncoderName, Labels, LearnFrom, MetaMode, Per, RunConfig, SourceName};
 use crate::error::{Error, Result};
 
 /// `Ok` where `holds`, else a usage error under the setting's key.
@@ -49,6 +49,22 @@ impl RunConfig {
                 format!("is {}, more than the run's {images} images", self.batch_size)
             })?;
         }
+
+        at_least("data.memory_mb", self.data.memory_mb, 1)?;
+        require(self.data.size <= 1024, "data.size", || {
+            format!("is {}, must be at most 1024", self.data.size)
+        })?;
+        let [set, labels] = [self.data.name, SourceName::Cifar100];
+        require(self.data.labels == Labels::Fine || set == labels, "data.labels", || {
+            format!("is \"coarse\", but only {labels} has two kinds of labels")
+        })?;
+        let unlabelled = self.data.learn_from == LearnFrom::Unlabelled;
+        require(!unlabelled || set == SourceName::Stl10, "data.learn_from", || {
+            format!(
+                "is \"unlabelled\", but only {} has images without labels apart",
+                SourceName::Stl10
+            )
+        })?;
 
         let model = &self.model;
         at_least("model.width", model.width, 1)?;
@@ -174,6 +190,10 @@ mod tests {
             "batch_size: is 256, more than the run's 100",
         );
         refused(&["data.images=0"], "data.images: is 0");
+        refused(&["data.memory_mb=0"], "data.memory_mb: is 0, must be at least 1");
+        refused(&["data.size=2000"], "data.size: is 2000, must be at most 1024");
+        refused(&["data.labels=coarse"], "data.labels: is \"coarse\", but only cifar100");
+        refused(&["data.learn_from=unlabelled"], "data.learn_from: is \"unlabelled\", but only");
         refused(&["model.width=0"], "model.width: is 0");
         refused(&["model.contrastive_head=[]"], "model.contrastive_head: needs");
         refused(&["model.redundancy_head=[8, 0]"], "model.redundancy_head: has a layer of width 0");

@@ -9,6 +9,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use super::presets::augmentation;
 use super::{EncoderName, Method, Preset, RunConfig};
 use crate::error::{Error, Result};
 
@@ -51,6 +52,17 @@ impl Layers {
     pub fn file(&mut self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
         self.text(&text, &path.display().to_string())
+    }
+
+    /// Puts the settings of an augmentation of [`AUGMENTATIONS`](super::AUGMENTATIONS) on top.
+    ///
+    /// # Errors
+    /// `Usage` if there is none of that name; the message lists the known ones.
+    pub fn augment(&mut self, name: &str) -> Result<()> {
+        for (key, value) in augmentation(name)? {
+            self.set(&format!("augment.{key}"), value, "--augment")?;
+        }
+        Ok(())
     }
 
     fn text(&mut self, text: &str, source: &str) -> Result<()> {
@@ -173,12 +185,13 @@ impl RunConfig {
         toml::to_string(self).expect("plain numbers, words and lists are always TOML")
     }
 
-    /// The canonical form: the same without folders, which do not change the result.
+    /// The canonical form: the same without folders and memory, which do not change the result.
     ///
     /// Of the file with the first weights its name stays: such a run is not one from drawn weights.
     pub fn canonical(&self) -> String {
         let mut config = self.clone();
         config.data.path.clear();
+        config.data.memory_mb = 1; // Where bytes lie is no part of the result either.
         let init = Path::new(&config.init).file_name();
         config.init = init.unwrap_or_default().to_string_lossy().into_owned();
         config.to_toml()
@@ -290,6 +303,29 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_of_views_is_one_for_both_or_one_for_each() {
+        let mut layers = Layers::preset("official").unwrap();
+        let own = layers.clone().finish().unwrap().augment;
+        layers.augment("official").unwrap();
+        assert_eq!(layers.clone().finish().unwrap().augment, own);
+        layers.augment("asymmetric").unwrap();
+        layers.set_text("augment.crop_area=[[0.2, 1], [0.1, 0.5]]").unwrap();
+        layers.set_text("augment.hue=0").unwrap();
+        let config = layers.clone().finish().unwrap();
+        assert_eq!(config.augment.solarize_probability.0, [0.0, 0.2]);
+        assert_eq!(config.augment.crop_area.0, [[0.2, 1.0], [0.1, 0.5]]);
+        assert_eq!(config.augment.hue.0, [0.0, 0.0]);
+        let written = config.to_toml();
+        assert!(written.contains("hue = 0.0\n") && written.contains("[0.0, 0.2]"), "{written}");
+        assert_eq!(RunConfig::from_toml(&written, Path::new("x")).unwrap(), config);
+        let wrong = message(layers.set_text("augment.hue=[0, 0, 0]"));
+        assert!(wrong.starts_with("--set augment.hue: ") && wrong.contains("two"), "{wrong}");
+        let wrong = message(layers.set_text("augment.hue='much'"));
+        assert!(wrong.contains("much") && wrong.contains("two"), "{wrong}");
+        assert!(message(layers.augment("simclr")).contains("official, symmetric, asymmetric"));
+    }
+
+    #[test]
     fn an_encoder_brings_its_own_width() {
         let mut layers = Layers::preset("demo").unwrap();
         layers.text("[model]\nwidth = 16\nencoder = \"resnet18\"", "f").unwrap();
@@ -304,6 +340,7 @@ mod tests {
         let base = RunConfig::preset("demo").unwrap();
         let mut other = base.clone();
         other.data.path = "/somewhere".into();
+        other.data.memory_mb = 7;
         assert_eq!(base.sha256(), other.sha256());
         other.seed += 1;
         assert_ne!(base.sha256(), other.sha256());

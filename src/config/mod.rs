@@ -11,11 +11,16 @@ mod layers;
 mod presets;
 mod words;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use crate::data::{Bad, Loading, Source, Unlabelled};
+
+pub use crate::data::{Labels, SourceName};
 pub use layers::Layers;
 pub(crate) use layers::hex;
-pub use presets::{PRESETS, Preset};
+pub use presets::{AUGMENTATIONS, PRESETS, Preset};
 pub use words::*;
 
 /// All settings of one training run and its evaluation.
@@ -61,17 +66,52 @@ pub struct RunConfig {
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// The data set.
-    pub name: DataName,
-    /// Its official folder, or that folder's parent; empty: looked for in the usual places.
+    pub name: SourceName,
+    /// Its official folder, that folder's parent, or its archive; empty: looked for in the usual
+    /// places.
     ///
     /// Not part of the configuration's hash.
     pub path: String,
+    /// Which of its two labels an image of CIFAR-100 has.
+    pub labels: Labels,
+    /// The side that images are resized to when they are loaded; 0: they stay as they are.
+    pub size: usize,
+    /// What is learned from.
+    pub learn_from: LearnFrom,
     /// How many training images: `"all"`, or a seeded choice of this many with class counts that
     /// differ by at most one.
     pub images: Amount,
     /// Training images held out of the run, the same choice for every seed; where it is not 0,
     /// features are judged on these instead of the test images.
     pub validation: usize,
+    /// The most megabytes (MiB) of images in memory; the others are read from a temporary file.
+    ///
+    /// Not part of the configuration's hash.
+    pub memory_mb: usize,
+    /// Whether images that cannot be read are left out, instead of being an error.
+    pub skip_bad: bool,
+}
+
+impl DataConfig {
+    /// Which data set, and where.
+    pub fn source(&self) -> Source {
+        let path = Some(&self.path).filter(|path| !path.is_empty());
+        Source { name: self.name, path: path.map(PathBuf::from) }
+    }
+
+    /// How it is loaded.
+    pub fn loading(&self) -> Loading {
+        Loading {
+            size: Some(self.size).filter(|&size| size > 0),
+            labels: self.labels,
+            unlabelled: match self.learn_from {
+                LearnFrom::Train => Unlabelled::Skip,
+                LearnFrom::Unlabelled => Unlabelled::Read,
+            },
+            limit_bytes: (self.memory_mb as u64) << 20,
+            bad: if self.skip_bad { Bad::Skip } else { Bad::Refuse },
+        }
+    }
 }
 
 /// The encoder and its heads.
@@ -193,35 +233,44 @@ pub struct ScheduleConfig {
     pub per: Per,
 }
 
-/// How two views are drawn from an image: [`Augment`](crate::augment::Augment)'s settings, but the
-/// mean and the deviation by name, so that they fit any number of channels.
+/// How two views are drawn from an image: [`Augment`](crate::augment::Augment)'s settings, each for
+/// both views or one for each; but the mean and the deviation by name, so that they fit any number
+/// of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// The least and the greatest area of a random resized crop, as shares of the image.
-    pub crop_area: [f64; 2],
+    /// The least and the greatest share of the image that a crop covers.
+    pub crop_area: PerView<[f64; 2]>,
     /// The least and the greatest ratio of the crop's width to its height.
-    pub crop_aspect: [f64; 2],
+    pub crop_aspect: PerView<[f64; 2]>,
+    /// The probability of a rotation.
+    pub rotation_probability: PerView<f64>,
+    /// The least and the greatest angle of the rotation, in degrees counterclockwise.
+    pub rotation_degrees: PerView<[f64; 2]>,
     /// The probability of a horizontal flip.
-    pub flip_probability: f64,
+    pub flip_probability: PerView<f64>,
+    /// The probability of a vertical flip.
+    pub vertical_flip_probability: PerView<f64>,
     /// The probability of the four colour changes, which then all happen, in random order.
-    pub jitter_probability: f64,
+    pub jitter_probability: PerView<f64>,
     /// Brightness is scaled by a factor within this of 1.
-    pub brightness: f64,
+    pub brightness: PerView<f64>,
     /// Contrast is scaled by a factor within this of 1.
-    pub contrast: f64,
+    pub contrast: PerView<f64>,
     /// Saturation is scaled by a factor within this of 1; grey images have none.
-    pub saturation: f64,
+    pub saturation: PerView<f64>,
     /// The hue is turned by up to this share of the circle; grey images have none.
-    pub hue: f64,
+    pub hue: PerView<f64>,
     /// The probability of losing all colour.
-    pub grayscale_probability: f64,
+    pub grayscale_probability: PerView<f64>,
     /// The probability of a Gaussian blur.
-    pub blur_probability: f64,
+    pub blur_probability: PerView<f64>,
     /// Taps of the blur along each axis, odd.
-    pub blur_kernel: usize,
+    pub blur_kernel: PerView<usize>,
     /// The least and the greatest standard deviation of the blur, in pixels.
-    pub blur_sigma: [f64; 2],
+    pub blur_sigma: PerView<[f64; 2]>,
+    /// The probability of inverting what is brighter than one half.
+    pub solarize_probability: PerView<f64>,
     /// The mean and deviation that pixels are normalised by, of views and of test images.
     pub normalize: Normalize,
 }

@@ -50,6 +50,25 @@ pub const PRESETS: [Preset; 3] = [
     },
 ];
 
+/// Augmentations by name: all settings of the section `augment` but the normalisation.
+pub const AUGMENTATIONS: [(&str, &str); 3] = [
+    ("official", include_str!("presets/augment/official.toml")),
+    ("symmetric", include_str!("presets/augment/symmetric.toml")),
+    ("asymmetric", include_str!("presets/augment/asymmetric.toml")),
+];
+
+/// The settings of the augmentation called `name`.
+///
+/// # Errors
+/// `Usage` if there is none of that name; the message lists the known ones.
+pub(super) fn augmentation(name: &str) -> Result<Table> {
+    let found = AUGMENTATIONS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| parse(text)).ok_or_else(|| {
+        let known = AUGMENTATIONS.map(|(name, _)| name).join(", ");
+        Error::usage("--augment", format!("{name:?} is none of {known}"))
+    })
+}
+
 impl Preset {
     /// The preset called `name`.
     ///

@@ -49,14 +49,14 @@ impl Method {
     }
 }
 
-/// A data set that can be read.
+/// What a run learns from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum DataName {
-    /// Fashion-MNIST: four IDX files, gzipped or not.
-    FashionMnist,
-    /// CIFAR-10: the official binary layout.
-    Cifar10,
+pub enum LearnFrom {
+    /// The training images.
+    Train,
+    /// The set's images without labels; the training images are only judged with.
+    Unlabelled,
 }
 
 /// An encoder architecture.
@@ -252,15 +252,6 @@ impl std::fmt::Display for EncoderName {
     }
 }
 
-impl std::fmt::Display for DataName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            DataName::FashionMnist => "fashion-mnist",
-            DataName::Cifar10 => "cifar10",
-        })
-    }
-}
-
 impl Serialize for Amount {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -293,5 +284,38 @@ impl<'de> Deserialize<'de> for Amount {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A setting of both views, or one of each; in TOML a value, or a list of two of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PerView<T>(pub [T; 2]);
+
+impl<T: Copy> PerView<T> {
+    /// The same for both views.
+    pub fn both(value: T) -> PerView<T> {
+        PerView([value; 2])
+    }
+}
+
+impl<T: Serialize + PartialEq> Serialize for PerView<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            [first, second] if first == second => first.serialize(serializer),
+            both => both.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: serde::de::DeserializeOwned + Copy> Deserialize<'de> for PerView<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        let one = value.clone().try_into::<T>().map(PerView::both);
+        one.or_else(|error| value.try_into::<[T; 2]>().map(PerView).map_err(|_| error)).map_err(
+            |error| {
+                let reason = error.message();
+                serde::de::Error::custom(format!("{reason}; or a list of two, one for each view"))
+            },
+        )
     }
 }

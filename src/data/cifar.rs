@@ -1,134 +1,160 @@
-//! CIFAR-10 in its official binary layout.
+//! CIFAR-10 and CIFAR-100 in their official binary layouts.
 //!
-//! A file is records of 3,073 bytes: a label from 0 to 9, then 1,024 bytes each of red, green and
-//! blue, row by row. Training is any number of `data_batch_<number>.bin`, in the order of their
-//! numbers; the test split is `test_batch.bin`; `batches.meta.txt` names the classes, one a line.
+//! A file is records: the label bytes, then 1,024 bytes each of red, green and blue, row by row.
+//! CIFAR-10 has one label byte (0 to 9), CIFAR-100 two: the coarse class (0 to 19), then the fine
+//! one (0 to 99). Training of CIFAR-10 is any number of `data_batch_<number>.bin`, in the order of
+//! their numbers, its test split `test_batch.bin`; CIFAR-100 has `train.bin` and `test.bin`.
+//! Text files name the classes, one a line.
 
-use super::read::{Bytes, MOST_BYTES, missing, open};
-use super::{Dataset, Splits};
+use super::package::Package;
+use super::read::Bytes;
+use super::{Budget, Collector, Dataset, Labels, Loading, Splits};
 use crate::error::{Error, Result};
-use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const SIDE: usize = 32;
 const PIXELS: usize = SIDE * SIDE;
-const RECORD: usize = 1 + 3 * PIXELS;
-const CLASSES: usize = 10;
-const META: &str = "batches.meta.txt";
 
-/// Appends the records of one file to `labels` and `images` (`[N, H, W, C]`); `path` is for the
-/// errors. Returns how many there were.
+/// What precedes the pixels of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One byte: the class, below 10.
+    Cifar10,
+    /// Two bytes, coarse below 20 and fine below 100, of which one is the class.
+    Cifar100(Labels),
+}
+
+impl Layout {
+    /// How many classes each label byte knows.
+    fn label_bytes(self) -> &'static [usize] {
+        match self {
+            Layout::Cifar10 => &[10],
+            Layout::Cifar100(_) => &[20, 100],
+        }
+    }
+
+    /// Which label byte is the class.
+    fn class_byte(self) -> usize {
+        usize::from(self == Layout::Cifar100(Labels::Fine))
+    }
+
+    fn classes(self) -> usize {
+        self.label_bytes()[self.class_byte()]
+    }
+}
+
+/// Appends the records of one file to `labels` and `images`; `path` is for the errors. Returns how
+/// many there were.
 ///
 /// # Errors
-/// `Format` for no record at all, a last record that is not whole, a label above 9, more than 4 GiB
-/// of images.
+/// `Format` for no record at all, a last record that is not whole, a label out of range; as
+/// [`Collector::push`].
 pub fn read_batch(
     reader: impl Read,
     path: &Path,
+    layout: Layout,
     labels: &mut Vec<u32>,
-    images: &mut Vec<u8>,
+    images: &mut Collector<'_>,
 ) -> Result<usize> {
+    let limits = layout.label_bytes();
     let mut bytes = Bytes::new(reader, path);
-    let mut record = [0; RECORD];
+    let mut record = vec![0; limits.len() + 3 * PIXELS];
+    let mut image = [0; 3 * PIXELS];
     for count in 0.. {
-        let at = (count * RECORD) as u64;
+        let at = (count * record.len()) as u64;
         let read = bytes.up_to(&mut record)?;
         if read == 0 && count > 0 {
             return Ok(count);
         }
-        if read < RECORD {
-            let expected = format!("a record of {RECORD} bytes");
+        if read < record.len() {
+            let expected = format!("a record of {} bytes", record.len());
             return Err(bytes.error(at, expected, format!("the end of the file after {read}")));
         }
-        if usize::from(record[0]) >= CLASSES {
-            let expected = format!("a label below {CLASSES} (record {count})");
-            return Err(bytes.error(at, expected, record[0].to_string()));
+        for (place, (&label, &limit)) in record.iter().zip(limits).enumerate() {
+            if usize::from(label) >= limit {
+                let expected = format!("a label below {limit} (record {count})");
+                return Err(bytes.error(at + place as u64, expected, label.to_string()));
+            }
         }
-        if images.len() as u64 + 3 * PIXELS as u64 > MOST_BYTES {
-            let expected = format!("at most {MOST_BYTES} bytes of images");
-            return Err(bytes.error(at, expected, "more"));
+        labels.push(u32::from(record[layout.class_byte()]));
+        let planes = &record[limits.len()..];
+        for (i, pixel) in image.chunks_exact_mut(3).enumerate() {
+            pixel.copy_from_slice(&[planes[i], planes[PIXELS + i], planes[2 * PIXELS + i]]);
         }
-        labels.push(u32::from(record[0]));
-        let [red, green, blue] =
-            [1, 1 + PIXELS, 1 + 2 * PIXELS].map(|start| &record[start..start + PIXELS]);
-        images.extend((0..PIXELS).flat_map(|pixel| [red[pixel], green[pixel], blue[pixel]]));
+        images.push(&image, [SIDE, SIDE, 3])?;
     }
     unreachable!("the loop over records ends at the end of the file")
 }
 
-/// Reads CIFAR-10 from the folder `cifar-10-batches-bin`.
-///
-/// # Errors
-/// `Format` for a missing file, for what [`read_batch`] refuses, and for class names that are not
-/// ten lines; `Io` for what the system refuses.
-pub fn cifar10(folder: &Path) -> Result<Splits> {
-    let batches = training_batches(folder)?;
-    if batches.is_empty() {
-        return Err(missing(folder, "data_batch_1.bin"));
-    }
-    let test = folder.join("test_batch.bin");
-    if !test.is_file() {
-        return Err(missing(folder, "test_batch.bin"));
-    }
-    let class_names = class_names(&folder.join(META))?;
-    let part = |split: &str, files: &[PathBuf]| {
-        let (mut labels, mut images) = (Vec::new(), Vec::new());
-        for file in files {
-            read_batch(open(file)?, file, &mut labels, &mut images)?;
-        }
-        Ok(Dataset {
-            name: format!("cifar10 {split}"),
-            images,
-            height: SIDE,
-            width: SIDE,
-            channels: 3,
-            labels: Some(labels),
-            classes: CLASSES,
-            class_names: class_names.clone(),
+/// Reads CIFAR-10.
+pub(super) fn cifar10(package: &Package, loading: &Loading) -> Result<Splits> {
+    let mut batches: Vec<(u32, &str)> = package
+        .names()
+        .filter_map(|name| {
+            let number = name.strip_prefix("data_batch_")?.strip_suffix(".bin")?;
+            Some((number.parse().ok()?, name))
         })
-    };
-    Ok(Splits { train: part("train", &batches)?, test: part("test", &[test])? })
-}
-
-/// Whether a folder has a file of CIFAR-10's binary layout.
-pub(super) fn is_cifar10(folder: &Path) -> bool {
-    ["data_batch_1.bin", "test_batch.bin"].iter().any(|name| folder.join(name).is_file())
-}
-
-/// The files `data_batch_<number>.bin`, in the order of their numbers.
-fn training_batches(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut batches = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
-        let path = entry.map_err(|error| Error::io(folder, error))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        let number = name.strip_prefix("data_batch_").and_then(|name| name.strip_suffix(".bin"));
-        if let Some(number) = number.and_then(|number| number.parse::<u32>().ok()) {
-            batches.push((number, path));
-        }
+        .collect();
+    batches.sort_unstable();
+    if batches.is_empty() {
+        return Err(package.missing("data_batch_1.bin"));
     }
-    batches.sort();
-    Ok(batches.into_iter().map(|(_, path)| path).collect())
+    let train: Vec<&str> = batches.into_iter().map(|(_, name)| name).collect();
+    read_splits(package, loading, Layout::Cifar10, &train, "test_batch.bin", "batches.meta.txt")
 }
 
-/// The ten names, one a line; a folder without the file has none.
-fn class_names(path: &Path) -> Result<Vec<String>> {
-    if !path.is_file() {
+/// Reads CIFAR-100.
+pub(super) fn cifar100(package: &Package, loading: &Loading) -> Result<Splits> {
+    let names = match loading.labels {
+        Labels::Fine => "fine_label_names.txt",
+        Labels::Coarse => "coarse_label_names.txt",
+    };
+    let layout = Layout::Cifar100(loading.labels);
+    read_splits(package, loading, layout, &["train.bin"], "test.bin", names)
+}
+
+fn read_splits(
+    package: &Package,
+    loading: &Loading,
+    layout: Layout,
+    train: &[&str],
+    test: &str,
+    names: &str,
+) -> Result<Splits> {
+    if !package.has(test) {
+        return Err(package.missing(test));
+    }
+    let set = match layout {
+        Layout::Cifar10 => "cifar10",
+        Layout::Cifar100(_) => "cifar100",
+    };
+    let classes = layout.classes();
+    let class_names = class_names(package, names, classes)?;
+    let budget = Budget::new(loading.limit_bytes);
+    let part = |split: &str, files: &[&str]| {
+        let (mut labels, mut images) = (Vec::new(), Collector::new(loading, &budget));
+        for file in files {
+            let reader = package.open(file)?;
+            read_batch(reader, &package.path(file), layout, &mut labels, &mut images)?;
+        }
+        Dataset::collected(format!("{set} {split}"), images, Some(labels), &class_names, classes)
+    };
+    Ok(Splits::of(part("train", train)?, Some(part("test", &[test])?)))
+}
+
+/// The names of the classes, one a line; a set without the file has none.
+pub(super) fn class_names(package: &Package, name: &str, classes: usize) -> Result<Vec<String>> {
+    if !package.has(name) {
         return Ok(Vec::new());
     }
-    let mut text = String::new();
-    let read = open(path)?.take(1 << 16).read_to_string(&mut text);
-    read.map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => {
-            Error::format(path, "the file", "text", "bytes that are not UTF-8")
-        }
-        _ => Error::io(path, error),
-    })?;
+    let text = package.text(name)?;
     let names: Vec<String> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
-    if names.len() != CLASSES {
-        let found = format!("{} lines", names.len());
-        return Err(Error::format(path, "the file", format!("{CLASSES} class names"), found));
+    if names.len() != classes {
+        let (expected, found) =
+            (format!("{classes} class names"), format!("{} lines", names.len()));
+        return Err(Error::format(package.path(name), "the file", expected, found));
     }
     Ok(names)
 }

@@ -5,8 +5,9 @@
 //! 0x00000801, their number, then one byte each. Read plain, or gzip-compressed with the feature
 //! `cli`.
 
-use super::read::{Bytes, MOST_BYTES, missing, open, plain_or_gz};
-use super::{Dataset, Splits};
+use super::package::Package;
+use super::read::{Bytes, MOST_BYTES};
+use super::{Budget, Collector, Dataset, Loading, Splits};
 use crate::error::Result;
 use byteorder::{BigEndian, ByteOrder};
 use std::io::Read;
@@ -15,7 +16,7 @@ use std::path::Path;
 const IMAGES_MAGIC: u32 = 0x0803;
 const LABELS_MAGIC: u32 = 0x0801;
 /// What Fashion-MNIST's labels mean, from its paper.
-const CLASS_NAMES: [&str; 10] = [
+const CLOTHES: [&str; 10] = [
     "T-shirt/top",
     "trouser",
     "pullover",
@@ -27,6 +28,8 @@ const CLASS_NAMES: [&str; 10] = [
     "bag",
     "ankle boot",
 ];
+/// What MNIST's labels mean.
+const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 /// The longest side of an image: sixteen bits, so that no product of sizes overflows.
 const LONGEST_SIDE: u32 = 1 << 16;
 
@@ -98,57 +101,48 @@ fn read_header<R: Read>(bytes: &mut Bytes<'_, R>, magic: u32, what: &str) -> Res
     }
 }
 
-/// Reads Fashion-MNIST from the folder of its four files, each plain or compressed.
-///
-/// # Errors
-/// `Format` for a missing file, for what [`read_images`] and [`read_labels`] refuse, and where the
-/// files do not fit each other; `Io` for what the system refuses.
-pub fn fashion_mnist(folder: &Path) -> Result<Splits> {
+/// Reads Fashion-MNIST.
+pub(super) fn fashion_mnist(package: &Package, loading: &Loading) -> Result<Splits> {
+    read_splits(package, loading, "fashion-mnist", CLOTHES)
+}
+
+/// Reads MNIST.
+pub(super) fn mnist(package: &Package, loading: &Loading) -> Result<Splits> {
+    read_splits(package, loading, "mnist", DIGITS)
+}
+
+/// Reads the four files, each plain or compressed.
+fn read_splits(
+    package: &Package,
+    loading: &Loading,
+    set: &str,
+    names: [&str; 10],
+) -> Result<Splits> {
+    let budget = Budget::new(loading.limit_bytes);
     let part = |split: &str, prefix: &str| {
         let find = |suffix: &str| {
             let name = format!("{prefix}-{suffix}-ubyte");
-            let found = plain_or_gz(folder, &name);
-            found.ok_or_else(|| missing(folder, &format!("{name}.gz (or {name})")))
+            let found = package.plain_or_gz(&name);
+            found.ok_or_else(|| package.missing(&format!("{name}.gz (or {name})")))
         };
-        let images_path = find("images-idx3")?;
-        let labels_path = find("labels-idx1")?;
-        let images = read_images(open(&images_path)?, &images_path)?;
-        let labels = read_labels(open(&labels_path)?, &labels_path, CLASS_NAMES.len() as u32)?;
-        let count = images.bytes.len() / (images.height * images.width);
+        let (images_name, labels_name) = (find("images-idx3")?, find("labels-idx1")?);
+        let path = package.path(&labels_name);
+        let images = read_images(package.open(&images_name)?, &package.path(&images_name))?;
+        let labels = read_labels(package.open(&labels_name)?, &path, names.len() as u32)?;
+        let image_len = images.height * images.width;
+        let count = images.bytes.len() / image_len;
         if labels.len() != count {
             let expected = format!("{count} labels, one for each of the images beside it");
-            let error = Bytes::new(std::io::empty(), &labels_path).error(
-                4,
-                expected,
-                labels.len().to_string(),
-            );
-            return Err(error);
+            let bytes = Bytes::new(std::io::empty(), &path);
+            return Err(bytes.error(4, expected, labels.len().to_string()));
         }
-        Ok(Dataset {
-            name: format!("fashion-mnist {split}"),
-            images: images.bytes,
-            height: images.height,
-            width: images.width,
-            channels: 1,
-            labels: Some(labels),
-            classes: CLASS_NAMES.len(),
-            class_names: CLASS_NAMES.map(String::from).to_vec(),
-        })
+        let mut collected = Collector::new(loading, &budget);
+        for image in images.bytes.chunks_exact(image_len) {
+            collected.push(image, [images.height, images.width, 1])?;
+        }
+        let names = names.map(String::from);
+        Dataset::collected(format!("{set} {split}"), collected, Some(labels), &names, names.len())
     };
-    let splits = Splits { train: part("train", "train")?, test: part("test", "t10k")? };
-    let [train, test] = [splits.train.size(), splits.test.size()];
-    if train != test {
-        let path = folder.join("t10k-images-idx3-ubyte");
-        let expected = format!("images of {}x{} as in training", train[0], train[1]);
-        let bytes = Bytes::new(std::io::empty(), &path);
-        return Err(bytes.error(8, expected, format!("{}x{}", test[0], test[1])));
-    }
-    Ok(splits)
-}
-
-/// The files by which a folder is recognised as Fashion-MNIST's.
-pub(super) fn is_fashion_mnist(folder: &Path) -> bool {
-    ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"]
-        .iter()
-        .any(|name| plain_or_gz(folder, name).is_some())
+    let splits = Splits::of(part("train", "train")?, Some(part("test", "t10k")?));
+    splits.with_equal_sizes(package)
 }

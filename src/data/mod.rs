@@ -1,31 +1,46 @@
-//! Files to images in memory.
+//! Files to images, in memory or beside it.
 //!
-//! A [`Source`] (`NAME[:PATH]`) finds a data set in its official layout and reads it whole; a
-//! [`Dataset`] holds images as bytes, with their labels. Which images take part, in which order,
-//! is decided by the seeded choices at the end of this page, never by a thread or a clock.
+//! A [`Source`] (`NAME[:PATH]`) finds a data set in its official layout, in a folder or in the
+//! archive that it comes in; a [`Dataset`] holds images as bytes, with their labels. What exceeds
+//! [`Loading::limit_bytes`] lies in a temporary file and is read a batch at a time. Which images
+//! take part, in which order, is decided by the seeded choices at the end of this page, never by a
+//! thread or a clock.
 //!
 //! Sizes that a header claims are checked against what the file really holds before memory is taken
 //! for them. Whatever is wrong with a file, the error names the file, the place and what was
-//! expected there.
+//! expected there. Readers take any `impl Read`; nothing here needs a network or writes beside the
+//! data.
 
 use crate::error::{Error, Result};
+use package::Package;
 
+#[cfg(feature = "cli")]
+pub mod check;
 pub mod cifar;
+mod decode;
+mod files;
+pub mod folder;
 pub mod idx;
+mod package;
+mod pixels;
 mod read;
 mod select;
 mod source;
+mod spool;
+pub mod stl;
+pub mod tiny_imagenet;
 
+pub use pixels::{Budget, Collector, Pixels};
 pub use select::{batches, epoch_order, stratified_fraction};
 pub use source::{Source, SourceName};
 
 /// Images of one size as bytes, with their labels where they have any.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Dataset {
     /// What this is, for people: `fashion-mnist train`.
     pub name: String,
-    /// All images, `[N, H, W, C]`.
-    pub images: Vec<u8>,
+    /// All images, each `[H, W, C]`.
+    pub images: Pixels,
     /// Height of an image, in pixels.
     pub height: usize,
     /// Width of an image, in pixels.
@@ -40,19 +55,123 @@ pub struct Dataset {
     pub class_names: Vec<String>,
 }
 
-/// The two parts of a data set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The parts of a data set.
+#[derive(Clone, Debug)]
 pub struct Splits {
     /// What may be learned from.
     pub train: Dataset,
-    /// What is only for judging.
-    pub test: Dataset,
+    /// What is only for judging; absent where the set has no such part.
+    pub test: Option<Dataset>,
+    /// Further images without labels to learn from, where they were asked for.
+    pub unlabelled: Option<Dataset>,
+    /// What the reader left out, for people, a line each.
+    pub notes: Vec<String>,
+    /// How many images were left out because they cannot be read.
+    pub unreadable: usize,
+}
+
+/// How a data set is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loading {
+    /// The side of all images: of each, the largest central square is resized; absent: as they are.
+    pub size: Option<usize>,
+    /// Which of its two labels an image of CIFAR-100 has.
+    pub labels: Labels,
+    /// Whether images without labels are read, too.
+    pub unlabelled: Unlabelled,
+    /// The most bytes of images in memory; the parts of a set that exceed it go to a temporary
+    /// file.
+    pub limit_bytes: u64,
+    /// What happens at an image that cannot be read, in sets of one file an image.
+    pub bad: Bad,
+}
+
+/// Which labels a set with two kinds has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "cli", serde(rename_all = "kebab-case"))]
+pub enum Labels {
+    /// The 100 classes of CIFAR-100.
+    Fine,
+    /// Its 20 groups of five classes.
+    Coarse,
+}
+
+/// Whether images without labels are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlabelled {
+    /// They are left out.
+    Skip,
+    /// They become [`Splits::unlabelled`].
+    Read,
+}
+
+/// What happens at an image that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// It is an error that names it.
+    Refuse,
+    /// It is left out, counted and named in [`Splits::notes`].
+    Skip,
+}
+
+impl Default for Loading {
+    /// Everything as it is, in at most 2 GiB of memory.
+    fn default() -> Loading {
+        Loading {
+            size: None,
+            labels: Labels::Fine,
+            unlabelled: Unlabelled::Skip,
+            limit_bytes: 2 << 30,
+            bad: Bad::Refuse,
+        }
+    }
+}
+
+impl Splits {
+    fn of(train: Dataset, test: Option<Dataset>) -> Splits {
+        Splits { train, test, unlabelled: None, notes: Vec::new(), unreadable: 0 }
+    }
+
+    fn without(self, out: files::LeftOut) -> Splits {
+        Splits { notes: out.notes, unreadable: out.unreadable, ..self }
+    }
+
+    /// The same, if training and test images have one size.
+    fn with_equal_sizes(self, package: &Package) -> Result<Splits> {
+        let [train, test] =
+            [Some(&self.train), self.test.as_ref()].map(|set| set.map(Dataset::size));
+        if let (Some([h, w, _]), Some([height, width, _])) = (train, test)
+            && [h, w] != [height, width]
+        {
+            let expected = format!("test images of {h}x{w} as in training");
+            let found = format!("{height}x{width}");
+            return Err(Error::format(package.place(), "the set", expected, found));
+        }
+        Ok(self)
+    }
 }
 
 impl Dataset {
+    /// What a reader has collected; without labels there are no classes.
+    fn collected(
+        name: String,
+        images: Collector<'_>,
+        labels: Option<Vec<u32>>,
+        class_names: &[String],
+        classes: usize,
+    ) -> Result<Dataset> {
+        let (images, [height, width, channels]) = images.finish()?;
+        let (classes, class_names) = match labels {
+            Some(_) => (classes, class_names.to_vec()),
+            None => (0, Vec::new()),
+        };
+        Ok(Dataset { name, images, height, width, channels, labels, classes, class_names })
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
-        self.images.len() / self.image_len()
+        self.images.len()
     }
 
     /// Whether there are no images.
@@ -65,34 +184,51 @@ impl Dataset {
         [self.height, self.width, self.channels]
     }
 
-    /// The bytes of one image, `[H, W, C]`.
+    /// The images `indices`, one after the other.
+    ///
+    /// # Errors
+    /// `Io` if they are in a temporary file that cannot be read.
     ///
     /// # Panics
-    /// If there is no such image.
+    /// If an index is not below the number of images.
     #[track_caller]
-    pub fn image(&self, index: usize) -> &[u8] {
-        &self.images[index * self.image_len()..][..self.image_len()]
+    pub fn read(&self, indices: &[usize]) -> Result<Vec<u8>> {
+        self.images.read(indices)
     }
 
-    /// A copy of the images `indices`, in that order, with their labels.
+    /// Calls `f` with all images in their order, some at a time.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn for_each_batch(&self, mut f: impl FnMut(&[u8])) -> Result<()> {
+        let all: Vec<usize> = (0..self.len()).collect();
+        all.chunks(256).try_for_each(|some| self.read(some).map(|images| f(&images)))
+    }
+
+    /// The images `indices`, in that order, with their labels; no pixels are copied.
     ///
     /// # Panics
     /// If an index is not below the number of images.
     #[track_caller]
     pub fn subset(&self, indices: &[usize]) -> Dataset {
-        let mut images = Vec::with_capacity(indices.len() * self.image_len());
-        for &index in indices {
-            images.extend_from_slice(self.image(index));
-        }
         let labels = self.labels.as_ref();
         let labels = labels.map(|labels| indices.iter().map(|&index| labels[index]).collect());
         Dataset {
             name: self.name.clone(),
-            images,
+            images: self.images.subset(indices),
             labels,
             class_names: self.class_names.clone(),
             ..*self
         }
+    }
+
+    /// How many images each class has; nothing without labels.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes];
+        for &label in self.labels.iter().flatten() {
+            counts[label as usize] += 1;
+        }
+        counts
     }
 
     /// The indices, in ascending order, of `n` images chosen by `seed`: with labels, class counts
@@ -112,10 +248,6 @@ impl Dataset {
     /// `Usage` (of the flag `validation`) if not both parts have images.
     pub fn hold_out(&self, count: usize, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
         select::hold_out(self, count, seed).map_err(|reason| Error::usage("validation", reason))
-    }
-
-    fn image_len(&self) -> usize {
-        self.height * self.width * self.channels
     }
 }
 

@@ -3,12 +3,16 @@
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The most bytes of images one file may hold once unpacked: 4 GiB, more than any set read here.
+/// The most bytes of images that an IDX file may hold once unpacked: 1 GiB, far more than any.
 ///
 /// It bounds what a damaged header or a hostile archive can make the process allocate.
-pub(super) const MOST_BYTES: u64 = 1 << 32;
+pub(super) const MOST_BYTES: u64 = 1 << 30;
+
+/// The most bytes of a file in a `.zip` archive, which is unpacked in memory: 64 MiB.
+#[cfg(feature = "cli")]
+pub(super) const MOST_ZIPPED_BYTES: u64 = 64 << 20;
 
 /// Memory taken on a header's word alone, before its bytes have been seen.
 const TRUSTED_BYTES: u64 = 1 << 26;
@@ -89,6 +93,20 @@ impl<'a, R: Read> Bytes<'a, R> {
         Ok(bytes)
     }
 
+    /// All that is left, if it is at most `most` bytes.
+    pub(super) fn all(&mut self, most: u64) -> Result<Vec<u8>> {
+        let start = self.offset;
+        let mut bytes = Vec::new();
+        if let Err(error) = self.reader.by_ref().take(most + 1).read_to_end(&mut bytes) {
+            return Err(self.failed(start + bytes.len() as u64, error));
+        }
+        if bytes.len() as u64 > most {
+            return Err(self.error(start, format!("at most {most} bytes"), "more"));
+        }
+        self.offset += bytes.len() as u64;
+        Ok(bytes)
+    }
+
     /// A failed read: damaged data is a matter of format, everything else of the system.
     fn failed(&self, offset: u64, error: std::io::Error) -> Error {
         use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
@@ -104,36 +122,37 @@ impl<'a, R: Read> Bytes<'a, R> {
     }
 }
 
+/// Opens a file as it is.
+pub(super) fn open_raw(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Error::io(path, error))
+}
+
 /// Opens a file, unpacking it when its name ends in `.gz`.
 ///
 /// # Errors
 /// `Io` if it cannot be opened; `Format` if it is compressed and this build cannot unpack.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let file = open_raw(path)?;
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, file)));
     }
+    let file = BufReader::with_capacity(1 << 16, file);
     unpack(path, file)
 }
 
+/// What a gzip stream, or several in a row, unpack to.
 #[cfg(feature = "cli")]
-fn unpack(_path: &Path, file: File) -> Result<Box<dyn Read>> {
-    let file = BufReader::with_capacity(1 << 16, file);
-    Ok(Box::new(flate2::bufread::MultiGzDecoder::new(file)))
+pub(super) fn gunzip<'a>(packed: impl Read + 'a) -> Box<dyn Read + 'a> {
+    Box::new(flate2::read::MultiGzDecoder::new(packed))
+}
+
+#[cfg(feature = "cli")]
+fn unpack(_path: &Path, file: BufReader<File>) -> Result<Box<dyn Read>> {
+    Ok(gunzip(file))
 }
 
 #[cfg(not(feature = "cli"))]
-fn unpack(path: &Path, _file: File) -> Result<Box<dyn Read>> {
+fn unpack(path: &Path, _file: BufReader<File>) -> Result<Box<dyn Read>> {
     let expected = "an uncompressed file, since this build is without the feature `cli`";
     Err(Error::format(path, "the name", expected, "a gzip file: unpack it beside itself"))
-}
-
-/// The file `name` of `folder`, or the same compressed, `name.gz`; the plain one if both are there.
-pub(super) fn plain_or_gz(folder: &Path, name: &str) -> Option<PathBuf> {
-    [folder.join(name), folder.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
-}
-
-/// The error of a folder without one of its files.
-pub(super) fn missing(folder: &Path, file: &str) -> Error {
-    Error::format(folder, "the folder", format!("the file {file}"), "no such file")
 }

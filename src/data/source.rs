@@ -1,6 +1,7 @@
 //! `NAME[:PATH]`: which data set, and where it is.
 
-use super::{Splits, cifar, idx};
+use super::package::Package;
+use super::{Loading, Splits, Unlabelled, cifar, folder, idx, stl, tiny_imagenet};
 use crate::error::{Error, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,41 +9,135 @@ use std::{env, fmt, io, str};
 
 /// A data set that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "cli", serde(rename_all = "kebab-case"))]
 pub enum SourceName {
     /// 60,000 and 10,000 images of clothing, 28x28 gray, 10 classes; carried with the crate.
     FashionMnist,
+    /// 60,000 and 10,000 images of digits, 28x28 gray, 10 classes.
+    Mnist,
     /// 50,000 and 10,000 images, 32x32 colour, 10 classes.
     Cifar10,
+    /// 50,000 and 10,000 images, 32x32 colour, 100 classes in 20 groups.
+    Cifar100,
+    /// 5,000 and 8,000 images, 96x96 colour, 10 classes; 100,000 more without labels.
+    Stl10,
+    /// 100,000 and 10,000 images, 64x64 colour, 200 classes.
+    TinyImagenet,
+    /// Any folder of PNG and JPEG images.
+    Folder,
 }
 
 /// What is known of a data set before its files are open.
-struct Entry {
-    source: SourceName,
-    name: &'static str,
+pub(super) struct Entry {
+    pub(super) source: SourceName,
+    pub(super) name: &'static str,
     /// Where its official folder is under a folder of data sets.
     folders: &'static [&'static str],
+    /// Its archive's name.
+    archive: &'static str,
+    /// Files of which one is in its official folder.
+    keys: &'static [&'static str],
+    /// Files that it cannot do without; of a name with `/` at its end, anything below it.
+    pub(super) required: &'static [&'static str],
     /// Its files, for the error.
     files: &'static str,
-    recognise: fn(&Path) -> bool,
-    read: fn(&Path) -> Result<Splits>,
+    /// Where it can be had.
+    pub(super) url: &'static str,
+    read: fn(&Package, &Loading) -> Result<Splits>,
 }
 
-const ENTRIES: [Entry; 2] = [
+const IDX_KEYS: &[&str] = &[
+    "train-images-idx3-ubyte",
+    "train-images-idx3-ubyte.gz",
+    "t10k-images-idx3-ubyte",
+    "t10k-images-idx3-ubyte.gz",
+];
+
+const IDX_FILES: &[&str] = &[
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+];
+
+pub(super) const ENTRIES: [Entry; 7] = [
     Entry {
         source: SourceName::FashionMnist,
         name: "fashion-mnist",
-        folders: &["fashion-mnist"],
+        folders: &["fashion-mnist", "FashionMNIST/raw"],
+        archive: "fashion-mnist.zip",
+        keys: IDX_KEYS,
+        required: IDX_FILES,
         files: "train-images-idx3-ubyte.gz and its three companions",
-        recognise: idx::is_fashion_mnist,
+        url: "https://github.com/zalandoresearch/fashion-mnist",
         read: idx::fashion_mnist,
+    },
+    Entry {
+        source: SourceName::Mnist,
+        name: "mnist",
+        folders: &["mnist", "MNIST/raw"],
+        archive: "mnist.zip",
+        keys: IDX_KEYS,
+        required: IDX_FILES,
+        files: "train-images-idx3-ubyte.gz and its three companions",
+        url: "http://yann.lecun.com/exdb/mnist",
+        read: idx::mnist,
     },
     Entry {
         source: SourceName::Cifar10,
         name: "cifar10",
         folders: &["cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"],
+        archive: "cifar-10-binary.tar.gz",
+        keys: &["data_batch_1.bin", "test_batch.bin"],
+        required: &["data_batch_1.bin", "test_batch.bin"],
         files: "data_batch_1.bin and test_batch.bin",
-        recognise: cifar::is_cifar10,
+        url: "https://www.cs.toronto.edu/~kriz/cifar.html",
         read: cifar::cifar10,
+    },
+    Entry {
+        source: SourceName::Cifar100,
+        name: "cifar100",
+        folders: &["cifar-100-binary", "cifar100/cifar-100-binary"],
+        archive: "cifar-100-binary.tar.gz",
+        keys: &["fine_label_names.txt", "train.bin", "test.bin"],
+        required: &["train.bin", "test.bin"],
+        files: "train.bin and test.bin",
+        url: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        read: cifar::cifar100,
+    },
+    Entry {
+        source: SourceName::Stl10,
+        name: "stl10",
+        folders: &["stl10_binary", "stl10/stl10_binary"],
+        archive: "stl10_binary.tar.gz",
+        keys: &["train_X.bin", "test_X.bin", "unlabeled_X.bin"],
+        required: &["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"],
+        files: "train_X.bin, train_y.bin, test_X.bin and test_y.bin",
+        url: "https://cs.stanford.edu/~acoates/stl10",
+        read: stl::stl10,
+    },
+    Entry {
+        source: SourceName::TinyImagenet,
+        name: "tiny-imagenet",
+        folders: &["tiny-imagenet-200", "tiny-imagenet/tiny-imagenet-200"],
+        archive: "tiny-imagenet-200.zip",
+        keys: &["wnids.txt", "val/val_annotations.txt"],
+        required: &["train/", "val/images/", "val/val_annotations.txt"],
+        files: "train/, val/val_annotations.txt and wnids.txt",
+        url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        read: tiny_imagenet::tiny_imagenet,
+    },
+    Entry {
+        source: SourceName::Folder,
+        name: "folder",
+        folders: &[],
+        archive: "",
+        keys: &[],
+        required: &[],
+        files: "PNG or JPEG images, in a sub-folder a class or without",
+        url: "anywhere",
+        read: folder::folder,
     },
 ];
 
@@ -52,17 +147,68 @@ impl SourceName {
         self.entry().name
     }
 
-    fn entry(self) -> &'static Entry {
+    pub(super) fn entry(self) -> &'static Entry {
         let found = ENTRIES.iter().find(|entry| entry.source == self);
         found.expect("every name has its entry in the table")
     }
 }
 
-/// A data set and, optionally, the folder it is in: `fashion-mnist`, `cifar10:/data/cifar`.
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Entry {
+    /// The set's official folder or archive, if `path` is it or, for a folder, its parent.
+    pub(super) fn find(&self, path: &Path) -> Option<PathBuf> {
+        if path.is_file() {
+            return Some(path.to_path_buf());
+        }
+        let has_key = |folder: &Path| self.keys.iter().any(|key| folder.join(key).is_file());
+        let below = self.folders.iter().map(|folder| path.join(folder));
+        let mut folders = std::iter::once(path.to_path_buf()).chain(below);
+        let any = self.keys.is_empty() && path.is_dir();
+        let archive = || Some(path.join(self.archive)).filter(|archive| archive.is_file());
+        folders.find(|folder| any || has_key(folder)).or_else(archive)
+    }
+
+    /// The files of the folder or archive `place` that this set consists of.
+    pub(super) fn package(&self, place: &Path, loading: &Loading) -> Result<Package> {
+        if place.is_dir() {
+            return Package::folder(place);
+        }
+        // Much to unpack for nothing.
+        let skip = loading.unlabelled == Unlabelled::Skip;
+        let wanted = |name: &str| !(skip && name == "unlabeled_X.bin");
+        let package = Package::archive(place, &wanted)?;
+        package.rooted(self.keys).ok_or_else(|| {
+            let expected = format!("{} ({})", self.files, self.name);
+            Error::format(place, "the archive", expected, "none of them")
+        })
+    }
+
+    /// Whether an archive has a file that tells the set.
+    #[cfg(feature = "cli")]
+    pub(super) fn is_in(&self, package: &Package) -> bool {
+        let is_key = |name: &str| {
+            let tops = self.keys.iter().filter_map(|key| name.strip_suffix(key));
+            tops.into_iter().any(|top| top.is_empty() || top.ends_with('/'))
+        };
+        self.keys.is_empty() || package.names().any(is_key)
+    }
+
+    /// Reads the set from its files.
+    pub(super) fn read(&self, package: &Package, loading: &Loading) -> Result<Splits> {
+        (self.read)(package, loading)
+    }
+}
+
+/// A data set and, optionally, where it is: `fashion-mnist`, `cifar10:/data/cifar`.
 ///
-/// The folder is the official one or its parent. Without one, the set is looked for in the folder
-/// that the environment variable `DIMASK_DATA` names, then in `./data`, then in the crate's own
-/// `data`.
+/// The path is the official folder, its parent, or the archive. Without one, the set is looked for
+/// in the folder that the environment variable `DIMASK_DATA` names, then in `./data`, then in the
+/// crate's own `data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Which data set.
@@ -77,15 +223,20 @@ impl Source {
     /// # Errors
     /// `Io` if its files are nowhere (the error lists where they were looked for) or cannot be
     /// read; `Format` if they are not what they should be.
-    pub fn load(&self) -> Result<Splits> {
-        (self.name.entry().read)(&self.locate(env::var_os("DIMASK_DATA"))?)
+    pub fn load(&self, loading: &Loading) -> Result<Splits> {
+        let entry = self.name.entry();
+        let place = self.locate(env::var_os("DIMASK_DATA"))?;
+        entry.read(&entry.package(&place, loading)?, loading)
     }
 
-    /// The official folder; `variable` is the value of `DIMASK_DATA`.
-    fn locate(&self, variable: Option<OsString>) -> Result<PathBuf> {
+    /// The official folder or archive; `variable` is the value of `DIMASK_DATA`.
+    pub(super) fn locate(&self, variable: Option<OsString>) -> Result<PathBuf> {
         let entry = self.name.entry();
         let places = match &self.path {
             Some(path) => vec![path.clone()],
+            None if self.name == SourceName::Folder => {
+                return Err(Error::usage("--data", "no path after `folder`: expected folder:PATH"));
+            }
             None => variable
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
@@ -93,23 +244,22 @@ impl Source {
                 .chain([PathBuf::from("data"), Path::new(env!("CARGO_MANIFEST_DIR")).join("data")])
                 .collect(),
         };
-        for place in &places {
-            let below = entry.folders.iter().map(|folder| place.join(folder));
-            let mut folders = std::iter::once(place.clone()).chain(below);
-            if let Some(folder) = folders.find(|folder| (entry.recognise)(folder)) {
-                return Ok(folder);
-            }
+        if let Some(found) = places.iter().find_map(|place| entry.find(place)) {
+            return Ok(found);
         }
         let list: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         let hint = match self.path {
             Some(_) => String::new(),
             None => format!("; set DIMASK_DATA or give the folder as {}:PATH", entry.name),
         };
+        let folder = entry.folders.first().map_or(String::new(), |folder| {
+            format!(" in the folder {folder}, or the archive {},", entry.archive)
+        });
         let reason = format!(
-            "not found: expected {} in the folder {} in one of: {}{hint}",
+            "not found: expected {}{folder} in one of: {}{hint}; the set can be had from {}",
             entry.files,
-            entry.folders[0],
             list.join(", "),
+            entry.url
         );
         Err(Error::io(entry.name, io::Error::new(io::ErrorKind::NotFound, reason)))
     }
@@ -118,10 +268,6 @@ impl Source {
 impl str::FromStr for Source {
     type Err = Error;
 
-    /// Parses `NAME[:PATH]`.
-    ///
-    /// # Errors
-    /// `Usage` (of the flag `data`) for an unknown name or an empty path.
     fn from_str(text: &str) -> Result<Source> {
         let (name, path) = match text.split_once(':') {
             Some((name, path)) => (name, Some(path)),
@@ -129,11 +275,11 @@ impl str::FromStr for Source {
         };
         let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
             let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
-            let reason = format!("no data set `{name}`: expected {}", names.join(" or "));
-            return Err(Error::usage("data", reason));
+            let reason = format!("no data set `{name}`: expected one of {}", names.join(", "));
+            return Err(Error::usage("--data", reason));
         };
         if path == Some("") {
-            return Err(Error::usage("data", format!("no path after `{name}:`")));
+            return Err(Error::usage("--data", format!("no path after `{name}:`")));
         }
         Ok(Source { name: entry.source, path: path.map(PathBuf::from) })
     }
@@ -166,8 +312,10 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert_eq!(
             error.to_string(),
-            "data: no data set `imagenet`: expected fashion-mnist or cifar10"
+            "--data: no data set `imagenet`: expected one of fashion-mnist, mnist, cifar10, cifar100, \
+             stl10, tiny-imagenet, folder"
         );
+        assert!(parse("folder").unwrap().load(&Loading::default()).is_err());
         assert!(parse("cifar10:").unwrap_err().to_string().contains("no path"));
     }
 
@@ -179,7 +327,7 @@ mod tests {
             assert!(error.to_string().contains(place), "{error}");
         }
         assert_eq!(error.exit_code(), 1);
-        let error = parse("cifar10:/nowhere/x").unwrap().load().unwrap_err();
+        let error = parse("cifar10:/nowhere/x").unwrap().load(&Loading::default()).unwrap_err();
         assert!(error.to_string().contains("/nowhere/x") && !error.to_string().contains(own));
     }
 

@@ -46,10 +46,22 @@ fn idx_labels(count: u32, labels: &[u8]) -> Vec<u8> {
     [[0x801, count].map(u32::to_be_bytes).concat(), labels.to_vec()].concat()
 }
 
+/// Reads a set from a folder or an archive, with everything as it is.
+fn load(name: &str, path: &Path) -> Result<Splits> {
+    let entry = name.parse::<Source>()?.name.entry();
+    let loading = Loading::default();
+    entry.read(&entry.package(path, &loading)?, &loading)
+}
+
+/// All bytes of a set.
+fn bytes(set: &Dataset) -> Vec<u8> {
+    set.read(&Vec::from_iter(0..set.len())).unwrap()
+}
+
 fn labelled(labels: &[u32], classes: usize) -> Dataset {
     Dataset {
         name: "toy".into(),
-        images: (0..labels.len()).map(|index| index as u8).collect(),
+        images: Pixels::from_vec((0..labels.len()).map(|index| index as u8).collect(), 1),
         height: 1,
         width: 1,
         channels: 1,
@@ -84,7 +96,7 @@ fn malformed_idx_images_name_the_byte() {
 #[test]
 fn a_header_cannot_make_the_reader_take_memory() {
     let read = |bytes: Vec<u8>| idx::read_images(&bytes[..], Path::new("x"));
-    check(read(idx_images(u32::MAX, 1 << 16, 1 << 16, &[])), &["byte 4", "at most 4294967296"]);
+    check(read(idx_images(u32::MAX, 1 << 16, 1 << 16, &[])), &["byte 4", "at most 1073741824"]);
     check(read(idx_images(u32::MAX, 1, 1, &[0; 9])), &["4294967295 bytes", "after 9"]);
     let labels = idx::read_labels(&idx_labels(u32::MAX, &[1])[..], Path::new("x"), 10);
     check(labels, &["byte 8", "4294967295 labels", "after 1"]);
@@ -104,25 +116,26 @@ fn malformed_idx_labels_name_the_byte() {
 fn files_of_fashion_mnist_must_be_there_and_fit_each_other() {
     let folder = Folder::new("idx");
     folder.write("train-images-idx3-ubyte", &idx_images(2, 1, 1, &[3, 4]));
-    let read = || idx::fashion_mnist(&folder.0);
+    let read = || load("fashion-mnist", &folder.0);
     check(read(), &["idx", "the file train-labels-idx1-ubyte.gz"]);
     folder.write("train-labels-idx1-ubyte", &idx_labels(1, &[7]));
     check(read(), &["train-labels-idx1-ubyte", "byte 4", "2 labels", "found 1"]);
     folder.write("train-labels-idx1-ubyte", &idx_labels(2, &[7, 1]));
     folder.write("t10k-images-idx3-ubyte", &idx_images(1, 2, 1, &[3, 4]));
     folder.write("t10k-labels-idx1-ubyte", &idx_labels(1, &[7]));
-    check(read(), &["t10k-images-idx3-ubyte", "byte 8", "1x1", "2x1"]);
+    check(read(), &["test images of 1x1", "2x1"]);
     folder.write("t10k-images-idx3-ubyte", &idx_images(1, 1, 1, &[5]));
-    let splits = read().unwrap();
-    assert_eq!((splits.train.images, splits.train.labels), (vec![3, 4], Some(vec![7, 1])));
-    assert_eq!((splits.test.len(), splits.test.size()), (1, [1, 1, 1]));
+    let Splits { train, test, .. } = read().unwrap();
+    assert_eq!((bytes(&train), &train.labels), (vec![3, 4], &Some(vec![7, 1])));
+    assert_eq!(test.map(|test| (test.len(), test.size())), Some((1, [1, 1, 1])));
 }
 
 #[cfg(feature = "cli")]
 #[test]
 fn the_carried_fashion_mnist_is_whole() {
     let source: Source = "fashion-mnist".parse().unwrap();
-    let Splits { train, test } = source.load().unwrap();
+    let Splits { train, test, .. } = source.load(&Loading::default()).unwrap();
+    let test = test.unwrap();
     assert_eq!((train.len(), test.len(), train.size()), (60_000, 10_000, [28, 28, 1]));
     for (set, each) in [(&train, 6_000), (&test, 1_000)] {
         let labels = set.labels.as_ref().unwrap();
@@ -130,10 +143,11 @@ fn the_carried_fashion_mnist_is_whole() {
         assert!(counts.into_iter().all(|count| count == each));
     }
     // The mean and deviation that the normalisation uses are those of these bytes.
-    let sums = train.images.iter().map(|&byte| f64::from(byte) / 255.0);
+    let all = bytes(&train);
+    let sums = all.iter().map(|&byte| f64::from(byte) / 255.0);
     let (sum, squares) = sums.fold((0.0, 0.0), |(s, q), x| (s + x, q + x * x));
-    let mean = sum / train.images.len() as f64;
-    let std = (squares / train.images.len() as f64 - mean * mean).sqrt();
+    let mean = sum / all.len() as f64;
+    let std = (squares / all.len() as f64 - mean * mean).sqrt();
     assert!((mean - 0.2860).abs() < 1e-4 && (std - 0.3530).abs() < 1e-4, "{mean} {std}");
 }
 
@@ -172,23 +186,27 @@ fn cifar_records_become_pixels_of_three_channels() {
     folder.write("data_batch_10.bin", &cifar_record(9, 40));
     folder.write("data_batch_2.bin", &[cifar_record(0, 10), cifar_record(3, 20)].concat());
     folder.write("data_batch_x.bin", b"not a batch");
-    let read = || cifar::cifar10(&folder.0);
+    let read = || load("cifar10", &folder.0);
     check(read(), &["cifar", "test_batch.bin"]);
     folder.write("test_batch.bin", &cifar_record(5, 30));
-    let Splits { train, test } = read().unwrap();
+    let Splits { train, test, .. } = read().unwrap();
+    let test = test.unwrap();
     assert_eq!(train.labels, Some(vec![0, 3, 9]));
     assert_eq!((train.size(), test.len(), train.class_names.len()), ([32, 32, 3], 1, 0));
-    assert_eq!(train.image(1)[..6], [20, 21, 22, 20, 21, 22]);
+    assert_eq!(train.read(&[1]).unwrap()[..6], [20, 21, 22, 20, 21, 22]);
     folder.write("batches.meta.txt", b"one\ntwo\n\n");
     check(read(), &["batches.meta.txt", "10 class names", "2 lines"]);
     folder.write("batches.meta.txt", b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n");
-    assert_eq!(read().unwrap().test.class_names[9], "j");
+    assert_eq!(read().unwrap().train.class_names[9], "j");
 }
 
 #[test]
 fn malformed_cifar_batches_name_the_byte() {
     let read = |bytes: &[u8]| {
-        cifar::read_batch(bytes, Path::new("data_batch_1.bin"), &mut Vec::new(), &mut Vec::new())
+        let (loading, budget) = (Loading::default(), Budget::new(1 << 20));
+        let images = &mut Collector::new(&loading, &budget);
+        let path = Path::new("data_batch_1.bin");
+        cifar::read_batch(bytes, path, cifar::Layout::Cifar10, &mut Vec::new(), images)
     };
     check(read(b""), &["data_batch_1.bin", "byte 0", "3073 bytes", "after 0"]);
     let mut two = [cifar_record(1, 0), cifar_record(2, 0)].concat();
@@ -214,7 +232,8 @@ fn a_choice_is_balanced_repeatable_and_ascending() {
     }
     assert_ne!(set.choose(40, 3).unwrap(), set.choose(40, 4).unwrap());
     let subset = set.subset(&[5, 2]);
-    assert_eq!((subset.images, subset.labels), (vec![5, 2], Some(vec![labels[5], labels[2]])));
+    assert_eq!(bytes(&subset), [5, 2]);
+    assert_eq!(subset.labels, Some(vec![labels[5], labels[2]]));
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod naive;
 pub mod norm;
 pub mod parallel;
+pub(crate) mod pixels;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;

@@ -51,10 +51,15 @@ impl<'a> Judge<'a> {
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<Judgement> {
+        if self.images.bank.labels.is_none() || self.images.test.is_empty() {
+            observer.note("without labels the features are not judged");
+            let none = Scores { knn5: None, knn200: None, linear: None, probe_1pct: None };
+            return Ok(Judgement { raw: none, untrained: none, trained: none });
+        }
         let mut row = |name: &str, [train, test]: [Tensor; 2]| {
             observer.note(&format!("judging {name}: {} features", train.shape()[1]));
-            let (train_labels, test_labels) = (&self.images.train.labels, &self.images.test.labels);
-            let classes = self.images.train.classes;
+            let (train_labels, test_labels) = (&self.images.bank.labels, &self.images.test.labels);
+            let classes = self.images.bank.classes;
             let settings = self.settings();
             let scores = evaluate(
                 &train,
@@ -71,9 +76,9 @@ impl<'a> Judge<'a> {
         };
         let untrained = model::first_state(self.config, self.images.train.channels);
         Ok(Judgement {
-            raw: row("raw pixels", self.pixels())?,
-            untrained: row("the untrained encoder", self.masked_features(&untrained))?,
-            trained: row("the trained encoder", self.masked_features(state))?,
+            raw: row("raw pixels", self.pixels()?)?,
+            untrained: row("the untrained encoder", self.masked_features(&untrained)?)?,
+            trained: row("the trained encoder", self.masked_features(state)?)?,
         })
     }
 
@@ -83,11 +88,11 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// `Diverged` if a feature is not finite.
     pub fn knn(&self, state: &State, step: usize) -> Result<(Option<f64>, Option<f64>)> {
-        let (train, test) = (&self.images.train, &self.images.test);
+        let (train, test) = (&self.images.bank, &self.images.test);
         let (Some(bank_labels), Some(labels)) = (&train.labels, &test.labels) else {
             return Ok((None, None));
         };
-        let [bank, queries] = self.masked_features(state);
+        let [bank, queries] = self.masked_features(state)?;
         if !bank.is_finite() || !queries.is_finite() {
             return Err(Error::Diverged { step, part: "a feature".into() });
         }
@@ -101,18 +106,20 @@ impl<'a> Judge<'a> {
     ///
     /// A collapse begins in the projections, which the loss looks at: behind them the features may
     /// keep their spread and still have lost what told the images apart.
-    pub fn spread(&self, state: &State) -> Option<[Spread; 2]> {
+    ///
+    /// # Errors
+    /// `Io` if images cannot be read.
+    pub fn spread(&self, state: &State) -> Result<Option<[Spread; 2]>> {
         let train = &self.images.train;
         let watched = self.config.eval.watch_images.min(train.len());
         let watched = train.subset(&(0..watched).collect::<Vec<_>>());
-        let enough = watched.len() >= 2;
-        enough.then(|| {
-            let features = masked(&self.features(state, &watched), state);
-            let pass = &mut Pass::eval(&state.running);
-            let heads = &state.network.heads;
-            let projections = heads.project(&Var::constant(features.clone()), pass).z;
-            [&features, projections.value()].map(Spread::of)
-        })
+        if watched.len() < 2 {
+            return Ok(None);
+        }
+        let features = masked(&self.features(state, &watched)?, state);
+        let pass = &mut Pass::eval(&state.running);
+        let projections = state.network.heads.project(&Var::constant(features.clone()), pass).z;
+        Ok(Some([&features, projections.value()].map(Spread::of)))
     }
 
     fn settings(&self) -> EvalSettings {
@@ -122,30 +129,35 @@ impl<'a> Judge<'a> {
     }
 
     /// The normalised pixels of training and test images, `[N, H · W · C]`.
-    fn pixels(&self) -> [Tensor; 2] {
-        [&self.images.train, &self.images.test].map(|set| {
+    fn pixels(&self) -> Result<[Tensor; 2]> {
+        let of = |set: &Dataset| {
             let all: Vec<usize> = (0..set.len()).collect();
-            let pixels = self.images.augment.evaluation(&set.images, set.size(), &all);
-            pixels.reshape(&[set.len(), set.height * set.width * set.channels])
-        })
+            let pixels = self.images.evaluation(set, &all)?;
+            Ok(pixels.reshape(&[set.len(), set.height * set.width * set.channels]))
+        };
+        Ok([of(&self.images.bank)?, of(&self.images.test)?])
     }
 
     /// The features of training and test images under the mask, `[N, D]`.
-    fn masked_features(&self, state: &State) -> [Tensor; 2] {
-        [&self.images.train, &self.images.test].map(|set| masked(&self.features(state, set), state))
+    fn masked_features(&self, state: &State) -> Result<[Tensor; 2]> {
+        let of = |set| Ok(masked(&self.features(state, set)?, state));
+        Ok([of(&self.images.bank)?, of(&self.images.test)?])
     }
 
     /// The encoder's features of a set of images, `[N, D]`, with batch-norm's running moments.
-    pub fn features(&self, state: &State, set: &Dataset) -> Tensor {
+    ///
+    /// # Errors
+    /// `Io` if images cannot be read.
+    pub fn features(&self, state: &State, set: &Dataset) -> Result<Tensor> {
         let all: Vec<usize> = (0..set.len()).collect();
         let mut features = Vec::new();
         for batch in all.chunks(BATCH) {
-            let x = self.images.augment.evaluation(&set.images, set.size(), batch);
+            let x = self.images.evaluation(set, batch)?;
             let mut pass = Pass::eval(&state.running);
             let h = state.network.encoder.forward(&Var::constant(x), &mut pass);
             features.extend_from_slice(h.value().as_slice());
         }
-        Tensor::from_vec(features, &[set.len(), state.network.encoder.features()])
+        Ok(Tensor::from_vec(features, &[set.len(), state.network.encoder.features()]))
     }
 }
 

@@ -1,19 +1,26 @@
 //! The images of a run: found, chosen, and what turns them into network inputs.
 
-use crate::augment::Augment;
-use crate::config::{Amount, Normalize, RunConfig};
-use crate::data::{Dataset, Source, Splits};
+use crate::augment::{self, Augment};
+use crate::config::{Amount, AugmentConfig, LearnFrom, Normalize, RunConfig};
+use crate::data::{Dataset, Splits};
 use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 
 /// The images that a run learns from and is judged on.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// The training images, and the bank that evaluation looks neighbours up in.
+    /// The images that are learned from.
     pub train: Dataset,
-    /// The images that features are judged on: the test images, or those held out.
+    /// The images that evaluation learns from, and looks neighbours up in: the same, but where a
+    /// run learns from images without labels.
+    pub bank: Dataset,
+    /// The images that features are judged on: the test images, or those held out; none where
+    /// there are no labels to judge by.
     pub test: Dataset,
-    /// The random views and the normalisation.
-    pub augment: Augment,
+    /// What happens to the first view and to the second, and the normalisation, which is the same.
+    pub views: [Augment; 2],
+    /// What the reader left out, for people, a line each.
+    pub notes: Vec<String>,
 }
 
 impl Images {
@@ -22,76 +29,140 @@ impl Images {
     /// # Errors
     /// As the data's reader; `Usage` if the settings do not fit the images.
     pub fn load(config: &RunConfig) -> Result<Images> {
-        let name = config.data.name.to_string();
-        let path = &config.data.path;
-        let source = if path.is_empty() { name } else { format!("{name}:{path}") };
-        let Splits { train, test } = source.parse::<Source>()?.load()?;
-        let (train, test) = match config.data.validation {
-            0 => (train, test),
+        let Splits { train, test, unlabelled, notes, .. } =
+            config.data.source().load(&config.data.loading())?;
+        let (bank, test) = match (config.data.validation, test) {
+            (0, Some(test)) => (train, test),
+            (0, None) if train.labels.is_some() => {
+                let reason = format!(
+                    "{} has no test images: hold some of the {} training images out, as in \
+                     --validation {}",
+                    config.data.name,
+                    train.len(),
+                    train.len().div_ceil(10)
+                );
+                return Err(Error::usage("data.validation", reason));
+            }
+            (0, None) => {
+                let nothing = train.subset(&[]);
+                (train, nothing)
+            }
             // One choice for all seeds: settings are compared on the same images.
-            count => {
+            (count, _) => {
                 let (kept, held) = train.hold_out(count, 0)?;
                 (train.subset(&kept), train.subset(&held))
             }
         };
-        let train = match config.data.images {
-            Amount::All => train,
-            Amount::Exactly(count) => train.subset(&train.choose(count, config.seed)?),
+        let chosen = |set: &Dataset| match config.data.images {
+            Amount::All => Ok(set.clone()),
+            Amount::Exactly(count) => Ok(set.subset(&set.choose(count, config.seed)?)),
+        };
+        let (train, bank) = match (config.data.learn_from, &unlabelled) {
+            (LearnFrom::Unlabelled, Some(unlabelled)) => (chosen(unlabelled)?, bank),
+            (LearnFrom::Unlabelled, None) => {
+                let reason = format!("{} has no images without labels", config.data.name);
+                return Err(Error::usage("data.learn_from", reason));
+            }
+            (LearnFrom::Train, _) => {
+                let train = chosen(&bank)?;
+                (train.clone(), train)
+            }
         };
         if config.batch_size > train.len() {
             let reason = format!("is {}, more than the {} images", config.batch_size, train.len());
             return Err(Error::usage("batch_size", reason));
         }
-        let augment = augment(config, &train);
-        augment.check(train.size()).map_err(|reason| Error::usage("augment", reason))?;
-        Ok(Images { train, test, augment })
+        let views = views(config, &train)?;
+        for view in &views {
+            view.check(train.size()).map_err(|reason| Error::usage("augment", reason))?;
+        }
+        Ok(Images { train, bank, test, views, notes })
     }
 
     /// Steps in an epoch: whole batches only.
     pub fn steps_per_epoch(&self, config: &RunConfig) -> usize {
         self.train.len() / config.batch_size
     }
+
+    /// Two random views of each of the training images `batch`: see [`augment::pair`].
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn pair(&self, batch: &[usize], epoch: u64, seed: u64) -> Result<Tensor> {
+        let (images, [first, second]) = (self.train.read(batch)?, &self.views);
+        Ok(augment::pair([first, second], &images, self.train.size(), batch, epoch, seed))
+    }
+
+    /// The images `batch` of a set as evaluation sees them: only normalised, `[N, H, W, C]`.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn evaluation(&self, set: &Dataset, batch: &[usize]) -> Result<Tensor> {
+        Ok(self.views[0].evaluation(&set.read(batch)?, set.size()))
+    }
+
+    /// The mean and the deviation of each channel that pixels are normalised by.
+    pub fn normalization(&self) -> [&[f64]; 2] {
+        [&self.views[0].mean, &self.views[0].std]
+    }
+
+    /// Normalises by these instead: by what the weights were learned with.
+    pub fn set_normalization(&mut self, [mean, std]: [Vec<f64>; 2]) {
+        for view in &mut self.views {
+            (view.mean, view.std) = (mean.clone(), std.clone());
+        }
+    }
 }
 
-fn augment(config: &RunConfig, train: &Dataset) -> Augment {
-    let set = &config.augment;
+fn views(config: &RunConfig, train: &Dataset) -> Result<[Augment; 2]> {
     let (mean, std) = match config.augment.normalize {
-        Normalize::Data => moments(train),
+        Normalize::Data => moments(train)?,
         Normalize::Imagenet => {
             let Augment { mean, std, .. } = Augment::official();
             let average = |values: &[f64]| vec![values.iter().sum::<f64>() / values.len() as f64];
             if train.channels == 1 { (average(&mean), average(&std)) } else { (mean, std) }
         }
     };
-    Augment {
-        crop_area: set.crop_area,
-        crop_aspect: set.crop_aspect,
-        flip_probability: set.flip_probability,
-        jitter_probability: set.jitter_probability,
-        brightness: set.brightness,
-        contrast: set.contrast,
-        saturation: set.saturation,
-        hue: set.hue,
-        grayscale_probability: set.grayscale_probability,
-        blur_probability: set.blur_probability,
-        blur_kernel: set.blur_kernel,
-        blur_sigma: set.blur_sigma,
-        mean,
-        std,
-    }
+    Ok(augments(&config.augment, &mean, &std))
+}
+
+/// The two views' settings, with the normalisation that belongs to them.
+pub fn augments(set: &AugmentConfig, mean: &[f64], std: &[f64]) -> [Augment; 2] {
+    [0, 1].map(|view| Augment {
+        crop_area: set.crop_area.0[view],
+        crop_aspect: set.crop_aspect.0[view],
+        rotation_probability: set.rotation_probability.0[view],
+        rotation_degrees: set.rotation_degrees.0[view],
+        flip_probability: set.flip_probability.0[view],
+        vertical_flip_probability: set.vertical_flip_probability.0[view],
+        jitter_probability: set.jitter_probability.0[view],
+        brightness: set.brightness.0[view],
+        contrast: set.contrast.0[view],
+        saturation: set.saturation.0[view],
+        hue: set.hue.0[view],
+        grayscale_probability: set.grayscale_probability.0[view],
+        blur_probability: set.blur_probability.0[view],
+        blur_kernel: set.blur_kernel.0[view],
+        blur_sigma: set.blur_sigma.0[view],
+        solarize_probability: set.solarize_probability.0[view],
+        mean: mean.to_vec(),
+        std: std.to_vec(),
+    })
 }
 
 /// Mean and standard deviation of each channel, of values in [0, 1].
 ///
 /// Bytes are counted, not added, so that the result does not depend on an order.
-fn moments(images: &Dataset) -> (Vec<f64>, Vec<f64>) {
+fn moments(images: &Dataset) -> Result<(Vec<f64>, Vec<f64>)> {
     let channels = images.channels;
     let mut counts = vec![[0u64; 256]; channels];
-    for pixel in images.images.chunks_exact(channels) {
-        for (count, &byte) in counts.iter_mut().zip(pixel) {
-            count[byte as usize] += 1;
+    images.for_each_batch(|bytes| {
+        for pixel in bytes.chunks_exact(channels) {
+            for (count, &byte) in counts.iter_mut().zip(pixel) {
+                count[byte as usize] += 1;
+            }
         }
-    }
+    })?;
     let moments = counts.iter().map(|count| {
         let total = count.iter().sum::<u64>() as f64;
         let mean_of = |f: &dyn Fn(f64) -> f64| {
@@ -103,18 +174,19 @@ fn moments(images: &Dataset) -> (Vec<f64>, Vec<f64>) {
         // A channel of one colour stays what it is.
         (mean, if std > 0.0 { std } else { 1.0 })
     });
-    moments.unzip()
+    Ok(moments.unzip())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Pixels;
 
     #[test]
     fn moments_are_a_channel_at_a_time() {
         let images = Dataset {
             name: "two".into(),
-            images: vec![0, 255, 7, 255, 255, 7],
+            images: Pixels::from_vec(vec![0, 255, 7, 255, 255, 7], 6),
             height: 1,
             width: 2,
             channels: 3,
@@ -122,7 +194,7 @@ mod tests {
             classes: 0,
             class_names: Vec::new(),
         };
-        let (mean, std) = moments(&images);
+        let (mean, std) = moments(&images).unwrap();
         assert_eq!((mean[0], std[0]), (0.5, 0.5));
         assert_eq!((mean[1], std[1]), (1.0, 1.0));
         assert!((mean[2] - 7.0 / 255.0).abs() < 1e-15 && std[2] == 1.0);

@@ -12,6 +12,7 @@ pub mod folder;
 pub mod images;
 pub mod metrics;
 pub mod model;
+pub mod prefetch;
 mod run;
 pub mod settings;
 #[cfg(test)]

@@ -195,7 +195,7 @@ pub fn checkpoint(config: &RunConfig, state: &State, step: usize, epoch: usize) 
 }
 
 /// The version of a checkpoint's layout.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// Reads what [`checkpoint`] wrote: the state and the number of steps taken.
 ///
@@ -203,7 +203,39 @@ const FORMAT: u64 = 2;
 /// `Io` or `Format` naming the file and the tensor if it is not a whole checkpoint of this
 /// configuration.
 pub fn read_checkpoint(config: &RunConfig, channels: usize, path: &Path) -> Result<(State, usize)> {
-    let container = Container::read(path)?;
+    restore(config, channels, &Container::read(path)?, path)
+}
+
+/// Adds to a checkpoint what pixels were normalised by: weights mean nothing without it.
+pub fn store_normalization(checkpoint: &mut Container, [mean, std]: [&[f64]; 2]) {
+    checkpoint.meta.insert("mean".into(), mean.into());
+    checkpoint.meta.insert("std".into(), std.into());
+}
+
+/// The mean and the deviation of each channel that a checkpoint's weights were learned with.
+///
+/// # Errors
+/// `Format` naming `path` if they are not there.
+pub fn stored_normalization(checkpoint: &Container, path: &Path) -> Result<[Vec<f64>; 2]> {
+    let values = |key: &str| {
+        let list = checkpoint.meta.get(key).and_then(|value| value.as_array());
+        let values = list.and_then(|list| list.iter().map(|x| x.as_f64()).collect::<Option<_>>());
+        let missing = || Error::format(path, format!("metadata: {key}"), "numbers", "none");
+        values.ok_or_else(missing)
+    };
+    Ok([values("mean")?, values("std")?])
+}
+
+/// The same as [`read_checkpoint`] from what was read of the file at `path`.
+///
+/// # Errors
+/// As [`read_checkpoint`].
+pub fn restore(
+    config: &RunConfig,
+    channels: usize,
+    container: &Container,
+    path: &Path,
+) -> Result<(State, usize)> {
     let meta = &container.meta;
     let wrong = |place: &str, expected: String, found: String| {
         Err(Error::format(path, place, expected, found))

@@ -1,21 +1,24 @@
 //! The loop: epochs of steps, records, checkpoints, and the judgement at the end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::container::Container;
 use super::evaluate::{Judge, Judgement};
 use super::folder::{Lock, RunFolder};
 use super::images::Images;
 use super::metrics::{EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes};
 use super::model::{self, State};
+use super::prefetch::{Course, Prefetch};
 use super::settings::settings;
 use super::{Observer, Plan, Stop};
 use crate::config::{Method, RunConfig};
-use crate::data::{batches, epoch_order};
 use crate::error::{Error, Result};
 use crate::eval::collapse::mask_entropy;
 use crate::metamask::{Settings, StepReport, step};
 use crate::optim::norm;
+use crate::tensor::Tensor;
 
 /// How a run came to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +56,7 @@ pub fn run(
     }
     // Whatever can be wrong shows before the folder is touched.
     let images = Images::load(&config)?;
+    images.notes.iter().for_each(|note| observer.note(note));
     if config.method == Method::Nnclr && config.loss.queue > images.train.len() {
         let (queue, images) = (config.loss.queue, images.train.len());
         observer.note(&format!(
@@ -78,10 +82,9 @@ pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Ou
     if folder.is_finished() {
         return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
     }
-    let images = Images::load(&config)?;
-    let channels = images.train.channels;
+    let mut images = Images::load(&config)?;
     let (state, step) = match folder.checkpoint().exists() {
-        true => model::read_checkpoint(&config, channels, &folder.checkpoint())?,
+        true => restore(&config, &mut images, &folder.checkpoint())?,
         false => (first_state(&config, &images, observer)?, 0),
     };
     Run::open(config, folder, lock, images, state, step)?.train(observer, stop).map(Outcome::Done)
@@ -98,10 +101,23 @@ pub fn load(
     let folder = RunFolder::new(dir);
     let own = folder.read_config()?;
     let config = change(own.clone())?;
-    let images = Images::load(&config)?;
-    let path = folder.checkpoint();
-    let (state, _) = model::read_checkpoint(&own, images.train.channels, &path)?;
+    let mut images = Images::load(&config)?;
+    let (state, _) = restore(&own, &mut images, &folder.checkpoint())?;
     Ok((config, images, state))
+}
+
+/// The state in a checkpoint and its number of steps; the images are normalised as it learned them.
+fn restore(config: &RunConfig, images: &mut Images, path: &Path) -> Result<(State, usize)> {
+    let checkpoint = Container::read(path)?;
+    let channels = images.train.channels;
+    let restored = model::restore(config, channels, &checkpoint, path)?;
+    let normalization = model::stored_normalization(&checkpoint, path)?;
+    if normalization.iter().any(|values| values.len() != channels) {
+        let expected = format!("a value for each of {channels} channels");
+        return Err(Error::format(path, "metadata: mean, std", expected, "others"));
+    }
+    images.set_normalization(normalization);
+    Ok(restored)
 }
 
 fn first_state(config: &RunConfig, images: &Images, observer: &mut dyn Observer) -> Result<State> {
@@ -117,7 +133,7 @@ fn first_state(config: &RunConfig, images: &Images, observer: &mut dyn Observer)
 struct Run {
     config: RunConfig,
     folder: RunFolder,
-    images: Images,
+    images: Arc<Images>,
     metrics: Metrics,
     /// Absent only while a step has it.
     state: Option<State>,
@@ -154,7 +170,7 @@ impl Run {
         Ok(Run {
             config,
             folder,
-            images,
+            images: Arc::new(images),
             metrics,
             state,
             step,
@@ -184,49 +200,45 @@ impl Run {
             self.save()?;
         }
         self.clock.restart();
-        while self.step < epochs * steps_per_epoch {
+        let (seed, from, steps) = (self.config.seed, self.step, epochs * steps_per_epoch);
+        let course = Course { seed, batch_size, from, steps };
+        let mut views = Prefetch::new(Arc::clone(&self.images), course)?;
+        while self.step < steps {
             let epoch = self.step / steps_per_epoch;
-            let seed = self.config.seed;
-            let order = epoch_order(self.images.train.len(), seed, epoch as u64);
-            let rest = self.step % steps_per_epoch;
-            for batch in batches(&order, batch_size).skip(rest) {
-                self.take_step(batch, epoch, steps_per_epoch, observer)?;
-                let ended = self.step.is_multiple_of(steps_per_epoch);
-                let every = self.config.checkpoint_every;
-                let due = every > 0 && self.step.is_multiple_of(every);
-                let signal = stop.requested();
-                let saves = ended || due || signal.is_some();
-                if saves {
-                    // Before the epoch's end: features of such a state cannot be judged either.
-                    self.check_finite(observer)?;
-                }
-                if ended {
-                    self.end_epoch(epoch, observer)?;
-                }
-                if saves {
-                    self.save()?;
-                }
-                if let Some(signal) = signal {
-                    return Err(Error::Interrupted { signal });
-                }
+            self.take_step(&views.next()?, epoch, steps_per_epoch, observer)?;
+            let ended = self.step.is_multiple_of(steps_per_epoch);
+            let every = self.config.checkpoint_every;
+            let due = every > 0 && self.step.is_multiple_of(every);
+            let signal = stop.requested();
+            let saves = ended || due || signal.is_some();
+            if saves {
+                // Before the epoch's end: features of such a state cannot be judged either.
+                self.check_finite(observer)?;
+            }
+            if ended {
+                self.end_epoch(epoch, observer)?;
+            }
+            if saves {
+                self.save()?;
+            }
+            if let Some(signal) = signal {
+                return Err(Error::Interrupted { signal });
             }
         }
+        drop(views);
         self.finish(observer, stop)
     }
 
     fn take_step(
         &mut self,
-        batch: &[usize],
+        views: &Tensor,
         epoch: usize,
         steps_per_epoch: usize,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let (train, seed) = (&self.images.train, self.config.seed);
-        let augment = &self.images.augment;
-        let views = augment.views(&train.images, train.size(), batch, epoch as u64, seed);
         let settings = settings(&self.config, self.step, steps_per_epoch);
         let state = self.state.take().expect("every step hands the state back");
-        let (state, report) = step(state, &views, &settings);
+        let (state, report) = step(state, views, &settings);
         self.state = Some(state);
         self.step += 1;
         if let Some(place) = &report.non_finite {
@@ -286,7 +298,8 @@ impl Run {
             }
             _ => (None, None),
         };
-        let [features, projections] = judge.spread(self.state()).map_or([None; 2], |s| s.map(Some));
+        let [features, projections] =
+            judge.spread(self.state())?.map_or([None; 2], |spreads| spreads.map(Some));
         for (what, spread) in [("features", features), ("projections", projections)] {
             if let Some(words) = spread.and_then(|spread| spread.collapse()) {
                 observer.note(&format!("warning: the {what} have collapsed: {words}"));
@@ -340,7 +353,8 @@ impl Run {
         // The records first: a checkpoint never knows of steps that they do not.
         self.metrics.sync()?;
         let epoch = self.step / self.images.steps_per_epoch(&self.config);
-        let checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
+        let mut checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
+        model::store_normalization(&mut checkpoint, self.images.normalization());
         checkpoint.write(&self.folder.checkpoint())
     }
 

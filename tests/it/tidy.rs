@@ -14,11 +14,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("optim", &["autodiff", "tensor", "kernels::Real"]),
     ("ssl", &["autodiff", "tensor", "nn", "rng", "kernels::Real"]),
     ("metamask", &["ssl", "optim", "nn", "autodiff", "tensor", "rng", "kernels::Real"]),
-    ("data", &["tensor", "rng", "error", "kernels::Real"]),
+    ("data", &["augment", "tensor", "rng", "error", "kernels::Real"]),
     ("augment", &["kernels", "tensor", "rng"]),
     ("eval", &["nn", "data", "tensor", "optim", "autodiff", "rng", "error", "kernels::Real"]),
     ("gradcheck", &["metamask", "ssl", "optim", "nn", "autodiff", "tensor", "rng"]),
-    ("config", &["error"]),
+    ("config", &["data", "error"]),
     (
         "train",
         &[

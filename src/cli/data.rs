@@ -1,0 +1,122 @@
+//! `dimask data check`: what lies at a path.
+
+use std::path::Path;
+
+use super::args::{CheckArgs, DataArgs, DataCommand};
+use super::report::grouped;
+use super::{output, sheet};
+use crate::data::check::{Report, check};
+use crate::data::{Dataset, Loading};
+use crate::error::{Error, Result};
+
+/// Classes that are listed one a line.
+const LISTED: usize = 30;
+
+/// Does what is asked about data.
+pub(super) fn data(args: &DataArgs) -> Result<()> {
+    match &args.command {
+        DataCommand::Check(args) => check_data(args),
+    }
+}
+
+/// Prints what was found and draws some of it; what is wrong is an error at the end.
+fn check_data(args: &CheckArgs) -> Result<()> {
+    if args.size.is_some_and(|size| !(1..=1024).contains(&size)) {
+        return Err(Error::usage("--size", "must be between 1 and 1024"));
+    }
+    let views = sheet::views(&args.augment)?;
+    let report = check(&args.data, &Loading { size: args.size, ..Loading::default() })?;
+    output::print(&text(&report))?;
+    if let Some(splits) = &report.splits {
+        outside(&args.sheet, &report.place)?;
+        sheet::draw(&splits.train, &views, &args.sheet)?;
+        output::print(&format!(
+            "drawn in {}: images, each with two views beside it\n",
+            args.sheet.display()
+        ))?;
+    }
+    match &report.problems[..] {
+        [] => Ok(()),
+        problems => {
+            let count = match problems.len() {
+                1 => String::new(),
+                more => format!("{more} problems, the first: "),
+            };
+            let what = format!("{count}{}; the set can be had from {}", problems[0], report.url);
+            Err(Error::Wrong { what })
+        }
+    }
+}
+
+/// Refuses a sheet that would lie among the data.
+fn outside(file: &Path, place: &Path) -> Result<()> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let inside = match (folder.canonicalize(), place.canonicalize()) {
+        (Ok(folder), Ok(place)) => folder.starts_with(place),
+        _ => false, // Whoever opens it finds out.
+    };
+    match inside {
+        true => {
+            let reason = format!("{} would lie among the data", file.display());
+            Err(Error::usage("--sheet", reason))
+        }
+        false => Ok(()),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let kind = if report.place.is_dir() { "in the folder" } else { "in the archive" };
+    let mut text = format!("{} {kind} {}\n", report.set, report.place.display());
+    for (part, official) in report.parts() {
+        let [height, width, channels] = part.size();
+        let whole = match official {
+            Some(whole) if whole == part.len() => " (all of the official ones)".to_string(),
+            Some(whole) => format!(" (of {} official ones)", grouped(whole)),
+            None => String::new(),
+        };
+        let place = if part.images.on_disk() { ", in a temporary file" } else { "" };
+        text.push_str(&format!(
+            "{}: {} images{whole}, {height}x{width}x{channels}{place}\n",
+            part.name,
+            grouped(part.len())
+        ));
+    }
+    text.push_str(&classes(report));
+    for note in &report.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    for problem in &report.problems {
+        text.push_str(&format!("wrong: {problem}\n"));
+    }
+    text
+}
+
+/// The images of each class: in a table, or in a line where there are many classes.
+fn classes(report: &Report) -> String {
+    let parts: Vec<&Dataset> = report.parts().into_iter().map(|(part, _)| part).collect();
+    let labelled: Vec<&Dataset> = parts.into_iter().filter(|part| part.labels.is_some()).collect();
+    let Some(first) = labelled.first() else { return String::new() };
+    let counts: Vec<Vec<usize>> = labelled.iter().map(|part| part.class_counts()).collect();
+    if first.classes > LISTED {
+        let line = |(part, counts): (&&Dataset, &Vec<usize>)| {
+            let [least, most] = [counts.iter().min(), counts.iter().max()].map(|n| n.unwrap_or(&0));
+            let empty = counts.iter().filter(|&&count| count == 0).count();
+            format!(
+                "{}: {} classes of {least} to {most} images, {empty} of them empty\n",
+                part.name,
+                counts.len()
+            )
+        };
+        return labelled.iter().zip(&counts).map(line).collect();
+    }
+    let head = |part: &&Dataset| part.name.rsplit(' ').next().unwrap_or_default().to_string();
+    let mut rows = vec![vec!["class".to_string(), String::new()]];
+    rows[0].extend(labelled.iter().map(head));
+    for class in 0..first.classes {
+        let name = first.class_names.get(class).cloned().unwrap_or_default();
+        let mut row = vec![class.to_string(), name];
+        row.extend(counts.iter().map(|counts| counts[class].to_string()));
+        rows.push(row);
+    }
+    output::table(&rows)
+}
