@@ -2,9 +2,9 @@
 //!
 //! The first steps of every side of the table are measured on the images themselves, and so are
 //! the parts of a judgement; from these follow epochs and images such that four seeds (or three,
-//! two, one) take the budget. After every seed the time that seeds really took decides whether another
-//! one brings the end closer to the budget, so that a machine that becomes slower costs seeds, not
-//! time.
+//! two, one) take the budget. After every seed the time that seeds really took decides whether
+//! another one brings the end closer to the budget, so that a machine that becomes slower costs
+//! seeds, not time.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
