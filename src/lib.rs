@@ -27,13 +27,17 @@
 //!
 //! # Modules, from the bottom up
 //! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; and with the feature `cli`: `config`, `train`, `cli`;
-//! with the feature `proptest`: `strategies`.
+//! [`augment`], [`eval`]; with the feature `cli`: `config`, `train`, `report`, `experiments`,
+//! `cli`; with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod config;
+#[cfg(feature = "cli")]
+pub mod experiments;
+#[cfg(feature = "cli")]
+pub mod report;
 #[cfg(feature = "cli")]
 pub mod train;
 

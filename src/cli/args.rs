@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
+use super::experiment::{ExperimentCommand, TuneArgs};
 use crate::config::{Layers, RunConfig};
 use crate::data::Source;
 use crate::error::Result;
@@ -39,6 +40,12 @@ pub enum Command {
     Methods,
     /// Look at a data set: what it is, whether it is whole
     Data(DataArgs),
+    /// Ask a question that takes many runs
+    #[command(subcommand)]
+    Experiment(ExperimentCommand),
+    /// Search learning rates and weights on held-out training images, at the same cost for a base
+    /// method and for MetaMask over it
+    Tune(Box<TuneArgs>),
     /// Check derivatives against finite differences: of all operations, losses and mask gradients,
     /// or of those that are named
     Gradcheck(GradcheckArgs),
@@ -65,7 +72,7 @@ pub struct TrainArgs {
 }
 
 /// Flags that are settings: a preset, a file over it, single settings over both.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[group(id = "settings", multiple = true)]
 pub struct SettingArgs {
     /// The settings to start from: demo, small, official [default: demo]
@@ -146,6 +153,10 @@ pub struct SettingArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub validation: Option<String>,
 
+    /// Training images to hold out and choose the best epoch on, beside the last one
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub val_split: Option<String>,
+
     /// A safetensors file to take the first weights from
     #[arg(long, value_name = "FILE")]
     pub init: Option<String>,
@@ -168,6 +179,30 @@ pub struct EvalArgs {
     /// Other images than the run's own
     #[arg(long, value_name = "NAME[:PATH]")]
     pub data: Option<String>,
+
+    /// Also logistic regression on all labels, and the probe on 10 % of them
+    #[arg(long)]
+    pub full: bool,
+
+    /// Other votes of neighbours: how many, and the temperature, as in 20:0.07,1:1
+    #[arg(long, value_name = "K:T,...")]
+    pub knn: Option<String>,
+
+    /// Also print how often the images of each class are taken for each, by kNN with k = 200
+    #[arg(long)]
+    pub confusion: bool,
+
+    /// Also train the whole encoder on labels, for this many epochs, and the first weights too
+    #[arg(long, value_name = "EPOCHS")]
+    pub fine_tune: Option<usize>,
+
+    /// The share of the labels that fine-tuning is shown
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, requires = "fine_tune")]
+    pub labels: f64,
+
+    /// The learning rate of fine-tuning
+    #[arg(long, value_name = "X", default_value_t = 0.03, requires = "fine_tune")]
+    pub lr: f64,
 }
 
 /// Flags of `gradcheck`.
@@ -252,6 +287,14 @@ impl SettingArgs {
     /// # Errors
     /// `Usage` naming the flag or the file's key at fault; `Io` if the file cannot be read.
     pub fn resolve(&self) -> Result<RunConfig> {
+        self.layers()?.finish()
+    }
+
+    /// The same, with room for more on top.
+    ///
+    /// # Errors
+    /// As [`SettingArgs::resolve`], but for settings that make no sense together.
+    pub fn layers(&self) -> Result<Layers> {
         let mut layers = Layers::preset(self.preset_name())?;
         if let Some(path) = &self.config {
             layers.file(path)?;
@@ -285,6 +328,7 @@ impl SettingArgs {
             ("--temperature", "loss.temperature", &self.temperature),
             ("--seed", "seed", &self.seed),
             ("--validation", "data.validation", &self.validation),
+            ("--val-split", "data.val_split", &self.val_split),
             ("--checkpoint-every", "checkpoint_every", &self.checkpoint_every),
         ];
         for (flag, key, text) in numbers {
@@ -301,7 +345,7 @@ impl SettingArgs {
         for assignment in &self.set {
             layers.set_text(assignment)?;
         }
-        layers.finish()
+        Ok(layers)
     }
 }
 

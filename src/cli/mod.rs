@@ -8,6 +8,7 @@ pub mod args;
 mod config;
 mod data;
 mod eval;
+mod experiment;
 mod features;
 mod gradcheck;
 mod methods;
@@ -57,6 +58,8 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Features(args)) => features::features(&args),
         Some(Command::Config(args)) => config::config(&args),
         Some(Command::Data(args)) => data::data(&args),
+        Some(Command::Experiment(command)) => experiment::experiment(&command),
+        Some(Command::Tune(args)) => experiment::tune(&args),
         Some(Command::Gradcheck(args)) => gradcheck::gradcheck(&args),
         Some(Command::Methods) => methods::methods(),
     }

@@ -25,26 +25,48 @@ pub(super) fn method(config: &RunConfig) -> String {
     }
 }
 
-/// The table of a judgement.
+/// The table of a judgement; columns and rows that nobody asked for are left out.
 pub(super) fn judgement(config: &RunConfig, judgement: &Judgement) -> String {
-    let head = ["% right", "kNN k=5 t=1", "kNN k=200 t=0.1", "linear", "1 % labels"];
-    let row = |name: String, scores: &Scores| {
+    let masked = method(config);
+    let names = [
+        (judgement.raw, "raw pixels".to_string()),
+        (judgement.untrained, "untrained encoder".to_string()),
+        (judgement.trained, masked.clone()),
+        (judgement.unmasked, format!("{masked}, without the mask")),
+        (judgement.best, format!("{masked}, best epoch")),
+    ];
+    // Without labels there are no scores; the trained row says so.
+    let asked =
+        |(scores, name): &&(Scores, String)| *scores != Scores::default() || *name == masked;
+    let rows: Vec<_> = names.iter().filter(asked).collect();
+    let shown =
+        |column: usize| column < 4 || rows.iter().any(|(s, _)| s.named()[column].1.is_some());
+    let columns: Vec<usize> = (0..HEADS.len()).filter(|&column| shown(column)).collect();
+    let head = ["% right"].into_iter().chain(columns.iter().map(|&column| HEADS[column]));
+    let mut text = vec![head.map(String::from).collect::<Vec<_>>()];
+    for (scores, name) in rows {
         let figure = |score: Option<f64>| score.map_or("-".into(), |score| format!("{score:.2}"));
-        let Scores { knn5, knn200, linear, probe_1pct } = *scores;
-        let figures = [knn5, knn200, linear, probe_1pct].map(figure);
-        std::iter::once(name).chain(figures).collect::<Vec<_>>()
-    };
-    table(&[
-        head.map(String::from).to_vec(),
-        row("raw pixels".into(), &judgement.raw),
-        row("untrained encoder".into(), &judgement.untrained),
-        row(method(config), &judgement.trained),
-    ])
+        let figures = columns.iter().map(|&column| figure(scores.named()[column].1));
+        text.push(std::iter::once(name.clone()).chain(figures).collect());
+    }
+    table(&text)
 }
+
+/// What the scores are called, in the order of [`Scores::named`].
+const HEADS: [&str; 8] = [
+    "kNN k=5 t=1",
+    "kNN k=200 t=0.1",
+    "linear",
+    "1 % labels",
+    "10 % labels",
+    "logistic",
+    "kNN-200 top 5",
+    "linear top 5",
+];
 
 /// The end of a run: the table, the cost, where the files are.
 pub(super) fn summary(config: &RunConfig, summary: &Summary, out: &Path) -> String {
-    let judged = judgement(config, &judgement_of(summary));
+    let judged = judgement(config, &summary.judgement);
     let memory = summary
         .peak_memory_bytes
         .map_or(String::new(), |bytes| format!(", {} at most in memory", size(bytes)));
@@ -60,20 +82,6 @@ pub(super) fn summary(config: &RunConfig, summary: &Summary, out: &Path) -> Stri
     let rate = summary.images_per_second;
     let places: String = files.iter().map(|row| format!("{:<9} {}\n", row[0], row[1])).collect();
     format!("{judged}\ntrained in {seconds} ({rate:.0} images/s{memory})\n{places}")
-}
-
-fn judgement_of(summary: &Summary) -> Judgement {
-    let row = |knn5, knn200, linear, probe_1pct| Scores { knn5, knn200, linear, probe_1pct };
-    Judgement {
-        raw: row(summary.raw_knn5, summary.raw_knn200, summary.raw_linear, summary.raw_probe_1pct),
-        untrained: row(
-            summary.untrained_knn5,
-            summary.untrained_knn200,
-            summary.untrained_linear,
-            summary.untrained_probe_1pct,
-        ),
-        trained: row(summary.knn5, summary.knn200, summary.linear, summary.probe_1pct),
-    }
 }
 
 /// What would be trained and what it would cost.
@@ -96,17 +104,22 @@ pub(super) fn plan(config: &RunConfig, images: &Images, estimate: &Estimate) -> 
         (
             "steps",
             format!(
-                "{} of {} images, in {} epochs",
+                "{} of {} images, in {} epochs{}",
                 grouped(estimate.steps),
                 config.batch_size,
-                config.epochs
+                config.epochs,
+                match estimate.steps_done {
+                    0 => String::new(),
+                    done => format!(", {} of them done", grouped(done)),
+                }
             ),
         ),
         (
             "time",
             format!(
-                "about {} of training on {} threads",
+                "about {} of training and {} of judging on {} threads",
                 duration(estimate.seconds),
+                duration(estimate.judging_seconds),
                 rayon::current_num_threads()
             ),
         ),

@@ -15,7 +15,7 @@ use crate::train::estimate::estimate;
 use crate::train::folder::{RunFolder, free_folder};
 use crate::train::images::Images;
 use crate::train::metrics::Summary;
-use crate::train::{Outcome, Stop, resume, run};
+use crate::train::{Outcome, Stop, model, resume, run};
 
 /// Trains, and prints the table of the run.
 pub(super) fn train(args: &TrainArgs) -> Result<()> {
@@ -65,11 +65,16 @@ fn dry_run(args: &TrainArgs) -> Result<()> {
         None => args.settings.resolve()?,
     };
     let images = Images::load(&config)?;
-    output::print(&report::plan(&config, &images, &estimate(&config, &images)))
+    let checkpoint = args.resume.as_ref().map(|dir| RunFolder::new(dir).checkpoint());
+    let done = match checkpoint.filter(|path| path.exists()) {
+        Some(path) => model::read_checkpoint(&config, images.train.channels, &path)?.1,
+        None => 0,
+    };
+    output::print(&report::plan(&config, &images, &estimate(&config, &images, done)?))
 }
 
 /// The first Ctrl-C or termination request asks the run to stop, the second ends the process.
-fn watch_signals(stop: &Stop) -> Result<()> {
+pub(super) fn watch_signals(stop: &Stop) -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         let seen = Arc::new(AtomicBool::new(false));
         let second = flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen));

@@ -65,6 +65,11 @@ impl RunConfig {
                 SourceName::Stl10
             )
         })?;
+        if let Amount::Exactly(images) = self.data.test_images {
+            at_least("data.test_images", images, 1)?;
+        }
+
+        within("data.confounder", self.data.confounder, 0.0, 1.0)?;
 
         let model = &self.model;
         at_least("model.width", model.width, 1)?;

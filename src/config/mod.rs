@@ -84,6 +84,15 @@ pub struct DataConfig {
     /// Training images held out of the run, the same choice for every seed; where it is not 0,
     /// features are judged on these instead of the test images.
     pub validation: usize,
+    /// Training images held out on which every epoch is judged, so that the best one can be told
+    /// without a look at the test images; the same choice for every seed; 0: none.
+    pub val_split: usize,
+    /// How many of the images that features are judged on: `"all"`, or a choice of this many that
+    /// is the same for every seed.
+    pub test_images: Amount,
+    /// The strength of the nuisance texture that is planted into every image, from 0 (none) to 1
+    /// (nothing else): [`confounder`](crate::data::confounder).
+    pub confounder: f64,
     /// The most megabytes (MiB) of images in memory; the others are read from a temporary file.
     ///
     /// Not part of the configuration's hash.
@@ -285,4 +294,9 @@ pub struct EvalConfig {
     pub watch_images: usize,
     /// Epochs of the linear probe.
     pub linear_epochs: usize,
+    /// Which probes judge the end.
+    pub probes: Probes,
+    /// Whether raw pixels and the untrained encoder are judged beside the trained one; runs that
+    /// share images, encoder and seed need that once only.
+    pub baselines: bool,
 }

@@ -221,6 +221,16 @@ pub enum Normalize {
     Data,
 }
 
+/// The probes that judge a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probes {
+    /// Those that cost little beside a short training.
+    Quick,
+    /// Logistic regression on all labels and the probe on 10 % of them too.
+    Full,
+}
+
 /// A number of things, or all of them; in TOML a number or the word `"all"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {

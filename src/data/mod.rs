@@ -17,6 +17,7 @@ use package::Package;
 #[cfg(feature = "cli")]
 pub mod check;
 pub mod cifar;
+pub mod confounder;
 mod decode;
 mod files;
 pub mod folder;

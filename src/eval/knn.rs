@@ -1,7 +1,8 @@
 //! Weighted nearest neighbours: a classifier without training, over a bank of labelled features.
 //!
-//! The similarities of a block of queries are one matrix product; each query then keeps its nearest
-//! bank rows by partial selection. Every query is handled by itself, so no thread count shows.
+//! Similarities are matrix products of a block of queries with a block of the bank, small enough to
+//! stay in the cache; each query then keeps its nearest bank rows by partial selection. Every query
+//! is handled by itself, so no thread count shows.
 
 use std::cmp::Ordering;
 
@@ -11,8 +12,10 @@ use crate::eval::statistics::{features, topk_correct};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
-/// Queries whose similarities to the whole bank are in memory at a time.
-const BLOCK: usize = 256;
+/// Queries of a product, which share one packing of the bank's block.
+const QUERIES: usize = 1024;
+/// Bank rows of a product.
+const BANK: usize = 1024;
 
 /// How many neighbours vote, and how much more the near ones count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +24,13 @@ pub struct Vote {
     pub k: usize,
     /// A neighbour with cosine `s` has the weight `exp(s / temperature)`.
     pub temperature: f64,
+}
+
+impl Vote {
+    /// Whether there are neighbours and their weights are finite.
+    pub fn is_sound(&self) -> bool {
+        self.k > 0 && self.temperature > 0.0 && (1.0 / self.temperature).exp() < f64::MAX
+    }
 }
 
 /// The neighbours of each query and what they voted for.
@@ -100,17 +110,24 @@ pub fn knn<T: Real>(
     assert!(foreign.is_none(), "knn: label {foreign:?} with {classes} classes");
     assert!(bank.is_finite() && queries.is_finite(), "knn: a feature is not finite");
     for vote in votes {
-        let sound =
-            vote.k > 0 && vote.temperature > 0.0 && (1.0 / vote.temperature).exp() < f64::MAX;
-        assert!(sound, "knn: {vote:?}");
+        assert!(vote.is_sound(), "knn: {vote:?}");
     }
 
     let k_max = votes.iter().map(|vote| vote.k.min(m)).max().unwrap_or(0);
     let bank = normalized(bank.as_slice(), d);
     let mut nearest: Vec<Vec<Neighbour<T>>> = Vec::with_capacity(q);
-    for block in queries.as_slice().chunks(BLOCK * d) {
-        let similarities = normalized(block, d).matmul_nt(&bank);
-        nearest.par_extend(similarities.as_slice().par_chunks(m).map(|row| select(row, k_max)));
+    for block in queries.as_slice().chunks(QUERIES * d) {
+        let block = normalized(block, d);
+        let mut kept: Vec<Nearest<T>> =
+            (0..block.shape()[0]).map(|_| Nearest::new(k_max)).collect();
+        for (number, rows) in bank.as_slice().chunks(BANK * d).enumerate() {
+            let count = rows.len() / d;
+            let similarities = block.matmul_nt(&Tensor::from_slice(rows, &[count, d]));
+            let rows = similarities.as_slice().par_chunks(count);
+            let first = (number * BANK) as u32;
+            kept.par_iter_mut().zip(rows).for_each(|(kept, row)| kept.add(row, first));
+        }
+        nearest.extend(kept.into_iter().map(Nearest::finish));
     }
     votes.iter().map(|&vote| tally(&nearest, bank_labels, classes, vote)).collect()
 }
@@ -127,29 +144,56 @@ fn normalized<T: Real>(x: &[T], d: usize) -> Tensor<T> {
     Tensor::from_vec(y, &[x.len() / d, d])
 }
 
-/// The `k` largest similarities of one query with their bank rows, the largest first.
+/// The `k` largest similarities of one query so far, with their bank rows.
 ///
 /// A buffer of candidates above a rising threshold is cut back to the best `k` whenever it is full;
 /// after the first few cuts nearly every row costs one comparison.
-fn select<T: Real>(similarities: &[T], k: usize) -> Vec<Neighbour<T>> {
-    let limit = 2 * k + 64;
-    let mut best: Vec<Neighbour<T>> = Vec::with_capacity(limit);
-    let mut threshold = -T::MAX;
-    for (row, &similarity) in similarities.iter().enumerate() {
-        // An equal similarity further on loses its tie against the k rows already held.
-        if similarity <= threshold {
-            continue;
-        }
-        best.push((similarity, row as u32));
-        if best.len() == limit {
-            best.select_nth_unstable_by(k - 1, nearer);
-            best.truncate(k);
-            threshold = best[k - 1].0;
+struct Nearest<T> {
+    k: usize,
+    limit: usize,
+    best: Vec<Neighbour<T>>,
+    threshold: T,
+}
+
+impl<T: Real> Nearest<T> {
+    fn new(k: usize) -> Nearest<T> {
+        let limit = 2 * k + 64;
+        Nearest { k, limit, best: Vec::with_capacity(limit), threshold: -T::MAX }
+    }
+
+    /// Takes in the similarities of the bank rows from `first` on; blocks come in ascending order.
+    fn add(&mut self, similarities: &[T], first: u32) {
+        // A group without a candidate, as nearly all are, costs comparisons but no branches.
+        const GROUP: usize = 32;
+        for (number, group) in similarities.chunks(GROUP).enumerate() {
+            // An equal similarity further on loses its tie against the k rows already held.
+            let threshold = self.threshold;
+            if group.iter().fold(false, |any, &similarity| any | (similarity > threshold)) {
+                self.add_group(group, first + (number * GROUP) as u32);
+            }
         }
     }
-    best.sort_unstable_by(nearer);
-    best.truncate(k);
-    best
+
+    fn add_group(&mut self, similarities: &[T], first: u32) {
+        for (row, &similarity) in (first..).zip(similarities) {
+            if similarity <= self.threshold {
+                continue;
+            }
+            self.best.push((similarity, row));
+            if self.best.len() == self.limit {
+                self.best.select_nth_unstable_by(self.k - 1, nearer);
+                self.best.truncate(self.k);
+                self.threshold = self.best[self.k - 1].0;
+            }
+        }
+    }
+
+    /// The nearest, the largest similarity first.
+    fn finish(mut self) -> Vec<Neighbour<T>> {
+        self.best.sort_unstable_by(nearer);
+        self.best.truncate(self.k);
+        self.best
+    }
 }
 
 /// The larger similarity first, then the lower bank row.
@@ -211,9 +255,10 @@ mod tests {
 
     #[test]
     fn neighbours_are_those_of_a_full_sort() {
-        let (bank, labels) = blobs::<f64>(700, 9, 4, 0.8, 1);
-        let (queries, _) = blobs::<f64>(300, 9, 4, 0.8, 2);
-        let votes = [1, 5, 200, 700, 9999].map(|k| Vote { k, temperature: 0.1 });
+        // More rows than a block on both sides.
+        let (bank, labels) = blobs::<f64>(BANK + 300, 9, 4, 0.8, 1);
+        let (queries, _) = blobs::<f64>(QUERIES + 70, 9, 4, 0.8, 2);
+        let votes = [1, 5, 200, 1300, 9999].map(|k| Vote { k, temperature: 0.1 });
         for (vote, found) in votes.iter().zip(knn(&bank, &labels, &queries, 4, &votes)) {
             assert_eq!(found.neighbours, twin(&bank, &labels, &queries, *vote), "{vote:?}");
         }
@@ -247,8 +292,8 @@ mod tests {
 
     #[test]
     fn equal_cosines_are_taken_from_the_lowest_row() {
-        let bank = Tensor::full(&[500, 3], 1.0f32);
-        let labels: Vec<u32> = (0..500).map(|row| u32::from(row >= 7)).collect();
+        let bank = Tensor::full(&[2500, 3], 1.0f32);
+        let labels: Vec<u32> = (0..2500).map(|row| u32::from(row >= 7)).collect();
         let query = Tensor::full(&[2, 3], 2.0f32);
         let votes = [Vote { k: 7, temperature: 1.0 }, Vote { k: 14, temperature: 1.0 }];
         let found = knn(&bank, &labels, &query, 2, &votes);

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use crate::data::epoch_order;
-use crate::eval::statistics::{Moments, features};
+use crate::eval::statistics::{Moments, features, topk_accuracy};
 use crate::kernels::Real;
 use crate::optim::{Optimizer, Sgd, cosine};
 use crate::tensor::Tensor;
@@ -30,12 +30,59 @@ impl Default for LinearProbe {
     }
 }
 
-/// Trains a linear classifier on `train [N, D]` and returns its accuracy on `test [M, D]`.
+/// A linear classifier of standardised features.
+pub struct Classifier<T: Real> {
+    /// What the features are standardised by: the moments of the training rows.
+    pub(super) moments: Moments,
+    /// `[D, classes]`.
+    pub(super) weight: Tensor<T>,
+    /// `[classes]`.
+    pub(super) bias: Tensor<T>,
+}
+
+impl<T: Real> Classifier<T> {
+    /// The logits of `x [N, D]`: `[N, classes]`.
+    ///
+    /// # Panics
+    /// If `x` has another number of columns than the classifier's training rows.
+    #[track_caller]
+    pub fn scores<U: Real>(&self, x: &Tensor<U>) -> Tensor<T> {
+        const BLOCK: usize = 1024;
+        let [n, d] = features(x, "linear probe: test");
+        assert!(
+            d == self.weight.shape()[0],
+            "linear probe: {d} columns, {:?}",
+            self.weight.shape()
+        );
+        let rows: Vec<usize> = (0..n).collect();
+        let classes = self.bias.len();
+        let mut scores = Vec::with_capacity(n * classes);
+        for rows in rows.chunks(BLOCK) {
+            let mut logits = gather::<U, T>(x, rows, &self.moments).matmul(&self.weight);
+            for row in logits.make_mut().chunks_mut(classes) {
+                row.iter_mut().zip(self.bias.as_slice()).for_each(|(logit, &b)| *logit += b);
+            }
+            scores.extend_from_slice(logits.as_slice());
+        }
+        Tensor::from_vec(scores, &[n, classes])
+    }
+
+    /// The share of rows of `x [N, D]` whose label is among the `top` largest logits; NaN without
+    /// rows.
+    ///
+    /// # Panics
+    /// As [`Classifier::scores`], or if there is not one label a row.
+    #[track_caller]
+    pub fn accuracy<U: Real>(&self, x: &Tensor<U>, labels: &[u32], top: usize) -> f64 {
+        topk_accuracy(&self.scores(x), labels, top)
+    }
+}
+
+/// Trains a linear classifier on `train [N, D]` by stochastic gradient descent.
 ///
 /// Features are standardised by the training rows' mean and deviation, which takes away the scale
 /// that a mask gives to a dimension; a constant dimension becomes 0. The weights start at 0, the
 /// loss is the mean cross-entropy of a batch, and the order of the rows is drawn from `seed`.
-/// The result is a share, NaN without test rows.
 ///
 /// # Panics
 /// If the shapes do not fit, there are no training rows, or a label is not below `classes`.
@@ -43,12 +90,10 @@ impl Default for LinearProbe {
 pub fn linear_probe<T: Real>(
     train: &Tensor<T>,
     train_labels: &[u32],
-    test: &Tensor<T>,
-    test_labels: &[u32],
     classes: usize,
     settings: &LinearProbe,
     seed: u64,
-) -> f64 {
+) -> Classifier<T> {
     let [n, d] = features(train, "linear_probe: train");
     assert!(n > 0 && train_labels.len() == n, "linear_probe: {} labels", train_labels.len());
     assert!(settings.batch_size > 0, "linear_probe: batches of no rows");
@@ -66,7 +111,8 @@ pub fn linear_probe<T: Real>(
             (params, state) = rule.step(params, &[weight, bias], state);
         }
     }
-    accuracy(test, test_labels, &moments, &params[0], &params[1])
+    let bias = params.pop().expect("two parameters");
+    Classifier { moments, weight: params.pop().expect("two parameters"), bias }
 }
 
 /// The mean cross-entropy of a linear softmax classifier and its gradients.
@@ -120,31 +166,6 @@ pub(super) fn gather<T: Real, U: Real>(
     Tensor::from_vec(y, &[rows.len(), d])
 }
 
-/// The share of rows of `x [N, D]` that the classifier puts into their class.
-#[track_caller]
-pub(super) fn accuracy<T: Real, U: Real>(
-    x: &Tensor<T>,
-    labels: &[u32],
-    moments: &Moments,
-    weight: &Tensor<U>,
-    bias: &Tensor<U>,
-) -> f64 {
-    const BLOCK: usize = 1024;
-    let [n, _] = features(x, "linear probe: test");
-    assert!(labels.len() == n, "linear probe: {} labels for {n} test rows", labels.len());
-    let classes = bias.len();
-    let mut correct = Vec::with_capacity(n);
-    let rows: Vec<usize> = (0..n).collect();
-    for (rows, labels) in rows.chunks(BLOCK).zip(labels.chunks(BLOCK)) {
-        let mut logits = gather::<T, U>(x, rows, moments).matmul(weight);
-        for (row, &label) in logits.make_mut().chunks_mut(classes).zip(labels) {
-            row.iter_mut().zip(bias.as_slice()).for_each(|(logit, &b)| *logit += b);
-            correct.push(super::argmax(row) == label as usize);
-        }
-    }
-    super::share(&correct)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +178,7 @@ mod tests {
         classes: usize,
     ) -> f64 {
         let settings = LinearProbe { epochs: 20, batch_size: 64, ..LinearProbe::default() };
-        linear_probe(&train.0, &train.1, &test.0, &test.1, classes, &settings, 1)
+        linear_probe(&train.0, &train.1, classes, &settings, 1).accuracy(&test.0, &test.1, 1)
     }
 
     #[test]
@@ -220,7 +241,8 @@ mod tests {
         let (test, test_labels) = blobs::<f32>(500, 40, 5, 2.0, 9);
         let settings = LinearProbe { epochs: 3, ..LinearProbe::default() };
         on_threads(|| {
-            linear_probe(&train, &labels, &test, &test_labels, 5, &settings, 4).to_bits()
+            let probe = linear_probe(&train, &labels, 5, &settings, 4);
+            [1, 3].map(|top| probe.accuracy(&test, &test_labels, top).to_bits())
         });
     }
 }

@@ -4,8 +4,11 @@
 //! go through the same functions. Nothing here trains an encoder, reads a file or prints.
 
 pub mod collapse;
+pub mod dimensions;
 pub mod few_labels;
+pub mod interval;
 pub mod knn;
+mod lbfgs;
 pub mod linear_probe;
 pub mod statistics;
 
@@ -14,22 +17,36 @@ use crate::kernels::Real;
 use crate::tensor::Tensor;
 use knn::Vote;
 use linear_probe::LinearProbe;
+use statistics::topk_accuracy;
 
 /// The official MetaMask vote: nearly a plain majority of five.
 pub const KNN5: Vote = Vote { k: 5, temperature: 1.0 };
 /// The vote of the instance-discrimination papers: two hundred, the near ones first.
 pub const KNN200: Vote = Vote { k: 200, temperature: 0.1 };
 
+/// Which probes [`evaluate`] trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Neighbours, the linear probe, the probe on 1 % of the labels.
+    #[default]
+    Quick,
+    /// Logistic regression on all labels and on 10 % of them as well.
+    Full,
+}
+
 /// What [`evaluate`] needs besides features and labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EvalSettings {
     /// How the linear probe is trained.
     pub linear: LinearProbe,
-    /// Decides the order of the linear probe's batches and the draws of the 1 % probe.
+    /// Which probes there are.
+    pub extent: Extent,
+    /// Decides the order of the linear probe's batches and the draws of the probes on few labels.
     pub seed: u64,
 }
 
-/// Accuracies on the test images in percent; none without labels or test images.
+/// Accuracies on the test images in percent; none without labels or test images, or where the
+/// probe was not asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scores {
     /// Nearest neighbours by [`KNN5`].
@@ -40,6 +57,44 @@ pub struct Scores {
     pub linear: Option<f64>,
     /// The probe on 1 % of the training labels, mean of five draws.
     pub probe_1pct: Option<f64>,
+    /// The same on 10 % of them.
+    pub probe_10pct: Option<f64>,
+    /// Logistic regression on all training labels.
+    pub logistic: Option<f64>,
+    /// How often the class is among the five that [`KNN200`] gives the largest scores.
+    pub knn200_top5: Option<f64>,
+    /// How often it is among the linear probe's five.
+    pub linear_top5: Option<f64>,
+}
+
+impl Scores {
+    /// Every score with its name in files.
+    pub fn named(&self) -> [(&'static str, Option<f64>); 8] {
+        [
+            ("knn5", self.knn5),
+            ("knn200", self.knn200),
+            ("linear", self.linear),
+            ("probe_1pct", self.probe_1pct),
+            ("probe_10pct", self.probe_10pct),
+            ("logistic", self.logistic),
+            ("knn200_top5", self.knn200_top5),
+            ("linear_top5", self.linear_top5),
+        ]
+    }
+
+    /// The scores that `find` knows by their names in files.
+    pub fn from_named(find: impl Fn(&str) -> Option<f64>) -> Scores {
+        Scores {
+            knn5: find("knn5"),
+            knn200: find("knn200"),
+            linear: find("linear"),
+            probe_1pct: find("probe_1pct"),
+            probe_10pct: find("probe_10pct"),
+            logistic: find("logistic"),
+            knn200_top5: find("knn200_top5"),
+            linear_top5: find("linear_top5"),
+        }
+    }
 }
 
 /// Judges features by what their neighbours and linear classifiers say about the classes.
@@ -62,22 +117,32 @@ pub fn evaluate<T: Real>(
 ) -> Result<Scores> {
     check_finite(train, "training features")?;
     check_finite(test, "test features")?;
-    let (Some(train_labels), Some(test_labels)) = (train_labels, test_labels) else {
+    let (Some(train_labels), Some(labels)) = (train_labels, test_labels) else {
         return Ok(Scores::default());
     };
-    if train_labels.is_empty() || test_labels.is_empty() {
+    if train_labels.is_empty() || labels.is_empty() {
         return Ok(Scores::default());
     }
+    let EvalSettings { linear, extent, seed } = settings;
     let voted = knn::knn(train, train_labels, test, classes, &[KNN5, KNN200]);
-    let EvalSettings { linear, seed } = settings;
-    let linear =
-        linear_probe::linear_probe(train, train_labels, test, test_labels, classes, linear, *seed);
-    let few = few_labels::few_labels_probe(train, train_labels, test, test_labels, classes, *seed);
+    let linear = linear_probe::linear_probe(train, train_labels, classes, linear, *seed);
+    let linear = linear.scores(test);
+    let few = |fraction| {
+        few_labels::few_labels_probe(train, train_labels, test, labels, classes, fraction, *seed)
+    };
+    let full = |probe: &dyn Fn() -> f64| (*extent == Extent::Full).then(|| 100.0 * probe());
+    let percent = |share: f64| Some(100.0 * share);
     Ok(Scores {
-        knn5: Some(100.0 * voted[0].accuracy(test_labels, 1)),
-        knn200: Some(100.0 * voted[1].accuracy(test_labels, 1)),
-        linear: Some(100.0 * linear),
-        probe_1pct: Some(100.0 * few),
+        knn5: percent(voted[0].accuracy(labels, 1)),
+        knn200: percent(voted[1].accuracy(labels, 1)),
+        linear: percent(topk_accuracy(&linear, labels, 1)),
+        probe_1pct: percent(few(0.01)),
+        probe_10pct: full(&|| few(0.1)),
+        logistic: full(&|| {
+            few_labels::logistic_probe(train, train_labels, classes).accuracy(test, labels, 1)
+        }),
+        knn200_top5: percent(voted[1].accuracy(labels, 5)),
+        linear_top5: percent(topk_accuracy(&linear, labels, 5)),
     })
 }
 
@@ -149,13 +214,14 @@ mod tests {
     fn good_features_score_a_hundred_percent() {
         let (train, labels) = blobs::<f32>(600, 16, 4, 0.1, 1);
         let (test, test_labels) = blobs::<f32>(200, 16, 4, 0.1, 2);
-        let settings = EvalSettings::default();
+        let settings = EvalSettings { extent: Extent::Full, ..EvalSettings::default() };
         let run = |train_labels, test_labels| {
             evaluate(&train, train_labels, &test, test_labels, 4, &settings).unwrap()
         };
         let full = Some(100.0);
-        let all = Scores { knn5: full, knn200: full, linear: full, probe_1pct: full };
+        let all = Scores::from_named(|_| full);
         assert_eq!(run(Some(&labels), Some(&test_labels)), all);
+        assert!(all.named().iter().all(|(_, score)| *score == full), "a name is missing");
         assert_eq!(run(None, Some(&test_labels)), Scores::default());
         assert_eq!(run(Some(&labels), None), Scores::default());
     }

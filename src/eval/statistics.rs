@@ -37,6 +37,23 @@ pub fn topk_accuracy<T: Real>(scores: &Tensor<T>, labels: &[u32], k: usize) -> f
     super::share(&topk_correct(scores, labels, k))
 }
 
+/// How often rows of each class are taken for each: `[label][prediction]`.
+///
+/// The prediction is the class with the largest score, the lower one where scores are equal.
+///
+/// # Panics
+/// If the shapes do not fit or a label is not below the number of classes.
+#[track_caller]
+pub fn confusion<T: Real>(scores: &Tensor<T>, labels: &[u32]) -> Vec<Vec<usize>> {
+    let [n, classes] = features(scores, "confusion");
+    assert!(labels.len() == n, "confusion: {} labels for {n} rows", labels.len());
+    let mut counts = vec![vec![0; classes]; classes];
+    for (row, &label) in scores.as_slice().chunks(classes).zip(labels) {
+        counts[label as usize][super::argmax(row)] += 1;
+    }
+    counts
+}
+
 /// The mean over dimensions of the standard deviation over rows (biased) of `x [N, D]`.
 ///
 /// Zero says that the features have collapsed to a point.
@@ -99,6 +116,7 @@ pub(super) fn features<T: Real>(x: &Tensor<T>, what: &str) -> [usize; 2] {
 }
 
 /// Mean and deviation of each dimension: what takes features to mean 0 and deviation 1.
+#[derive(Clone, Debug)]
 pub(super) struct Moments {
     mean: Vec<f64>,
     std: Vec<f64>,
@@ -238,6 +256,13 @@ mod tests {
         close(topk_accuracy(&scores, &[3, 3], 9), 1.0);
         let nan = Tensor::from_rows(&[&[f32::NAN, 0.0]]);
         assert_eq!(topk_correct(&nan, &[0], 1), [false], "a NaN is never the largest");
+    }
+
+    #[test]
+    fn confusion_counts_rows_by_label_and_prediction() {
+        let scores = Tensor::from_rows(&[&[0.0f32, 1.0], &[3.0, 3.0], &[2.0, 1.0], &[0.0, 0.1]]);
+        assert_eq!(confusion(&scores, &[0, 0, 1, 1]), [[1, 1], [1, 1]]);
+        assert_eq!(confusion(&scores, &[1, 0, 0, 1]), [[2, 0], [0, 2]]);
     }
 
     #[test]

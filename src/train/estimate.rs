@@ -1,12 +1,15 @@
-//! What a run will cost, from a few real steps on noise.
+//! What a run will cost, from a few real steps on noise and a judgement of a few images.
 
 use std::time::Instant;
 
+use super::evaluate::{EPOCH_BANK, Judge};
 use super::images::Images;
 use super::metrics::peak_memory_bytes;
 use super::model::{self, State};
 use super::settings::settings;
 use crate::config::RunConfig;
+use crate::data::Dataset;
+use crate::error::Result;
 use crate::metamask::step;
 use crate::rng::Stream;
 use crate::tensor::Tensor;
@@ -18,8 +21,12 @@ pub struct Estimate {
     pub parameters: usize,
     /// Steps in all.
     pub steps: usize,
-    /// Training time in seconds, without augmentation and evaluation.
+    /// Steps that are done already.
+    pub steps_done: usize,
+    /// Time of the steps that are left, in seconds, random views included.
     pub seconds: f64,
+    /// Time of the judgements that are left, in seconds.
+    pub judging_seconds: f64,
     /// The most memory, in bytes, where the system says how much is used.
     pub peak_memory_bytes: Option<u64>,
 }
@@ -27,10 +34,75 @@ pub struct Estimate {
 /// Images of the larger of the two steps that are timed.
 const LARGER: usize = 32;
 
-/// Takes steps with two small batches and extends time and memory linearly to the run's batch.
+/// What the parts of a judgement cost, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judging {
+    /// An image's way through the encoder.
+    pub feature: f64,
+    /// The probes on features, a training image.
+    pub probe: f64,
+    /// The probes on raw pixels, a training image.
+    pub raw_probe: f64,
+    /// Watching for collapse after an epoch.
+    pub watch: f64,
+}
+
+impl Judging {
+    /// Judges a few of the images under these settings.
+    ///
+    /// # Errors
+    /// As the judge, if a feature is not finite.
+    pub fn measure(config: &RunConfig, images: &Images) -> Result<Judging> {
+        const SAMPLE: usize = 256;
+        let head = |set: &Dataset| set.subset(&(0..set.len().min(SAMPLE)).collect::<Vec<_>>());
+        let (bank, test) = (head(&images.bank), head(&images.test));
+        let few = Images { train: head(&images.train), bank, test, ..images.clone() };
+        let (rows, judged) = (few.bank.len().max(1) as f64, few.test.len() as f64);
+        let judge = Judge::new(&few, config);
+        let state = model::first_state(config, images.train.channels);
+        let timed = |f: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
+            let clock = Instant::now();
+            f()?;
+            Ok(clock.elapsed().as_secs_f64())
+        };
+        let mut features = judge.masked_features(&state)?; // Once before, for the memory's sake.
+        let feature = timed(&mut || {
+            features = judge.masked_features(&state)?;
+            Ok(())
+        })? / (rows + judged);
+        let probe = timed(&mut || judge.scores(&features).map(|_| ()))? / rows;
+        let raw_probe = timed(&mut || judge.scores(&judge.pixels()?).map(|_| ()))? / rows;
+        let watched = config.eval.watch_images.min(images.train.len()) as f64;
+        let watch =
+            timed(&mut || judge.spread(&state).map(|_| ()))? + (watched - rows).max(0.0) * feature;
+        Ok(Judging { feature, probe, raw_probe, watch })
+    }
+
+    /// Judging `rows` of a run after its last epoch, with a bank of `train` images.
+    pub fn rows(&self, rows: usize, train: usize, test: usize) -> f64 {
+        rows as f64 * (self.feature * (train + test) as f64 + self.probe * train as f64)
+    }
+
+    /// Judging raw pixels and the untrained encoder.
+    pub fn baselines(&self, train: usize, test: usize) -> f64 {
+        self.rows(1, train, test) + self.raw_probe * train as f64
+    }
+
+    /// What is judged after every epoch: the watched images, and `val` that choose the best epoch.
+    pub fn epoch(&self, train: usize, val: usize) -> f64 {
+        let looked_at = if val > 0 { val + train.min(EPOCH_BANK) } else { 0 };
+        self.watch + self.feature * looked_at as f64
+    }
+}
+
+/// Takes steps with two small batches and extends time and memory linearly to the run's batch;
+/// `steps_done` steps are behind the run.
 ///
 /// Small batches use the machine less well than large ones, so the time is rather too long.
-pub fn estimate(config: &RunConfig, images: &Images) -> Estimate {
+///
+/// # Errors
+/// As [`Judging::measure`].
+pub fn estimate(config: &RunConfig, images: &Images, steps_done: usize) -> Result<Estimate> {
     let state = model::first_state(config, images.train.channels);
     let parameters = model::parameter_count(config, &state);
     let [height, width, channels] = images.train.size();
@@ -61,11 +133,35 @@ pub fn estimate(config: &RunConfig, images: &Images) -> Estimate {
         let slope = (at_larger - at_smaller).max(0.0) / (larger - smaller).max(1) as f64;
         at_larger + slope * (config.batch_size - larger) as f64
     };
-    let memory = memory_smaller.zip(memory_larger);
-    Estimate {
+    let batch: Vec<usize> = (0..config.batch_size).collect();
+    let clock = Instant::now();
+    drop(images.pair(&batch, 0, config.seed)?);
+    let a_step = extend(time_smaller, time_larger) + clock.elapsed().as_secs_f64();
+
+    let judging = Judging::measure(config, images)?;
+    let (train, test) = (images.bank.len(), images.test.len());
+    let val = images.val.as_ref().map_or(0, Dataset::len);
+    let left = steps.saturating_sub(steps_done);
+    let epochs_left = left.div_ceil(images.steps_per_epoch(config));
+    let rows = 1 + usize::from(val > 0);
+    let baselines = if config.eval.baselines { judging.baselines(train, test) } else { 0.0 };
+    let unmasked = if config.mask.enabled { judging.probe * train as f64 } else { 0.0 };
+    let judging_seconds = epochs_left as f64 * judging.epoch(train, val)
+        + judging.rows(rows, train, test)
+        + unmasked
+        + baselines;
+
+    // Neighbours of raw pixels hold every training image twice as floats: itself, and of length 1.
+    let pixels = if config.eval.baselines { 4 * height * width * channels } else { 0 };
+    let judged = (pixels * (2 * train + test)) as f64;
+    let trained = memory_smaller.zip(memory_larger).map(|(a, b)| extend(a as f64, b as f64));
+    let peak = trained.zip(memory_smaller).map(|(most, now)| most.max(now as f64 + judged) as u64);
+    Ok(Estimate {
         parameters,
         steps,
-        seconds: steps as f64 * extend(time_smaller, time_larger),
-        peak_memory_bytes: memory.map(|(a, b)| extend(a as f64, b as f64) as u64),
-    }
+        steps_done,
+        seconds: left as f64 * a_step,
+        judging_seconds,
+        peak_memory_bytes: peak,
+    })
 }

@@ -1,31 +1,52 @@
-//! Judging a run's features: raw pixels, the untrained encoder, the trained one.
+//! Judging a run's features: raw pixels, the untrained encoder, the trained one in its three forms.
 
 use super::images::Images;
 use super::model::{self, State};
 use super::{Observer, Stop};
 use crate::autodiff::Var;
-use crate::config::RunConfig;
+use crate::config::{Probes, RunConfig};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::eval::collapse::Spread;
 use crate::eval::knn::knn;
 use crate::eval::linear_probe::LinearProbe;
-use crate::eval::{EvalSettings, KNN5, KNN200, Scores, evaluate};
+use crate::eval::{EvalSettings, Extent, KNN5, KNN200, Scores, evaluate};
 use crate::nn::{Encode, Pass};
 use crate::tensor::Tensor;
 
 /// Images that go through the encoder at a time.
 const BATCH: usize = 250;
+/// Training images that neighbours are looked up in after every epoch.
+///
+/// Enough to tell epochs apart, at a small part of what an epoch costs.
+pub const EPOCH_BANK: usize = 5000;
 
-/// The accuracies of the three rows that a run is reported in.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The accuracies of the rows that a run is reported in; a row that was not asked for is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Judgement {
     /// Of the normalised pixels themselves.
     pub raw: Scores,
     /// Of the encoder with the weights drawn from the run's seed.
     pub untrained: Scores,
+    /// Of the trained encoder's features without the mask, where there is one.
+    pub unmasked: Scores,
+    /// Of the masked features after the epoch that was best on the images held out for it.
+    pub best: Scores,
     /// Of the trained encoder's masked features.
     pub trained: Scores,
+}
+
+impl Judgement {
+    /// The rows, each with the prefix of its scores in files.
+    pub fn rows(&self) -> [(&'static str, Scores); 5] {
+        [
+            ("", self.trained),
+            ("raw_", self.raw),
+            ("untrained_", self.untrained),
+            ("unmasked_", self.unmasked),
+            ("best_", self.best),
+        ]
+    }
 }
 
 /// Judges features of a run's images, always by the same draws.
@@ -41,62 +62,84 @@ impl<'a> Judge<'a> {
         Judge { images, config }
     }
 
-    /// The three rows.
+    /// All rows that the settings ask for; `best` is the state of the best epoch, if it is another
+    /// than the last one's.
     ///
     /// # Errors
     /// `Interrupted` when `stop` asks; as [`evaluate`] if a feature is not finite.
     pub fn all(
         &self,
         state: &State,
+        best: Option<&State>,
         observer: &mut dyn Observer,
         stop: &Stop,
     ) -> Result<Judgement> {
+        let mut judgement = Judgement::default();
         if self.images.bank.labels.is_none() || self.images.test.is_empty() {
             observer.note("without labels the features are not judged");
-            let none = Scores { knn5: None, knn200: None, linear: None, probe_1pct: None };
-            return Ok(Judgement { raw: none, untrained: none, trained: none });
+            return Ok(judgement);
         }
-        let mut row = |name: &str, [train, test]: [Tensor; 2]| {
-            observer.note(&format!("judging {name}: {} features", train.shape()[1]));
-            let (train_labels, test_labels) = (&self.images.bank.labels, &self.images.test.labels);
-            let classes = self.images.bank.classes;
-            let settings = self.settings();
-            let scores = evaluate(
-                &train,
-                train_labels.as_deref(),
-                &test,
-                test_labels.as_deref(),
-                classes,
-                &settings,
-            )?;
+        let mut row = |name: &str, features: &[Tensor; 2]| {
+            observer.note(&format!("judging {name}: {} features", features[0].shape()[1]));
+            let scores = self.scores(features)?;
             match stop.requested() {
                 Some(signal) => Err(Error::Interrupted { signal }),
                 None => Ok(scores),
             }
         };
-        let untrained = model::first_state(self.config, self.images.train.channels);
-        Ok(Judgement {
-            raw: row("raw pixels", self.pixels()?)?,
-            untrained: row("the untrained encoder", self.masked_features(&untrained)?)?,
-            trained: row("the trained encoder", self.masked_features(state)?)?,
-        })
+        if self.config.eval.baselines {
+            let untrained = model::first_state(self.config, self.images.train.channels);
+            judgement.raw = row("raw pixels", &self.pixels()?)?;
+            judgement.untrained = row("the untrained encoder", &self.masked_features(&untrained)?)?;
+        }
+        let unmasked = self.unmasked_features(state)?;
+        let features = unmasked.each_ref().map(|features| masked(features, state));
+        judgement.trained = row("the trained encoder", &features)?;
+        judgement.unmasked = match is_even(state.mask.factors().as_slice()) {
+            false => row("the trained encoder without the mask", &unmasked)?,
+            // Neighbours and standardised probes do not see a common factor.
+            true if self.config.mask.enabled => judgement.trained,
+            true => Scores::default(),
+        };
+        if let Some(best) = best {
+            judgement.best = row("the best epoch", &self.masked_features(best)?)?;
+        }
+        Ok(judgement)
+    }
+
+    /// The scores of features of training and test images.
+    ///
+    /// # Errors
+    /// As [`evaluate`] if a feature is not finite.
+    pub fn scores(&self, [train, test]: &[Tensor; 2]) -> Result<Scores> {
+        let (train_labels, test_labels) = (&self.images.bank.labels, &self.images.test.labels);
+        let classes = self.images.bank.classes;
+        let settings = self.settings();
+        evaluate(train, train_labels.as_deref(), test, test_labels.as_deref(), classes, &settings)
     }
 
     /// Accuracies of kNN with (k = 5, t = 1) and (k = 200, t = 0.1) in percent, of the masked
-    /// features after `step` steps; none without labels.
+    /// features of `queries` among those of `bank`, after `step` steps; none without labels.
     ///
     /// # Errors
     /// `Diverged` if a feature is not finite.
-    pub fn knn(&self, state: &State, step: usize) -> Result<(Option<f64>, Option<f64>)> {
-        let (train, test) = (&self.images.bank, &self.images.test);
-        let (Some(bank_labels), Some(labels)) = (&train.labels, &test.labels) else {
+    pub fn knn(
+        &self,
+        state: &State,
+        bank: &Dataset,
+        queries: &Dataset,
+        step: usize,
+    ) -> Result<(Option<f64>, Option<f64>)> {
+        let classes = bank.classes;
+        let (Some(bank_labels), Some(labels)) = (&bank.labels, &queries.labels) else {
             return Ok((None, None));
         };
-        let [bank, queries] = self.masked_features(state)?;
+        let of = |set| Ok(masked(&self.features(state, set)?, state));
+        let [bank, queries] = [of(bank)?, of(queries)?];
         if !bank.is_finite() || !queries.is_finite() {
             return Err(Error::Diverged { step, part: "a feature".into() });
         }
-        let found = knn(&bank, bank_labels, &queries, train.classes, &[KNN5, KNN200]);
+        let found = knn(&bank, bank_labels, &queries, classes, &[KNN5, KNN200]);
         let percent = |vote: usize| Some(100.0 * found[vote].accuracy(labels, 1));
         Ok((percent(0), percent(1)))
     }
@@ -110,9 +153,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// `Io` if images cannot be read.
     pub fn spread(&self, state: &State) -> Result<Option<[Spread; 2]>> {
-        let train = &self.images.train;
-        let watched = self.config.eval.watch_images.min(train.len());
-        let watched = train.subset(&(0..watched).collect::<Vec<_>>());
+        let watched = head(&self.images.train, self.config.eval.watch_images);
         if watched.len() < 2 {
             return Ok(None);
         }
@@ -122,14 +163,23 @@ impl<'a> Judge<'a> {
         Ok(Some([&features, projections.value()].map(Spread::of)))
     }
 
+    /// The first `count` images of the bank.
+    pub fn bank_head(&self, count: usize) -> Dataset {
+        head(&self.images.bank, count)
+    }
+
     fn settings(&self) -> EvalSettings {
         let linear = LinearProbe { epochs: self.config.eval.linear_epochs, ..Default::default() };
         // A fixed seed: runs that differ in theirs are judged by the same draws.
-        EvalSettings { linear, seed: 0 }
+        let extent = match self.config.eval.probes {
+            Probes::Quick => Extent::Quick,
+            Probes::Full => Extent::Full,
+        };
+        EvalSettings { linear, extent, seed: 0 }
     }
 
     /// The normalised pixels of training and test images, `[N, H · W · C]`.
-    fn pixels(&self) -> Result<[Tensor; 2]> {
+    pub fn pixels(&self) -> Result<[Tensor; 2]> {
         let of = |set: &Dataset| {
             let all: Vec<usize> = (0..set.len()).collect();
             let pixels = self.images.evaluation(set, &all)?;
@@ -139,8 +189,16 @@ impl<'a> Judge<'a> {
     }
 
     /// The features of training and test images under the mask, `[N, D]`.
-    fn masked_features(&self, state: &State) -> Result<[Tensor; 2]> {
-        let of = |set| Ok(masked(&self.features(state, set)?, state));
+    pub fn masked_features(&self, state: &State) -> Result<[Tensor; 2]> {
+        Ok(self.unmasked_features(state)?.map(|features| masked(&features, state)))
+    }
+
+    /// The features of training and test images, `[N, D]`.
+    ///
+    /// # Errors
+    /// `Io` if images cannot be read.
+    pub fn unmasked_features(&self, state: &State) -> Result<[Tensor; 2]> {
+        let of = |set| self.features(state, set);
         Ok([of(&self.images.bank)?, of(&self.images.test)?])
     }
 
@@ -159,6 +217,16 @@ impl<'a> Judge<'a> {
         }
         Ok(Tensor::from_vec(features, &[set.len(), state.network.encoder.features()]))
     }
+}
+
+/// The first `count` images of a set.
+fn head(set: &Dataset, count: usize) -> Dataset {
+    set.subset(&(0..count.min(set.len())).collect::<Vec<_>>())
+}
+
+/// Whether a mask weighs all features alike, so that neighbours do not see it.
+fn is_even(factors: &[f32]) -> bool {
+    factors.iter().all(|&factor| factor == factors[0])
 }
 
 /// Features `[N, D]` times the mask's factors.

@@ -5,6 +5,7 @@
 //! | `config.toml` | every setting |
 //! | `metrics.jsonl` | a line a step, a line an epoch |
 //! | `checkpoint.safetensors` | the last whole state |
+//! | `best.safetensors` | the state after the best epoch, where images are held out to tell it |
 //! | `summary.json` | the end's figures; its presence says that the run is finished |
 //! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
 
@@ -46,6 +47,11 @@ impl RunFolder {
     /// Where the last whole state is.
     pub fn checkpoint(&self) -> PathBuf {
         self.root.join("checkpoint.safetensors")
+    }
+
+    /// Where the state after the best epoch is.
+    pub fn best(&self) -> PathBuf {
+        self.root.join("best.safetensors")
     }
 
     /// Where the end's figures are.

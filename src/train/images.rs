@@ -2,7 +2,7 @@
 
 use crate::augment::{self, Augment};
 use crate::config::{Amount, AugmentConfig, LearnFrom, Normalize, RunConfig};
-use crate::data::{Dataset, Splits};
+use crate::data::{Dataset, Splits, confounder};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -17,6 +17,8 @@ pub struct Images {
     /// The images that features are judged on: the test images, or those held out; none where
     /// there are no labels to judge by.
     pub test: Dataset,
+    /// The images that epochs are compared on, if any: held out of the training images.
+    pub val: Option<Dataset>,
     /// What happens to the first view and to the second, and the normalisation, which is the same.
     pub views: [Augment; 2],
     /// What the reader left out, for people, a line each.
@@ -53,6 +55,20 @@ impl Images {
                 (train.subset(&kept), train.subset(&held))
             }
         };
+        let (bank, val) = match config.data.val_split {
+            0 => (bank, None),
+            count => {
+                let (kept, held) = bank.hold_out(count, 0)?;
+                (bank.subset(&kept), Some(bank.subset(&held)))
+            }
+        };
+        let test = match config.data.test_images {
+            // In proportion to the classes, which need not be even.
+            Amount::Exactly(count) if count < test.len() => {
+                test.subset(&test.hold_out(count, 0)?.1)
+            }
+            _ => test,
+        };
         let chosen = |set: &Dataset| match config.data.images {
             Amount::All => Ok(set.clone()),
             Amount::Exactly(count) => Ok(set.subset(&set.choose(count, config.seed)?)),
@@ -68,6 +84,19 @@ impl Images {
                 (train.clone(), train)
             }
         };
+        let plant = |set: Dataset, part: &str| match config.data.confounder {
+            0.0 => Ok(set),
+            strength => confounder::plant(&set, strength, part),
+        };
+        let train = match config.data.learn_from {
+            LearnFrom::Train => plant(train, "train")?,
+            LearnFrom::Unlabelled => plant(train, "unlabelled")?,
+        };
+        let bank = match config.data.learn_from {
+            LearnFrom::Train => train.clone(),
+            LearnFrom::Unlabelled => plant(bank, "train")?,
+        };
+        let (test, val) = (plant(test, "test")?, val.map(|val| plant(val, "val")).transpose()?);
         if config.batch_size > train.len() {
             let reason = format!("is {}, more than the {} images", config.batch_size, train.len());
             return Err(Error::usage("batch_size", reason));
@@ -76,7 +105,7 @@ impl Images {
         for view in &views {
             view.check(train.size()).map_err(|reason| Error::usage("augment", reason))?;
         }
-        Ok(Images { train, bank, test, views, notes })
+        Ok(Images { train, bank, test, val, views, notes })
     }
 
     /// Steps in an epoch: whole batches only.

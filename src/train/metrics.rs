@@ -1,14 +1,18 @@
 //! The records of a run: a line of JSON a step, a line an epoch, and the summary at the end.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 
 use super::container::write_atomically;
+use super::evaluate::Judgement;
 use super::folder::RunFolder;
 use crate::error::{Error, Result};
+use crate::eval::Scores;
 
 /// A line of `metrics.jsonl`, told apart by its key `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +113,12 @@ pub struct EpochRecord {
     pub knn5: Option<f64>,
     /// Accuracy of kNN with k = 200 and t = 0.1, in percent, where the epoch was judged.
     pub knn200: Option<f64>,
+    /// The same of the images held out to choose the best epoch, if any.
+    #[serde(default)]
+    pub val_knn5: Option<f64>,
+    /// The same with k = 200; the best epoch is the first with the greatest figure here.
+    #[serde(default)]
+    pub val_knn200: Option<f64>,
     /// Training images a second; each makes two views.
     pub images_per_second: f64,
     /// Training time of the epoch, in seconds.
@@ -117,24 +127,23 @@ pub struct EpochRecord {
     pub elapsed: f64,
 }
 
-/// The end's figures: accuracies in percent, `null` where the data have no labels.
+/// The end's figures.
+///
+/// In the file the scores of a row have its prefix, as in `raw_knn5`: accuracies in percent, `null`
+/// where they are not known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // The prefixes of twelve like fields say it all.
 pub struct Summary {
-    pub knn5: Option<f64>,
-    pub knn200: Option<f64>,
-    pub linear: Option<f64>,
-    pub probe_1pct: Option<f64>,
-    pub raw_knn5: Option<f64>,
-    pub raw_knn200: Option<f64>,
-    pub raw_linear: Option<f64>,
-    pub raw_probe_1pct: Option<f64>,
-    pub untrained_knn5: Option<f64>,
-    pub untrained_knn200: Option<f64>,
-    pub untrained_linear: Option<f64>,
-    pub untrained_probe_1pct: Option<f64>,
+    /// What the features are worth.
+    #[serde(flatten)]
+    pub judgement: Judgement,
+    /// The epoch that was best on the images held out for it; absent if there are none.
+    #[serde(default)]
+    pub best_epoch: Option<usize>,
     /// Training time, in seconds, without evaluation.
     pub seconds: f64,
+    /// Time of the last judgement, in seconds; absent in old files.
+    #[serde(default)]
+    pub judging_seconds: f64,
     /// Training images a second; each makes two views.
     pub images_per_second: f64,
     /// The most memory the process has held; `null` where the system does not say.
@@ -145,6 +154,34 @@ pub struct Summary {
     pub weights_sha256: String,
     /// SHA-256 of the settings' canonical form.
     pub config_sha256: String,
+}
+
+impl Serialize for Judgement {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (prefix, scores) in self.rows() {
+            for (name, score) in scores.named() {
+                map.serialize_entry(&format!("{prefix}{name}"), &score)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Judgement {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let figures = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+        let row = |prefix: &str| {
+            Scores::from_named(|name| figures.get(&format!("{prefix}{name}"))?.as_f64())
+        };
+        Ok(Judgement {
+            trained: row(""),
+            raw: row("raw_"),
+            untrained: row("untrained_"),
+            unmasked: row("unmasked_"),
+            best: row("best_"),
+        })
+    }
 }
 
 impl Summary {
@@ -167,6 +204,26 @@ impl Summary {
         serde_json::from_str(&text).map_err(|e| {
             Error::format(&path, format!("line {}", e.line()), "a run's summary", e.to_string())
         })
+    }
+}
+
+/// The epoch with the greatest accuracy on the images held out for it, the first of several.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Best {
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// Its accuracy.
+    pub score: f64,
+}
+
+impl Best {
+    /// The better of what was best so far and another epoch.
+    pub fn or(best: Option<Best>, record: &EpochRecord) -> Option<Best> {
+        let Some(score) = record.val_knn200 else { return best };
+        match best {
+            Some(best) if best.score >= score => Some(best),
+            _ => Some(Best { epoch: record.epoch, score }),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod container;
 pub mod estimate;
 pub mod evaluate;
+pub mod fine_tune;
 pub mod folder;
 pub mod images;
 pub mod metrics;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::container::Container;
-use super::evaluate::{Judge, Judgement};
+use super::evaluate::{EPOCH_BANK, Judge};
 use super::folder::{Lock, RunFolder};
 use super::images::Images;
-use super::metrics::{EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes};
+use super::metrics::{Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes};
 use super::model::{self, State};
 use super::prefetch::{Course, Prefetch};
 use super::settings::settings;
@@ -143,6 +143,8 @@ struct Run {
     epoch_records: Vec<StepRecord>,
     /// Training time when the epoch in progress began, in seconds.
     epoch_start: f64,
+    /// The best epoch so far, if images are held out to tell it.
+    best: Option<Best>,
     clock: Clock,
     _lock: Lock,
 }
@@ -159,8 +161,11 @@ impl Run {
         let (metrics, kept) = Metrics::open(&folder.metrics(), step)?;
         let epoch = step / images.steps_per_epoch(&config) + 1;
         let clock = Clock::after(kept.last().map_or(0.0, Record::elapsed));
-        let (mut epoch_records, mut epoch_start) = (Vec::new(), 0.0);
+        let (mut epoch_records, mut epoch_start, mut best) = (Vec::new(), 0.0, None);
         for record in kept {
+            if let Record::Epoch(record) = &record {
+                best = Best::or(best, record);
+            }
             match record {
                 Record::Step(record) if record.epoch == epoch => epoch_records.push(record),
                 earlier => epoch_start = earlier.elapsed(),
@@ -176,6 +181,7 @@ impl Run {
             step,
             epoch_records,
             epoch_start,
+            best,
             clock,
             _lock: lock,
         })
@@ -294,9 +300,13 @@ impl Run {
         let judge = Judge::new(&self.images, &self.config);
         let (knn5, knn200) = match self.config.eval.every {
             every if every > 0 && (epoch + 1).is_multiple_of(every) => {
-                judge.knn(self.state(), self.step)?
+                judge.knn(self.state(), &self.images.bank, &self.images.test, self.step)?
             }
             _ => (None, None),
+        };
+        let (val_knn5, val_knn200) = match &self.images.val {
+            Some(val) => judge.knn(self.state(), &judge.bank_head(EPOCH_BANK), val, self.step)?,
+            None => (None, None),
         };
         let [features, projections] =
             judge.spread(self.state())?.map_or([None; 2], |spreads| spreads.map(Some));
@@ -322,6 +332,8 @@ impl Run {
             projection_rank: projections.map(|spread| spread.rank),
             knn5,
             knn200,
+            val_knn5,
+            val_knn200,
             images_per_second: count * self.config.batch_size as f64 / seconds,
             seconds,
             elapsed,
@@ -329,6 +341,13 @@ impl Run {
         // What judging took is not training.
         self.clock = Clock::after(elapsed);
         self.epoch_start = elapsed;
+        let best = Best::or(self.best, &record);
+        if best != self.best {
+            // Before its record: a run that is cut off in between comes here again.
+            self.best = best;
+            let checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch + 1);
+            checkpoint.write(&self.folder.best())?;
+        }
         self.metrics.add(&Record::Epoch(record.clone()))?;
         observer.epoch(&record);
         Ok(())
@@ -359,24 +378,27 @@ impl Run {
     }
 
     fn finish(self, observer: &mut dyn Observer, stop: &Stop) -> Result<Summary> {
+        let began = Instant::now();
         let judge = Judge::new(&self.images, &self.config);
-        let judgement = judge.all(self.state(), observer, stop)?;
-        let Judgement { raw, untrained, trained } = judgement;
+        let earlier = self.best.filter(|best| best.epoch < self.config.epochs);
+        let best = match earlier {
+            Some(_) => {
+                let channels = self.images.train.channels;
+                let path = self.folder.best();
+                Some(model::read_checkpoint(&self.config, channels, &path)?.0)
+            }
+            None => None,
+        };
+        let mut judgement = judge.all(self.state(), best.as_ref(), observer, stop)?;
+        if self.best.is_some() && earlier.is_none() {
+            judgement.best = judgement.trained;
+        }
         let images = self.step * self.config.batch_size;
         let seconds = self.epoch_start; // No epoch has begun since the last one's end.
         let summary = Summary {
-            knn5: trained.knn5,
-            knn200: trained.knn200,
-            linear: trained.linear,
-            probe_1pct: trained.probe_1pct,
-            raw_knn5: raw.knn5,
-            raw_knn200: raw.knn200,
-            raw_linear: raw.linear,
-            raw_probe_1pct: raw.probe_1pct,
-            untrained_knn5: untrained.knn5,
-            untrained_knn200: untrained.knn200,
-            untrained_linear: untrained.linear,
-            untrained_probe_1pct: untrained.probe_1pct,
+            judgement,
+            best_epoch: self.best.map(|best| best.epoch),
+            judging_seconds: began.elapsed().as_secs_f64(),
             seconds,
             images_per_second: images as f64 / seconds,
             peak_memory_bytes: peak_memory_bytes(),

@@ -75,7 +75,7 @@ fn a_stopped_run_comes_to_the_bits_of_one_that_was_not() {
         assert!(!RunFolder::new(&part).is_finished());
         let again = resumed(&part);
         assert_eq!(again.weights_sha256, summary.weights_sha256, "stopped at {step}");
-        assert_eq!(again.knn5, summary.knn5);
+        assert_eq!(again.judgement, summary.judgement);
         assert!(fs::read(RunFolder::new(&part).checkpoint()).unwrap() == final_bytes);
         assert_eq!(records(&part).len(), 12, "ten steps and two epochs");
         let finished = resume(&part, &mut (), &Stop::default()).unwrap();
@@ -101,7 +101,8 @@ fn a_run_leaves_what_it_promises() {
     assert_eq!(Summary::read(&folder).unwrap(), summary);
     assert_eq!(folder.read_config().unwrap(), config);
     assert_eq!(summary.config_sha256, config.sha256());
-    for score in [summary.knn5, summary.raw_linear, summary.untrained_probe_1pct] {
+    let found = &summary.judgement;
+    for score in [found.trained.knn5, found.raw.linear, found.untrained.probe_1pct] {
         assert!((0.0..=100.0).contains(&score.unwrap()));
     }
 
@@ -113,7 +114,7 @@ fn a_run_leaves_what_it_promises() {
     let joint = config.loss.w_con * con + config.loss.w_drr * drr;
     assert!((first.loss - joint).abs() < 1e-4 * joint, "{first:?}");
     let Record::Epoch(last) = &records[11] else { panic!("{records:?}") };
-    assert!(last.knn5 == summary.knn5 && last.mask_min < last.mask_max);
+    assert!(last.knn5 == found.trained.knn5 && last.mask_min < last.mask_max);
 
     let checkpoint = Container::read(&folder.checkpoint()).unwrap();
     let shape = |name: &str| checkpoint.tensors[name].shape.clone();
@@ -150,7 +151,7 @@ fn plain_methods_and_other_gradients_run() {
         let out = dir.path().join(number.to_string());
         stopped_at(&config, &out, 2);
         let summary = resumed(&out);
-        assert!(summary.knn200.is_some(), "{settings:?}");
+        assert!(summary.judgement.trained.knn200.is_some(), "{settings:?}");
         let Record::Step(first) = records(&out).remove(0) else { panic!() };
         let masked = number >= 2;
         assert_eq!(first.mask_grad_norm.is_some(), number >= 4, "{settings:?}");

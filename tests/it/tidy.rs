@@ -26,6 +26,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "data", "augment", "eval", "config",
         ],
     ),
+    ("report", &[]),
+    (
+        "experiments",
+        &["error", "rng", "tensor", "nn", "metamask", "data", "eval", "config", "train", "report"],
+    ),
     ("strategies", &["kernels::Real", "tensor"]),
 ];
 /// May import everything.

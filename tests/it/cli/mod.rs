@@ -1,6 +1,7 @@
 //! The program as its users meet it: through the binary, on folders of files.
 
 mod errors;
+mod experiments;
 mod runs;
 
 use crate::support::{Numbers, TempDir};

@@ -87,7 +87,7 @@ fn a_run_leaves_what_it_should_and_can_be_looked_at_again() {
 }
 
 /// Starts the program without waiting for it.
-fn start(words: &[String]) -> Child {
+pub(super) fn start(words: &[String]) -> Child {
     let mut command = program(words);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the program can be started")
@@ -95,7 +95,7 @@ fn start(words: &[String]) -> Child {
 
 /// Waits until the run in the folder has taken `steps` steps.
 #[track_caller]
-fn wait_for_steps(bench: &Bench, out: &str, steps: usize) {
+pub(super) fn wait_for_steps(bench: &Bench, out: &str, steps: usize) {
     let begun = Instant::now();
     let metrics = bench.path(&format!("{out}/metrics.jsonl"));
     while fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < steps {
@@ -105,7 +105,7 @@ fn wait_for_steps(bench: &Bench, out: &str, steps: usize) {
 }
 
 /// Ends the process at once, as a power cut would.
-fn kill(mut child: Child) {
+pub(super) fn kill(mut child: Child) {
     child.kill().expect("the process can be ended");
     child.wait().expect("it has ended");
 }

@@ -1,0 +1,167 @@
+//! Many runs in one folder: each trained once, however often the sweep is started.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::train::folder::RunFolder;
+use crate::train::metrics::Summary;
+use crate::train::{Observer, Outcome, Stop, resume, run};
+
+/// One run of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The name of its folder.
+    pub name: String,
+    /// Its settings.
+    pub config: RunConfig,
+}
+
+/// How a cell came to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// With a judgement.
+    Finished(Box<Summary>),
+    /// It left the finite numbers; in words.
+    Diverged(String),
+}
+
+impl Ended {
+    /// The judgement, if there is one.
+    pub fn summary(&self) -> Option<&Summary> {
+        match self {
+            Ended::Finished(summary) => Some(summary),
+            Ended::Diverged(_) => None,
+        }
+    }
+}
+
+/// The folder of a cell's run in the sweep's folder `out`.
+pub fn folder(out: &Path, cell: &Cell) -> PathBuf {
+    out.join("runs").join(&cell.name)
+}
+
+/// The judgement of a cell that has been trained already.
+///
+/// # Errors
+/// `Usage` if the folder has a run of other settings; as the readers of settings and summaries.
+pub fn finished(out: &Path, cell: &Cell) -> Result<Option<Summary>> {
+    let folder = RunFolder::new(folder(out, cell));
+    if !folder.config().exists() {
+        return Ok(None);
+    }
+    let found = folder.read_config()?;
+    if let Some((own, other)) = difference(&cell.config, &found) {
+        let reason = format!(
+            "{} has a run of other settings ({other} instead of {own}); choose another folder",
+            folder.root().display()
+        );
+        return Err(Error::usage("--out", reason));
+    }
+    if folder.is_finished() { Summary::read(&folder).map(Some) } else { Ok(None) }
+}
+
+/// Trains a cell, or goes on with it, or finds that it is finished.
+///
+/// # Errors
+/// As [`finished`], [`run`] and [`resume`]; a run that diverges is a result and no error.
+pub fn run_cell(
+    cell: &Cell,
+    out: &Path,
+    observer: &mut dyn Observer,
+    stop: &Stop,
+) -> Result<Ended> {
+    if let Some(summary) = finished(out, cell)? {
+        return Ok(Ended::Finished(Box::new(summary)));
+    }
+    let folder = folder(out, cell);
+    let result = match RunFolder::new(&folder).config().exists() {
+        true => resume(&folder, observer, stop).map(|outcome| match outcome {
+            Outcome::Done(summary) | Outcome::AlreadyFinished(summary) => summary,
+        }),
+        false => run(&cell.config, &folder, observer, stop),
+    };
+    match result {
+        Ok(summary) => Ok(Ended::Finished(Box::new(summary))),
+        Err(e @ Error::Diverged { .. }) => Ok(Ended::Diverged(e.to_string())),
+        Err(e) => Err(e),
+    }
+}
+
+/// The first line in which the settings of a cell and of a run differ, but for what does not change
+/// the training: whether baselines are judged too, and a queue that the run has cut to its images.
+fn difference(cell: &RunConfig, found: &RunConfig) -> Option<(String, String)> {
+    let mut cell = cell.clone();
+    cell.eval.baselines = found.eval.baselines;
+    cell.loss.queue = cell.loss.queue.min(found.loss.queue);
+    let (own, other) = (cell.canonical(), found.canonical());
+    let mut lines = own.lines().zip(other.lines());
+    lines.find(|(a, b)| a != b).map(|(a, b)| (a.to_string(), b.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layers;
+    use crate::train::tests_support::{TempDir, write_cifar};
+
+    fn cell(dir: &TempDir, lr: f64) -> Cell {
+        let mut layers = Layers::preset("small").unwrap();
+        let path = dir.path().display().to_string();
+        layers.set("data.path", path.into(), "test").unwrap();
+        layers.set("optimizer.lr", lr.into(), "test").unwrap();
+        for setting in ["batch_size=8", "epochs=2", "mask.enabled=false", "eval.linear_epochs=2"] {
+            layers.set_text(setting).unwrap();
+        }
+        Cell { name: "cell".into(), config: layers.finish().unwrap() }
+    }
+
+    /// Counts steps.
+    struct Steps(usize, Option<(usize, Stop)>);
+
+    impl Observer for Steps {
+        fn step(&mut self, _: &crate::train::metrics::StepRecord) {
+            self.0 += 1;
+            if let Some((at, stop)) = &self.1
+                && *at == self.0
+            {
+                stop.request(2);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cell_is_trained_once_and_goes_on_after_a_stop() {
+        let dir = TempDir::new("sweep");
+        write_cifar(dir.path());
+        let (out, cell) = (dir.path().join("out"), cell(&dir, 0.01));
+        let stop = Stop::default();
+        let mut first = Steps(0, Some((4, stop.clone())));
+        let stopped = run_cell(&cell, &out, &mut first, &stop);
+        assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
+        let mut second = Steps(0, None);
+        let ended = run_cell(&cell, &out, &mut second, &Stop::default()).unwrap();
+        assert_eq!((first.0, second.0), (4, 8), "twelve steps in all");
+        let mut third = Steps(0, None);
+        assert_eq!(run_cell(&cell, &out, &mut third, &Stop::default()).unwrap(), ended);
+        assert_eq!(third.0, 0);
+
+        let mut other = cell.clone();
+        other.config.eval.baselines = false;
+        assert!(finished(&out, &other).unwrap().is_some());
+        other.config.epochs = 3;
+        let error = finished(&out, &other).unwrap_err().to_string();
+        assert!(error.contains("epochs = 2 instead of epochs = 3"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_diverges_is_a_result() {
+        let dir = TempDir::new("sweep-diverges");
+        write_cifar(dir.path());
+        let ended = run_cell(&cell(&dir, 1e30), dir.path(), &mut (), &Stop::default()).unwrap();
+        assert!(
+            matches!(&ended, Ended::Diverged(words) if words.contains("diverged")),
+            "{ended:?}"
+        );
+    }
+}
