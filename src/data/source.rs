@@ -312,8 +312,8 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert_eq!(
             error.to_string(),
-            "--data: no data set `imagenet`: expected one of fashion-mnist, mnist, cifar10, cifar100, \
-             stl10, tiny-imagenet, folder"
+            "--data: no data set `imagenet`: expected one of fashion-mnist, mnist, cifar10, \
+             cifar100, stl10, tiny-imagenet, folder"
         );
         assert!(parse("folder").unwrap().load(&Loading::default()).is_err());
         assert!(parse("cifar10:").unwrap_err().to_string().contains("no path"));
