@@ -137,6 +137,33 @@ fn unlabelled_images_are_learned_from_and_labelled_ones_judged() {
 }
 
 #[test]
+fn a_set_larger_than_its_limit_is_learned_from_within_it() {
+    let bench = Bench::new("limit");
+    let folder = bench.path("stl10_binary");
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let write = |name: &str, images: u64| {
+        // Without a byte on the disk: what is not written is zero.
+        let file = fs::File::create(folder.join(name)).expect("the file can be made");
+        file.set_len(images * 27_648).expect("it can be long");
+    };
+    let count = 20_000;
+    write("unlabeled_X.bin", count);
+    for part in ["train", "test"] {
+        write(&format!("{part}_X.bin"), 20);
+        let labels: Vec<u8> = (0..20).map(|i| i % 10 + 1).collect();
+        fs::write(folder.join(format!("{part}_y.bin")), labels).expect("it can be written");
+    }
+    let data = format!("stl10:{}", folder.display());
+    let limits = ["--set", "data.memory_mb=16", "--set", "data.learn_from=unlabelled"];
+    let more = ["--data", &data, "--batch-size", "4", "--epochs", "1", "--no-mask"];
+    run(&bench.train("run", &[&more[..], &limits].concat())).ok();
+    let peak = bench.json("run/summary.json")["peak_memory_bytes"].as_u64();
+    if let Some(peak) = peak {
+        assert!(peak < count * 27_648 * 2 / 3, "{peak} bytes in memory");
+    }
+}
+
+#[test]
 fn other_images_are_judged_with_the_normalisation_that_was_learned_with() {
     let bench = Bench::new("normalised");
     run(&bench.train("run", &["--set", "augment.normalize=data"])).ok();
