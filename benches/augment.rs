@@ -1,11 +1,22 @@
-//! Random views, by one thread: `cargo bench --bench augment -- [--json] [--only NAME]`.
+//! Random views: `cargo bench --bench augment -- [--json] [--only NAME]`.
 //!
-//! The pipelines are those of the usual PyTorch comparison: random resized crop, flip, colour
-//! jitter, grayscale, normalisation, without or with the 3-tap blur; and each operation alone.
+//! By one thread, the pipelines of the usual PyTorch comparison (random resized crop, flip, colour
+//! jitter, grayscale, normalisation, without or with blur) and each operation alone; by two
+//! threads (`epoch`), how much longer steps take that wait for their views than steps whose views
+//! were made before: plain SimCLR, conv4, 256 pairs of 32x32.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use dimask::Tensor;
 use dimask::augment::{Augment, ops};
+use dimask::config::RunConfig;
+use dimask::data::{Dataset, Pixels};
+use dimask::metamask::step;
+use dimask::train::images::Images;
+use dimask::train::model::first_state;
+use dimask::train::prefetch::{Course, Prefetch};
+use dimask::train::settings::settings;
 
 #[path = "support/mod.rs"]
 mod support;
@@ -39,6 +50,85 @@ fn main() {
         }
         operations(&bench);
     });
+    if bench.wants("epoch") {
+        epoch(&bench);
+    }
+}
+
+/// Steps of one measurement.
+const STEPS: usize = 4;
+
+/// Takes turns between steps that get views made ahead and steps that get always the same ones.
+fn epoch(bench: &Bench) {
+    // Everything in this process: what is made ahead is made by the same threads.
+    let two = rayon::ThreadPoolBuilder::new().num_threads(2).build_global();
+    two.expect("nobody has made the global pool yet");
+    let mut config = RunConfig::preset("small").expect("there is a preset");
+    config.mask.enabled = false;
+    config.batch_size = IMAGES;
+    let len = 32 * 32 * 3;
+    let train = Dataset {
+        name: "waves".into(),
+        images: Pixels::from_vec(pixels(STEPS * IMAGES * len), len),
+        height: 32,
+        width: 32,
+        channels: 3,
+        labels: None,
+        classes: 0,
+        class_names: Vec::new(),
+    };
+    let views = [Augment::official(), Augment::official()];
+    let (bank, test, notes) = (train.clone(), train.subset(&[]), Vec::new());
+    let images = Arc::new(Images { train, bank, test, views, notes });
+    let settings = settings(&config, 0, STEPS);
+    let mut state = Some(first_state(&config, 3));
+    let mut take = |views: &Tensor| {
+        let taken = state.take().expect("put back below");
+        state = Some(step(taken, views, &settings).0);
+    };
+    let cached = images.pair(&Vec::from_iter(0..IMAGES), 0, 1).expect("they are in memory");
+    // Best and total: of seconds by the clock, of seconds by the processors.
+    let mut figures = [[f64::INFINITY, f64::INFINITY, 0.0]; 2];
+    for round in 0..10 {
+        for (kind, figures) in figures.iter_mut().enumerate() {
+            let course = Course { seed: 1, batch_size: IMAGES, from: 0, steps: STEPS };
+            let (start, cpu) = (Instant::now(), cpu_seconds());
+            match kind {
+                0 => (0..STEPS).for_each(|_| take(&cached)),
+                _ => {
+                    let mut ahead =
+                        Prefetch::new(Arc::clone(&images), course).expect("there are threads");
+                    (0..STEPS).for_each(|_| take(&ahead.next().expect("they are in memory")));
+                }
+            }
+            let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+            if round > 0 {
+                let [best, best_cpu, total_cpu] = *figures;
+                *figures = [best.min(seconds), best_cpu.min(cpu), total_cpu + cpu];
+            }
+        }
+    }
+    let [cached, ahead] = figures;
+    let share = |at: usize| 100.0 * (ahead[at] - cached[at]) / ahead[at];
+    let [clock, cpu, total] = [share(0), share(1), share(2)];
+    if bench.json() {
+        println!("{{\"name\":\"epoch\",\"clock\":{clock:.2},\"cpu\":{cpu:.2}}}");
+    } else {
+        println!(
+            "epoch: {:.4} s of {STEPS} steps with cached views, {:.4} s with views made ahead: \
+             {clock:.1} % for views by the clock, {cpu:.1} % of processor time at best, {total:.1} \
+             % of all of it",
+            cached[0], ahead[0]
+        );
+    }
+}
+
+/// Processor time of this process so far, in seconds; 0 where the system does not tell.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    ticks.iter().sum::<f64>() / 100.0
 }
 
 fn pixels(len: usize) -> Vec<u8> {

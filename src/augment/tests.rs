@@ -30,6 +30,52 @@ prop_compose! {
     }
 }
 
+/// Everything that can happen, happens often; but what jumps: solarising has its own test, and a
+/// hue that is not quite zero may turn anywhere.
+fn everything(preset: Augment) -> Augment {
+    Augment {
+        rotation_probability: 0.5,
+        rotation_degrees: [-60.0, 90.0],
+        vertical_flip_probability: 0.5,
+        grayscale_probability: 0.3,
+        blur_probability: 0.5,
+        hue: 0.0,
+        ..preset
+    }
+}
+
+/// A view by the operations one at a time, in double precision.
+fn composed(
+    augment: &Augment,
+    bytes: &[u8],
+    [h, w, c]: [usize; 3],
+    rng: &mut ChaCha8Rng,
+) -> Vec<f64> {
+    let mut steps = Vec::new();
+    let crop = augment.draw([h, w, c], rng, &mut steps);
+    let (top, left, height, width) = (crop.top, crop.left, crop.height, crop.width);
+    let mut x = ops::resized_crop(&unit(bytes), h, w, c, top, left, height, width, h, w);
+    if crop.hflip {
+        x = ops::hflip(&x, h, w, c);
+    }
+    if crop.vflip {
+        x = ops::vflip(&x, h, w, c);
+    }
+    for step in steps {
+        x = match step {
+            Step::Rotate(degrees) => ops::rotate(&x, h, w, c, degrees),
+            Step::Brightness(factor) => ops::brightness(&x, h, w, c, factor),
+            Step::Contrast(factor) => ops::contrast(&x, h, w, c, factor),
+            Step::Saturation(factor) => ops::saturation(&x, h, w, c, factor),
+            Step::Hue(turn) => ops::hue(&x, h, w, c, turn),
+            Step::Grayscale => ops::grayscale(&x, h, w, c),
+            Step::Blur { kernel, sigma } => ops::gaussian_blur(&x, h, w, c, kernel, sigma),
+            Step::Solarize => ops::solarize(&x, h, w, c),
+        };
+    }
+    ops::normalize(&x, h, w, c, &augment.mean, &augment.std)
+}
+
 proptest! {
     #[test]
     fn a_full_crop_at_the_same_size_is_the_identity((x, h, w, c) in images()) {
@@ -52,6 +98,46 @@ proptest! {
     #[test]
     fn two_flips_are_the_identity((x, h, w, c) in images()) {
         prop_assert_eq!(ops::hflip(&ops::hflip(&x, h, w, c), h, w, c), x);
+    }
+
+    #[test]
+    fn turns_and_flips_are_a_group((x, h, w, c) in images(), degrees in -400.0..400.0f64) {
+        let rotate = |x: &[f64], degrees| ops::rotate(x, h, w, c, degrees);
+        let hflip = |x: &[f64]| ops::hflip(x, h, w, c);
+        let vflip = |x: &[f64]| ops::vflip(x, h, w, c);
+        prop_assert_eq!(&vflip(&vflip(&x)), &x);
+        prop_assert_eq!(&vflip(&hflip(&x)), &rotate(&x, 180.0));
+        prop_assert_eq!(&rotate(&x, -360.0), &x);
+        // A turn before a flip is the turn the other way round behind it.
+        check(&hflip(&rotate(&x, degrees)), &rotate(&hflip(&x), -degrees));
+        check(&vflip(&rotate(&x, degrees)), &rotate(&vflip(&x), -degrees));
+    }
+
+    #[test]
+    fn solarising_inverts_what_is_bright((x, h, w, c) in images()) {
+        for (y, x) in ops::solarize(&x, h, w, c).into_iter().zip(x) {
+            prop_assert_eq!(y, if x < 0.5 { x } else { 1.0 - x });
+        }
+    }
+
+    #[test]
+    fn a_view_is_its_operations_one_after_the_other_at_every_level(
+        h in 4..40usize, w in 4..40usize, gray in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let c = if gray { 1 } else { 3 };
+        let (size, bytes) = ([h, w, c], image(h, w, c, seed));
+        let augment = everything(if gray { Augment::gray() } else { Augment::official() });
+        let rng = || Stream::new(seed, "view").at(&[]);
+        let expected = composed(&augment, &bytes, size, &mut rng());
+        let mut first: Option<Vec<f32>> = None;
+        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+            let mut out = vec![f32::NAN; h * w * c];
+            augment.draw_view(level, &bytes, size, &mut rng(), &mut out, &mut Desk::default());
+            for (i, (&x, y)) in out.iter().zip(&expected).enumerate() {
+                prop_assert!((f64::from(x) - y).abs() < 1e-3, "{level:?}, entry {i}: {x} and {y}");
+            }
+            prop_assert_eq!(first.get_or_insert(out.clone()), &out, "{:?}", level);
+        }
     }
 
     #[test]
@@ -101,6 +187,53 @@ proptest! {
             prop_assert!((0.6..1.6).contains(&aspect), "aspect {}", aspect);
         }
     }
+}
+
+#[test]
+fn a_quarter_turn_moves_pixels_counterclockwise() {
+    let image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+    let turned = [3.0, 6.0, 9.0, 2.0, 5.0, 8.0, 1.0, 4.0, 7.0];
+    assert_eq!(ops::rotate(&image, 3, 3, 1, 90.0), turned);
+    // Half of an eighth: the corners come from outside.
+    let eighth = ops::rotate(&image, 3, 3, 1, 45.0);
+    assert!(eighth[4] == 5.0 && eighth[0] < 5.0 && eighth[8] < eighth[4]);
+}
+
+#[test]
+fn the_second_view_has_its_own_settings() {
+    let first = Augment { flip_probability: 0.0, ..still() };
+    let second = Augment { flip_probability: 1.0, solarize_probability: 1.0, ..still() };
+    let images = image(9 * 2, 9, 3, 4);
+    let views = pair([&first, &second], &images, [9, 9, 3], &[0, 1], 0, 0);
+    let expected = |at: usize, view: &Augment| {
+        let x = unit(&images[at * 243..][..243]);
+        let x = match view.solarize_probability {
+            0.0 => x,
+            _ => ops::solarize(&ops::hflip(&x, 9, 9, 3), 9, 9, 3),
+        };
+        ops::normalize(&x, 9, 9, 3, &view.mean, &view.std)
+    };
+    let expected =
+        [expected(0, &first), expected(1, &first), expected(0, &second), expected(1, &second)];
+    for (&x, y) in views.as_slice().iter().zip(expected.concat()) {
+        assert!((f64::from(x) - y).abs() < 1e-5, "{x} and {y}");
+    }
+}
+
+#[test]
+fn what_cannot_happen_draws_nothing() {
+    // Settings that came later must not move the draws of runs that do not use them.
+    let draws = |augment: &Augment| {
+        let rng = &mut Stream::new(3, "view").at(&[]);
+        let mut steps = Vec::new();
+        let crop = augment.draw([32, 32, 3], rng, &mut steps);
+        (crop, steps)
+    };
+    let (crop, steps) = draws(&Augment::official());
+    let turned = Augment { rotation_probability: 1.0, ..Augment::official() };
+    assert_ne!(draws(&turned).1, steps);
+    let degrees = Augment { rotation_degrees: [1.0, 2.0], ..Augment::official() };
+    assert_eq!(draws(&degrees), (crop, steps));
 }
 
 #[test]
@@ -155,16 +288,21 @@ fn evaluation_only_normalises() {
     }
 }
 
-#[test]
-fn nothing_happens_when_nothing_may() {
-    let still = Augment {
+/// Settings by which nothing happens to a square image.
+fn still() -> Augment {
+    Augment {
         crop_area: [1.0, 1.0],
         crop_aspect: [1.0, 1.0],
         flip_probability: 0.0,
         jitter_probability: 0.0,
         grayscale_probability: 0.0,
         ..Augment::official()
-    };
+    }
+}
+
+#[test]
+fn nothing_happens_when_nothing_may() {
+    let still = still();
     let images = image(9 * 2, 9, 3, 4);
     let views = still.views(&images, [9, 9, 3], &[0, 1], 0, 0);
     let twice = still.evaluation(&[&images[..], &images].concat(), [9, 9, 3]);
@@ -190,6 +328,8 @@ fn impossible_settings_are_named() {
         (Augment { mean: vec![0.5], ..base() }, "mean"),
         (Augment { std: vec![0.5, 0.0, 1.0], ..base() }, "std"),
         (Augment { blur_kernel: 4, ..base() }, "blur_kernel"),
+        (Augment { rotation_degrees: [2.0, 1.0], ..base() }, "rotation_degrees"),
+        (Augment { solarize_probability: 2.0, ..base() }, "solarize_probability"),
         (Augment { blur_probability: 0.1, blur_kernel: 65, ..base() }, "blur_kernel"),
     ] {
         let reason = augment.check(size).unwrap_err();

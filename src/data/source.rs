@@ -39,6 +39,7 @@ pub(super) struct Entry {
     /// Files of which one is in its official folder.
     keys: &'static [&'static str],
     /// Files that it cannot do without; of a name with `/` at its end, anything below it.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code))] // Only `data check` asks for all of them.
     pub(super) required: &'static [&'static str],
     /// Its files, for the error.
     files: &'static str,
@@ -312,8 +313,8 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert_eq!(
             error.to_string(),
-            "--data: no data set `imagenet`: expected one of fashion-mnist, mnist, cifar10, cifar100, \
-             stl10, tiny-imagenet, folder"
+            "--data: no data set `imagenet`: expected one of fashion-mnist, mnist, cifar10, \
+             cifar100, stl10, tiny-imagenet, folder"
         );
         assert!(parse("folder").unwrap().load(&Loading::default()).is_err());
         assert!(parse("cifar10:").unwrap_err().to_string().contains("no path"));

@@ -18,3 +18,5 @@ mod tidy;
 mod cli;
 #[cfg(feature = "cli")]
 mod oracle;
+#[cfg(feature = "cli")]
+mod records;

@@ -1,5 +1,6 @@
 //! The program as its users meet it: through the binary, on folders of files.
 
+mod data;
 mod errors;
 mod experiments;
 mod runs;

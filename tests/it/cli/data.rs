@@ -1,0 +1,193 @@
+//! `dimask data check`, and training on every kind of set, through the binary.
+
+use super::{Bench, Done, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/data");
+    folder.join(name).display().to_string()
+}
+
+/// `data check` of a path, its sheet in the bench.
+fn check(bench: &Bench, data: &str, more: &[&str]) -> Done {
+    let sheet = bench.text("sheet.png");
+    run(&[&["data", "check", data, "--sheet", &sheet], more].concat())
+}
+
+#[test]
+fn every_set_is_recognised_in_every_packaging() {
+    let bench = Bench::new("recognised");
+    for (path, words) in [
+        ("cifar-10-batches-bin", &["cifar10 in the folder", "3 images (of 50,000 official"][..]),
+        ("cifar-100-binary", &["cifar100 in the folder", "cifar100 train: 100 classes of 0 to 1"]),
+        ("stl10_binary.tar.gz", &["stl10 in the archive", "96x96x3", "stl10 unlabelled: 3 images"]),
+        ("tiny-imagenet-200.zip", &["tiny-imagenet in the archive", "64x64x3", "dog", "cat"]),
+        ("mnist", &["mnist in the folder", "28x28x1", "not the official file"]),
+        ("folder", &["folder in the folder", "6 images, 20x24x3", "cats", "dogs"]),
+    ] {
+        let done = check(&bench, &fixture(path), &[]).ok();
+        for word in words {
+            assert!(done.stdout.contains(word), "no {word:?} in\n{}", done.stdout);
+        }
+        let sheet = fs::read(bench.path("sheet.png")).expect("there is a sheet");
+        assert!(sheet.starts_with(b"\x89PNG"), "{path}");
+    }
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/fashion-mnist");
+    let done = check(&bench, own, &[]).ok();
+    assert!(done.stdout.contains("60,000 images (all of the official ones)"), "{}", done.stdout);
+    assert_eq!(done.stdout.matches("the official file (md5").count(), 4, "{}", done.stdout);
+}
+
+#[test]
+fn what_is_wrong_is_named_and_the_code_is_1() {
+    let bench = Bench::new("wrong");
+    let cifar = bench.path("cifar-10-batches-bin");
+    let path = cifar.display().to_string();
+    check(&bench, &path, &[]).ok();
+    let batch = cifar.join("data_batch_2.bin");
+    let bytes = fs::read(&batch).expect("it is there");
+    fs::write(&batch, &bytes[..bytes.len() - 1]).expect("it can be written");
+    check(&bench, &path, &[]).fails(1, &["data_batch_2.bin", "a record of 3073", "cs.toronto.edu"]);
+    // Everything that is missing, by its name.
+    fs::remove_file(cifar.join("data_batch_1.bin")).expect("it was there");
+    let done = check(&bench, &format!("cifar10:{path}"), &[]);
+    assert!(done.stdout.contains("wrong: ") && done.stdout.contains("the file data_batch_1.bin"));
+    done.fails(1, &["data_batch_1.bin", "2 problems", "cs.toronto.edu"]);
+
+    let pets = bench.path("pets");
+    copy(Path::new(&fixture("folder")), &pets);
+    fs::write(pets.join("cats/b.png"), "no image").expect("it can be written");
+    fs::remove_file(pets.join("cats/a.png")).expect("it was there");
+    let path = pets.display().to_string();
+    check(&bench, &path, &[]).fails(1, &["cats/b.png", "2 problems"]);
+    assert!(bench.path("sheet.png").exists(), "the others are drawn");
+    check(&bench, &bench.text("nowhere"), &[]).fails(1, &["nowhere"]);
+    let inside = pets.join("cats/sheet.png").display().to_string();
+    run(&["data", "check", &path, "--sheet", &inside]).fails(2, &["--sheet", "among the data"]);
+    assert!(!pets.join("cats/sheet.png").exists());
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder can be made");
+    for entry in fs::read_dir(from).expect("the folder can be read") {
+        let path = entry.expect("an entry can be read").path();
+        let target = to.join(path.file_name().expect("an entry has a name"));
+        match path.is_dir() {
+            true => copy(&path, &target),
+            false => drop(fs::copy(&path, &target).expect("it can be copied")),
+        }
+    }
+}
+
+/// A folder of 24 images of two classes, eight of each for training.
+fn write_pets(folder: &Path) {
+    for (split, count) in [("train", 8), ("test", 4)] {
+        for class in ["cats", "dogs"] {
+            let place = folder.join(split).join(class);
+            fs::create_dir_all(&place).expect("the folder can be made");
+            for at in 0..count {
+                let from = if class == "cats" { "folder/cats/a.png" } else { "folder/dogs/f.jpg" };
+                let name = place.join(format!("{at}.{}", &from[from.len() - 3..]));
+                fs::copy(fixture(from), name).expect("it can be copied");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_images_is_trained_on_and_judged() {
+    let bench = Bench::new("pets");
+    let pets: PathBuf = bench.path("pets");
+    write_pets(&pets);
+    fs::write(pets.join("train/cats/3.png"), "no image").expect("it can be written");
+    let data = format!("folder:{}", pets.display());
+    let more = ["--data", &data, "--images", "all", "--set", "data.size=16"];
+    let train = |out: &str, last: &[&str]| run(&bench.train(out, &[&more[..], last].concat()));
+    train("refused", &[]).fails(1, &["train/cats/3.png", "a PNG or JPEG image"]);
+    let done = train("run", &["--skip-bad", "--augment", "asymmetric"]).ok();
+    assert!(done.stderr.contains("left out: ") && done.stderr.contains("3.png"), "{}", done.stderr);
+    assert!(done.stdout.contains("SimCLR + MetaMask"));
+    // Without a part to judge on, some images must be held out.
+    let flat = format!("folder:{}", pets.join("train").display());
+    let words = ["--data", &flat, "--skip-bad"];
+    train("flat", &words).fails(2, &["data.validation", "no test images"]);
+    train("held", &[&words[..], &["--validation", "4"]].concat()).ok();
+    // Without labels there is nothing to judge by, and features can be had all the same.
+    let cats = format!("folder:{}", pets.join("train/dogs").display());
+    let done = train("cats", &["--data", &cats]).ok();
+    assert!(done.stderr.contains("without labels"), "{}", done.stderr);
+    let features = bench.text("features");
+    let done = run(&["features", &bench.text("cats"), "--out", &features]).ok();
+    assert!(done.stdout.contains("train.features [8, 256]"), "{}", done.stdout);
+}
+
+#[test]
+fn unlabelled_images_are_learned_from_and_labelled_ones_judged() {
+    let bench = Bench::new("unlabelled");
+    let data = format!("stl10:{}", fixture("stl10_binary.tar.gz"));
+    let more = ["--data", &data, "--images", "all", "--batch-size", "3", "--epochs", "1"];
+    let small = ["--set", "data.size=32", "--set", "data.learn_from=unlabelled"];
+    run(&bench.train("run", &[&more[..], &small].concat())).ok();
+    let features = bench.text("features");
+    let done = run(&["features", &bench.text("run"), "--out", &features]).ok();
+    assert!(done.stdout.contains("train.labels [3]"), "{}", done.stdout);
+    run(&bench.train("mnist", &["--data", "fashion-mnist", "--set", "data.learn_from=unlabelled"]))
+        .fails(2, &["data.learn_from"]);
+}
+
+#[test]
+fn a_set_larger_than_its_limit_is_learned_from_within_it() {
+    let bench = Bench::new("limit");
+    let folder = bench.path("stl10_binary");
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let write = |name: &str, images: u64| {
+        // Without a byte on the disk: what is not written is zero.
+        let file = fs::File::create(folder.join(name)).expect("the file can be made");
+        file.set_len(images * 27_648).expect("it can be long");
+    };
+    let count = 20_000;
+    write("unlabeled_X.bin", count);
+    for part in ["train", "test"] {
+        write(&format!("{part}_X.bin"), 20);
+        let labels: Vec<u8> = (0..20).map(|i| i % 10 + 1).collect();
+        fs::write(folder.join(format!("{part}_y.bin")), labels).expect("it can be written");
+    }
+    let data = format!("stl10:{}", folder.display());
+    let limits = ["--set", "data.memory_mb=16", "--set", "data.learn_from=unlabelled"];
+    let more = ["--data", &data, "--batch-size", "4", "--epochs", "1", "--no-mask"];
+    run(&bench.train("run", &[&more[..], &limits].concat())).ok();
+    let peak = bench.json("run/summary.json")["peak_memory_bytes"].as_u64();
+    if let Some(peak) = peak {
+        assert!(peak < count * 27_648 * 2 / 3, "{peak} bytes in memory");
+    }
+}
+
+#[test]
+fn other_images_are_judged_with_the_normalisation_that_was_learned_with() {
+    let bench = Bench::new("normalised");
+    run(&bench.train("run", &["--set", "augment.normalize=data"])).ok();
+    let own = run(&["eval", &bench.text("run")]).ok().stdout;
+    // The same test images beside darker training images: their own mean would change the figures
+    // of the raw test pixels' features.
+    let features = |data: &str, out: &str| {
+        let out = bench.text(out);
+        run(&["features", &bench.text("run"), "--data", data, "--out", &out]).ok();
+        let bytes = fs::read(&out).expect("the features were written");
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("they are safetensors");
+        file.tensor("test.features").expect("a tensor").data().to_vec()
+    };
+    let other = bench.path("other/cifar-10-batches-bin");
+    copy(&bench.path("cifar-10-batches-bin"), &other);
+    for name in ["data_batch_1.bin", "data_batch_2.bin"] {
+        let mut bytes = fs::read(other.join(name)).expect("it is there");
+        for record in bytes.chunks_exact_mut(3073) {
+            record[1..].iter_mut().for_each(|byte| *byte /= 4);
+        }
+        fs::write(other.join(name), bytes).expect("it can be written");
+    }
+    let data = |folder: &Path| format!("cifar10:{}", folder.display());
+    let own_features = features(&data(bench.folder.path()), "own.features");
+    assert_eq!(features(&data(&other), "other.features"), own_features);
+    assert!(own.contains("raw pixels"));
+}
