@@ -6,6 +6,7 @@
 use super::Var;
 use super::op::{Context, Op, SavedTail};
 use super::ops::fused::{after_tail, batch_norm_definition, log_softmax_definition};
+use super::pull::add_in_place;
 use super::push::walk;
 use super::vjp::{fence, vjp};
 use crate::kernels::Real;
@@ -17,7 +18,12 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
     // The operand of a unary node moves, or the node would not be on the path.
     let dx = || moving(0).expect("a node on the path has an operand that moves");
     let sum = |terms: [Option<Var<T>>; 2]| {
-        let total = terms.into_iter().flatten().reduce(|a, b| a + b);
+        // What is not recorded may be added in the memory of one of the two.
+        let add = |a: Var<T>, b: Var<T>| match c.recording || a.shape() != b.shape() {
+            true => a + b,
+            false => add_in_place(a, &b),
+        };
+        let total = terms.into_iter().flatten().reduce(add);
         total.expect("a node on the path has an operand that moves")
     };
     let full = |term: Var<T>| term.broadcast_to(c.out_shape());
@@ -72,6 +78,10 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::Matmul { a, b, trans } => sum([
             moving(0).map(|da| da.matmul_trans(&c.input(1, b), *trans)),
             moving(1).map(|db| c.input(0, a).matmul_trans(db, *trans)),
+        ]),
+        Op::Dot { a, b } => sum([
+            moving(0).map(|da| da.dot(&c.input(1, b))),
+            moving(1).map(|db| c.input(0, a).dot(db)),
         ]),
         Op::Conv2d { x, w, geometry } => sum([
             moving(0).map(|dx| dx.conv2d_at(&c.input(1, w), geometry)),

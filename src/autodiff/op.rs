@@ -61,6 +61,8 @@ pub(crate) enum Op<T: Real> {
     Put(Indices),
     /// A matrix product.
     Matmul { a: Tensor<T>, b: Tensor<T>, trans: Trans },
+    /// `Σ a b`, one number.
+    Dot { a: Tensor<T>, b: Tensor<T> },
     /// A convolution of `x` with `w`.
     Conv2d { x: Tensor<T>, w: Tensor<T>, geometry: Geometry },
     /// Its adjoint in `x`, applied to `g`.
@@ -117,6 +119,7 @@ pub const OP_NAMES: &[&str] = &[
     "take",
     "put",
     "matmul",
+    "dot",
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
@@ -157,6 +160,7 @@ impl<T: Real> Op<T> {
             Op::Take(_) => "take",
             Op::Put(_) => "put",
             Op::Matmul { .. } => "matmul",
+            Op::Dot { .. } => "dot",
             Op::Conv2d { .. } => "conv2d",
             Op::Conv2dInputGrad { .. } => "conv2d_input_grad",
             Op::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
@@ -193,6 +197,14 @@ impl<T: Real> Node<T> {
         // Relaxed is enough: a thread can hold a parent only after its id was drawn.
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Arc::new(Node { id, op, shape, parents })
+    }
+
+    /// Whether both operands are the same variable.
+    pub(crate) fn of_itself(&self) -> bool {
+        match &self.parents[..] {
+            [(_, Some(a)), (_, Some(b))] => a.id == b.id,
+            _ => false,
+        }
     }
 
     /// The nodes among the parents.

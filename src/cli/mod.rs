@@ -12,6 +12,7 @@ mod features;
 mod gradcheck;
 mod methods;
 pub mod output;
+mod profile;
 mod progress;
 mod report;
 mod sheet;

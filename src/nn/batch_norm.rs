@@ -54,12 +54,7 @@ impl<T: Real> BatchNorm<T> {
     /// As [`BatchNorm::forward`]; if a shortcut has not the shape of `x`, or what is pooled is not
     /// `[N, H, W, C]`.
     #[track_caller]
-    pub fn forward_then(
-        &self,
-        x: &Var<T>,
-        then: Then<'_, T>,
-        pass: &mut Pass<'_, T>,
-    ) -> Var<T> {
+    pub fn forward_then(&self, x: &Var<T>, then: Then<'_, T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let name = &self.name;
         match pass.mode() {
             Mode::Train { groups, moments } => {

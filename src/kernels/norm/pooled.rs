@@ -92,9 +92,8 @@ pub fn batch_norm_pool_grad<T: Real>(
     let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
     let affine = Affine::groups(&blocks, mean, inv_std, weight, None);
     let image = h * w * c;
-    let windows = |span: &std::ops::Range<usize>| {
-        span.start / image * pooled..span.end / image * pooled
-    };
+    let windows =
+        |span: &std::ops::Range<usize>| span.start / image * pooled..span.end / image * pooled;
     let sums = blocks.sums(inv_std, |group, span, [sum, product, left]| {
         let (g, picks) = (&g[windows(&span)], &picks[windows(&span)]);
         let mean = &affine[group].mean[..c];

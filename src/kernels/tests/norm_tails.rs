@@ -80,11 +80,19 @@ fn relu_kernels_are_their_definitions<T: Real>() {
             let pick = |bit: usize, t| (choice >> bit & 1 == 1).then_some(t);
             let (t, dw, db) = (pick(0, &g[..]), pick(1, &dweight[..]), pick(2, &dbias[..]));
             let mut dy = vec![T::MAX; len];
-            batch_norm_tangent(
-                &x, mean, inv_std, &w, bias, t, dw, db, groups, rows, c, &mut dy,
-            );
+            batch_norm_tangent(&x, mean, inv_std, &w, bias, t, dw, db, groups, rows, c, &mut dy);
             naive::batch_norm_tangent(
-                &x, mean, inv_std, &w, t, dw, db, groups, rows, c, &mut expected,
+                &x,
+                mean,
+                inv_std,
+                &w,
+                t,
+                dw,
+                db,
+                groups,
+                rows,
+                c,
+                &mut expected,
             );
             assert_close_to(&dy, &gated(&y, &expected), loose);
         }
@@ -124,7 +132,17 @@ fn pooled_kernels_are_their_definitions<T: Real>() {
             continue;
         }
         naive::batch_norm_pool(
-            &x, shape, groups, &weight, &bias, eps, &mut naive_y, &mut at, m, s, v,
+            &x,
+            shape,
+            groups,
+            &weight,
+            &bias,
+            eps,
+            &mut naive_y,
+            &mut at,
+            m,
+            s,
+            v,
         );
         assert_close(&y, &naive_y);
         for i in 0..pooled {
@@ -160,7 +178,17 @@ fn pooled_kernels_are_their_definitions<T: Real>() {
                 &x, shape, mean, inv_std, &weight, &picks, t, dw, db, groups, &mut dy,
             );
             naive::batch_norm_tangent(
-                &x, mean, inv_std, &weight, t, dw, db, groups, rows, c, &mut expected,
+                &x,
+                mean,
+                inv_std,
+                &weight,
+                t,
+                dw,
+                db,
+                groups,
+                rows,
+                c,
+                &mut expected,
             );
             naive::take(&expected, &at, 1, &mut gathered);
             assert_close(&dy, &gated(&y, &gathered));
@@ -208,9 +236,7 @@ fn kernels_with_tails_give_the_same_bits_on_all_threads() {
         );
         let rows = len / groups / c;
         let out = (Some(&mut relu[..]), &mut dw, &mut db);
-        batch_norm_grad(
-            &x, m, s, &weight, Some(&bias), &g, groups, rows, c, out.0, out.1, out.2,
-        );
+        batch_norm_grad(&x, m, s, &weight, Some(&bias), &g, groups, rows, c, out.0, out.1, out.2);
         [y, dx, relu, dw, db].concat()
     });
 }
