@@ -4,7 +4,7 @@
 //! multiplies by the derivative that [`vjp`](super::vjp) uses.
 
 use super::Var;
-use super::op::{Context, Op, SavedTail};
+use super::op::{Context, Op, SavedBatchNorm, SavedTail};
 use super::ops::fused::{after_tail, batch_norm_definition, log_softmax_definition};
 use super::pull::add_in_place;
 use super::push::walk;
@@ -97,7 +97,8 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         ]),
 
         Op::LogSoftmax { x, .. } => through(c, &[x], tangents, log_softmax_definition),
-        Op::BatchNorm { x, weight, bias, stats, eps, tail } => {
+        Op::BatchNorm(saved) => {
+            let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));
             let shortcut = tangents.get(3).and_then(Option::as_ref);
             match (c.recording, tail) {

@@ -72,14 +72,17 @@ pub(crate) enum Op<T: Real> {
     /// `y = x - log Σ e^x` over the last axis.
     LogSoftmax { x: Tensor<T>, y: Tensor<T> },
     /// Batch normalisation of `x`, and what follows it.
-    BatchNorm {
-        x: Tensor<T>,
-        weight: Tensor<T>,
-        bias: Tensor<T>,
-        stats: BatchNormStats<T>,
-        eps: f64,
-        tail: SavedTail<T>,
-    },
+    BatchNorm(Box<SavedBatchNorm<T>>),
+}
+
+/// What a batch normalisation saves; boxed, because it is more than any other operation does.
+pub(crate) struct SavedBatchNorm<T: Real> {
+    pub(crate) x: Tensor<T>,
+    pub(crate) weight: Tensor<T>,
+    pub(crate) bias: Tensor<T>,
+    pub(crate) stats: BatchNormStats<T>,
+    pub(crate) eps: f64,
+    pub(crate) tail: SavedTail<T>,
 }
 
 /// What the tail of a batch normalisation saves: `y` is the result, which whoever takes it usually
@@ -165,7 +168,7 @@ impl<T: Real> Op<T> {
             Op::Conv2dInputGrad { .. } => "conv2d_input_grad",
             Op::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
             Op::LogSoftmax { .. } => "log_softmax",
-            Op::BatchNorm { tail, .. } => match tail {
+            Op::BatchNorm(saved) => match saved.tail {
                 SavedTail::Nothing => "batch_norm",
                 SavedTail::Relu { .. } => "batch_norm_relu",
                 SavedTail::AddRelu { .. } => "batch_norm_add_relu",

@@ -4,7 +4,7 @@
 //! broadcasting: the [engine](super::pull) adds, un-broadcasts, prunes and frees.
 
 use super::Var;
-use super::op::{Context, Op, SavedTail};
+use super::op::{Context, Op, SavedBatchNorm, SavedTail};
 use super::ops::fused::{batch_norm_definition, before_tail, log_softmax_definition};
 use super::pull::pull_graph;
 use crate::kernels::Real;
@@ -109,7 +109,8 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
             false => one(Var::constant(y.log_softmax_grad(g.value()))),
             true => through(c, &[x], g, log_softmax_definition),
         },
-        Op::BatchNorm { x, weight, bias, stats, eps, tail } => {
+        Op::BatchNorm(saved) => {
+            let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let mut found = match (c.recording, tail) {
                 // The kernels know these tails.
                 (false, SavedTail::Nothing | SavedTail::Relu { .. }) => {
