@@ -4,8 +4,9 @@
 //! multiplies by the derivative that [`vjp`](super::vjp) uses.
 
 use super::Var;
-use super::op::{Context, Op, SavedTail};
+use super::op::{Context, Op, SavedBatchNorm, SavedTail};
 use super::ops::fused::{after_tail, batch_norm_definition, log_softmax_definition};
+use super::pull::add_in_place;
 use super::push::walk;
 use super::vjp::{fence, vjp};
 use crate::kernels::Real;
@@ -17,7 +18,12 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
     // The operand of a unary node moves, or the node would not be on the path.
     let dx = || moving(0).expect("a node on the path has an operand that moves");
     let sum = |terms: [Option<Var<T>>; 2]| {
-        let total = terms.into_iter().flatten().reduce(|a, b| a + b);
+        // What is not recorded may be added in the memory of one of the two.
+        let add = |a: Var<T>, b: Var<T>| match c.recording || a.shape() != b.shape() {
+            true => a + b,
+            false => add_in_place(a, &b),
+        };
+        let total = terms.into_iter().flatten().reduce(add);
         total.expect("a node on the path has an operand that moves")
     };
     let full = |term: Var<T>| term.broadcast_to(c.out_shape());
@@ -73,6 +79,10 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
             moving(0).map(|da| da.matmul_trans(&c.input(1, b), *trans)),
             moving(1).map(|db| c.input(0, a).matmul_trans(db, *trans)),
         ]),
+        Op::Dot { a, b } => sum([
+            moving(0).map(|da| da.dot(&c.input(1, b))),
+            moving(1).map(|db| c.input(0, a).dot(db)),
+        ]),
         Op::Conv2d { x, w, geometry } => sum([
             moving(0).map(|dx| dx.conv2d_at(&c.input(1, w), geometry)),
             moving(1).map(|dw| c.input(0, x).conv2d_at(dw, geometry)),
@@ -87,7 +97,8 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         ]),
 
         Op::LogSoftmax { x, .. } => through(c, &[x], tangents, log_softmax_definition),
-        Op::BatchNorm { x, weight, bias, stats, eps, tail } => {
+        Op::BatchNorm(saved) => {
+            let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));
             let shortcut = tangents.get(3).and_then(Option::as_ref);
             match (c.recording, tail) {

@@ -15,7 +15,8 @@
 //! 2. **Linear adjoint pairs**: reshape/reshape, permute/inverse, broadcast_to/sum_to, slice/embed,
 //!    concat/slices, take/put. `take` reads flat positions, which serves `gather`,
 //!    `index_select`, `max_axis` and `max_pool2d` (the positions are found first, then constant).
-//! 3. **Bilinear triples**: matmul in its nn, nt, tn forms; conv2d with its two gradients.
+//! 3. **Bilinear**: matmul in its nn, nt, tn forms; conv2d with its two gradients (triples, each
+//!    other's derivatives); dot, whose derivatives are products with a number.
 //! 4. **Fused, with a definition** in the first three: log_softmax, batch_norm (also with a ReLU, a
 //!    residual sum and a ReLU, or a max-pooling and a ReLU behind it).
 //!    The kernel serves first order; where a rule must be recorded, the definition is

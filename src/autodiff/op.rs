@@ -61,6 +61,8 @@ pub(crate) enum Op<T: Real> {
     Put(Indices),
     /// A matrix product.
     Matmul { a: Tensor<T>, b: Tensor<T>, trans: Trans },
+    /// `Σ a b`, one number.
+    Dot { a: Tensor<T>, b: Tensor<T> },
     /// A convolution of `x` with `w`.
     Conv2d { x: Tensor<T>, w: Tensor<T>, geometry: Geometry },
     /// Its adjoint in `x`, applied to `g`.
@@ -70,14 +72,17 @@ pub(crate) enum Op<T: Real> {
     /// `y = x - log Σ e^x` over the last axis.
     LogSoftmax { x: Tensor<T>, y: Tensor<T> },
     /// Batch normalisation of `x`, and what follows it.
-    BatchNorm {
-        x: Tensor<T>,
-        weight: Tensor<T>,
-        bias: Tensor<T>,
-        stats: BatchNormStats<T>,
-        eps: f64,
-        tail: SavedTail<T>,
-    },
+    BatchNorm(Box<SavedBatchNorm<T>>),
+}
+
+/// What a batch normalisation saves; boxed, because it is more than any other operation does.
+pub(crate) struct SavedBatchNorm<T: Real> {
+    pub(crate) x: Tensor<T>,
+    pub(crate) weight: Tensor<T>,
+    pub(crate) bias: Tensor<T>,
+    pub(crate) stats: BatchNormStats<T>,
+    pub(crate) eps: f64,
+    pub(crate) tail: SavedTail<T>,
 }
 
 /// What the tail of a batch normalisation saves: `y` is the result, which whoever takes it usually
@@ -117,6 +122,7 @@ pub const OP_NAMES: &[&str] = &[
     "take",
     "put",
     "matmul",
+    "dot",
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
@@ -157,11 +163,12 @@ impl<T: Real> Op<T> {
             Op::Take(_) => "take",
             Op::Put(_) => "put",
             Op::Matmul { .. } => "matmul",
+            Op::Dot { .. } => "dot",
             Op::Conv2d { .. } => "conv2d",
             Op::Conv2dInputGrad { .. } => "conv2d_input_grad",
             Op::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
             Op::LogSoftmax { .. } => "log_softmax",
-            Op::BatchNorm { tail, .. } => match tail {
+            Op::BatchNorm(saved) => match saved.tail {
                 SavedTail::Nothing => "batch_norm",
                 SavedTail::Relu { .. } => "batch_norm_relu",
                 SavedTail::AddRelu { .. } => "batch_norm_add_relu",
@@ -193,6 +200,14 @@ impl<T: Real> Node<T> {
         // Relaxed is enough: a thread can hold a parent only after its id was drawn.
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Arc::new(Node { id, op, shape, parents })
+    }
+
+    /// Whether both operands are the same variable.
+    pub(crate) fn of_itself(&self) -> bool {
+        match &self.parents[..] {
+            [(_, Some(a)), (_, Some(b))] => a.id == b.id,
+            _ => false,
+        }
     }
 
     /// The nodes among the parents.

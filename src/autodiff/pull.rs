@@ -162,7 +162,10 @@ impl<T: Real> Open<T> {
             }
             Entry::Occupied(mut entry) => {
                 let sum = &mut entry.get_mut().1;
-                *sum = if self.recording { &*sum + &g } else { add_in_place(sum, g) };
+                *sum = match self.recording {
+                    true => &*sum + &g,
+                    false => add_in_place(std::mem::replace(sum, Var::scalar(0.0)), &g),
+                };
             }
         }
     }
@@ -199,9 +202,9 @@ impl<T: Real> Open<T> {
     }
 }
 
-/// The sum of two constants, in the memory of either where nothing else holds it.
-fn add_in_place<T: Real>(sum: &mut Var<T>, g: Var<T>) -> Var<T> {
-    let mut total = std::mem::replace(sum, Var::scalar(0.0)).into_value();
+/// The sum of two constants, in the memory of the first where nothing else holds it.
+pub(crate) fn add_in_place<T: Real>(sum: Var<T>, g: &Var<T>) -> Var<T> {
+    let mut total = sum.into_value();
     total.add_assign(g.value());
     Var::constant(total)
 }

@@ -4,7 +4,7 @@
 //! broadcasting: the [engine](super::pull) adds, un-broadcasts, prunes and frees.
 
 use super::Var;
-use super::op::{Context, Op, SavedTail};
+use super::op::{Context, Op, SavedBatchNorm, SavedTail};
 use super::ops::fused::{batch_norm_definition, before_tail, log_softmax_definition};
 use super::pull::pull_graph;
 use crate::kernels::Real;
@@ -23,6 +23,8 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
 
         Op::Add => two(&|| g.clone(), &|| g.clone()),
         Op::Sub => two(&|| g.clone(), &|| -g),
+        // Of a square: once, for both operands.
+        Op::Mul { a, .. } if c.node.of_itself() => vec![Some(g.scale(2.0) * c.input(0, a)), None],
         Op::Mul { a, b } => two(&|| g * c.input(1, b), &|| g * c.input(0, a)),
         Op::Div { b, y } => {
             let da = g / c.input(1, b);
@@ -73,6 +75,11 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         Op::Take(indices) => one(g.put_add(indices, c.shape(0))),
         Op::Put(indices) => one(g.take(indices, c.shape(0))),
 
+        // Of a Gram matrix, for both operands: one product instead of two.
+        Op::Matmul { a, trans: Trans::Nt, .. } if c.node.of_itself() => {
+            let last = g.rank() - 1;
+            vec![Some((g + g.transpose(last - 1, last)).matmul(&c.input(0, a))), None]
+        }
         Op::Matmul { a, b, trans } => {
             let (a, b) = (c.input(0, a), c.input(1, b));
             match trans {
@@ -81,6 +88,10 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
                 Trans::Tn => two(&|| b.matmul_nt(g), &|| a.matmul(g)),
             }
         }
+        Op::Dot { a, .. } if c.node.of_itself() => {
+            vec![Some(g.scale(2.0) * c.input(0, a)), None]
+        }
+        Op::Dot { a, b } => two(&|| g * c.input(1, b), &|| g * c.input(0, a)),
         Op::Conv2d { x, w, geometry } => {
             let (x, w) = (c.input(0, x), c.input(1, w));
             two(&|| w.conv2d_input_grad(g, geometry), &|| x.conv2d_weight_grad(g, geometry))
@@ -98,7 +109,8 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
             false => one(Var::constant(y.log_softmax_grad(g.value()))),
             true => through(c, &[x], g, log_softmax_definition),
         },
-        Op::BatchNorm { x, weight, bias, stats, eps, tail } => {
+        Op::BatchNorm(saved) => {
+            let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let mut found = match (c.recording, tail) {
                 // The kernels know these tails.
                 (false, SavedTail::Nothing | SavedTail::Relu { .. }) => {

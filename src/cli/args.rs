@@ -66,6 +66,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["settings", "out"])]
     pub resume: Option<PathBuf>,
 
+    /// Print where the time went, operation by operation, and write it to profile.json
+    #[arg(long, conflicts_with = "dry_run")]
+    pub profile: bool,
+
     /// Only say what would be trained, and about how much time and memory it takes
     #[arg(long)]
     pub dry_run: bool,

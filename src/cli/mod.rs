@@ -13,6 +13,7 @@ mod features;
 mod gradcheck;
 mod methods;
 pub mod output;
+mod profile;
 mod progress;
 mod report;
 mod sheet;

@@ -9,8 +9,9 @@ use signal_hook::flag;
 
 use super::args::TrainArgs;
 use super::progress::Progress;
-use super::{output, report};
+use super::{output, profile, report};
 use crate::error::{Error, Result};
+use crate::kernels;
 use crate::train::estimate::estimate;
 use crate::train::folder::{RunFolder, free_folder};
 use crate::train::images::Images;
@@ -23,6 +24,9 @@ pub(super) fn train(args: &TrainArgs) -> Result<()> {
         return dry_run(args);
     }
     let (mut progress, stop) = (Progress::new(), Stop::default());
+    if args.profile {
+        kernels::profile::start();
+    }
     let (out, result) = match &args.resume {
         Some(dir) => {
             watch_signals(&stop)?;
@@ -46,12 +50,20 @@ pub(super) fn train(args: &TrainArgs) -> Result<()> {
         }
     };
     progress.clear();
+    let costs = args.profile.then(kernels::profile::stop);
     let summary = result.inspect_err(|e| {
         if let Error::Interrupted { .. } = e {
             output::progress(&format!("go on with: dimask train --resume {}", out.display()));
         }
     })?;
-    print_summary(&summary, &out)
+    print_summary(&summary, &out)?;
+    match costs {
+        Some(costs) => {
+            profile::write(&RunFolder::new(out), &costs)?;
+            output::print(&format!("\n{}", profile::report(&costs)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn print_summary(summary: &Summary, out: &Path) -> Result<()> {

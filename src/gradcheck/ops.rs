@@ -133,6 +133,9 @@ fn products(t: &mut Table) {
     t.row("matmul_tn", "matmul", ANY, &[&[3, 2], &[3, 4]], |v| v[0].matmul_tn(&v[1]));
     t.row("matmul broadcast", COMPOSED, ANY, &[&[2, 1, 2, 3], &[3, 3, 2]], |v| v[0].matmul(&v[1]));
     t.row("matmul with itself", "matmul", ANY, &[&[3, 3]], |v| v[0].matmul(&v[0]));
+    t.row("matmul_nt with itself", "matmul", ANY, &[&[2, 3, 4]], |v| v[0].matmul_nt(&v[0]));
+    t.row("dot", "dot", ANY, &[&[2, 3], &[2, 3]], |v| v[0].dot(&v[1]));
+    t.row("dot with itself", "dot", ANY, &[&[2, 3]], |v| v[0].dot(&v[0]));
     t.row("conv2d", "conv2d", ANY, &[&[2, 5, 4, 2], &[3, 3, 2, 3]], |v| {
         v[0].conv2d(&v[1], [2, 1], [1, 0])
     });

@@ -6,7 +6,7 @@
 use super::Real;
 use super::dispatch::wide;
 use super::layout::{Walk, coalesce2};
-use super::parallel::{for_each_chunk, grain};
+use super::parallel::{for_each_chunk, for_each_chunk2, grain};
 
 /// Rows up to this long are not worth a loop of their own.
 const SHORT_ROW: usize = 64;
@@ -62,6 +62,44 @@ pub fn zip_inplace<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync +
     let chunk = grain(y.len());
     for_each_chunk(y, chunk, |i, y| {
         zip_inplace_piece(y, &x[i * chunk..][..y.len()], f);
+    });
+}
+
+/// `y[i] = f(y[i], a[i], b[i])`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn zip_inplace2<T: Real>(
+    y: &mut [T],
+    a: &[T],
+    b: &[T],
+    f: impl Fn(T, T, T) -> T + Sync + Copy,
+) {
+    let lens = [y.len(), a.len(), b.len()];
+    assert!(lens[1..].iter().all(|&len| len == lens[0]), "zip_inplace2: lengths {lens:?}");
+    let chunk = grain(y.len());
+    for_each_chunk(y, chunk, |i, y| {
+        zip_inplace2_piece(y, &a[i * chunk..][..y.len()], &b[i * chunk..][..y.len()], f);
+    });
+}
+
+/// `(y[i], z[i]) = f(y[i], z[i], x[i])`: an optimiser's step is one pass.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn update_pair<T: Real>(
+    y: &mut [T],
+    z: &mut [T],
+    x: &[T],
+    f: impl Fn(T, T, T) -> (T, T) + Sync + Copy,
+) {
+    let lens = [y.len(), z.len(), x.len()];
+    assert!(lens[1..].iter().all(|&len| len == lens[0]), "update_pair: lengths {lens:?}");
+    let chunk = grain(y.len());
+    for_each_chunk2(y, chunk, z, chunk, |i, y, z| {
+        update_pair_piece(y, z, &x[i * chunk..][..y.len()], f);
     });
 }
 
@@ -181,6 +219,22 @@ wide! {
     fn zip_piece[T: Real, F: Fn(T, T) -> T + Copy](a: &[T], b: &[T], y: &mut [T], f: F) {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
             *y = f(a, b);
+        }
+    }
+
+    fn zip_inplace2_piece[T: Real, F: Fn(T, T, T) -> T + Copy](
+        y: &mut [T], a: &[T], b: &[T], f: F,
+    ) {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = f(*y, a, b);
+        }
+    }
+
+    fn update_pair_piece[T: Real, F: Fn(T, T, T) -> (T, T) + Copy](
+        y: &mut [T], z: &mut [T], x: &[T], f: F,
+    ) {
+        for ((y, z), &x) in y.iter_mut().zip(z).zip(x) {
+            (*y, *z) = f(*y, *z, x);
         }
     }
 

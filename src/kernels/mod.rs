@@ -12,6 +12,7 @@ pub mod norm;
 pub mod parallel;
 pub(crate) mod pixels;
 pub mod pool;
+pub mod profile;
 pub mod reduce;
 pub mod softmax;
 

@@ -170,7 +170,7 @@ impl Optimizer {
         }
         if let Optimizer::Sgd(rule) = self {
             let slope = T::from_f64(rule.slope());
-            v.iter_mut().flat_map(Tensor::make_mut).for_each(|v| *v *= slope);
+            v.iter_mut().for_each(|v| v.scale_assign(slope));
             return v;
         }
         self.check(params, grads, state);

@@ -46,23 +46,23 @@ impl Sgd {
     /// The same in place, in the memory of parameter and buffer.
     pub(super) fn step<T: Real>(&self, p: &mut Tensor<T>, g: &Tensor<T>, b: &mut Tensor<T>) {
         let [lr, momentum, decay] = self.numbers::<T>(p.shape());
-        let values = p.make_mut().iter_mut().zip(g.as_slice()).zip(b.make_mut());
-        for ((p, &g), b) in values {
-            let d = g + decay * *p;
-            *b = momentum * *b + d;
-            *p -= lr * if self.nesterov { d + momentum * *b } else { *b };
-        }
+        let nesterov = self.nesterov;
+        p.update_with(b, g, move |p, b, g| {
+            let d = g + decay * p;
+            let b = momentum * b + d;
+            (p - lr * if nesterov { d + momentum * b } else { b }, b)
+        });
     }
 
     /// The parameter after a trial step, in the memory of its gradient.
     pub(super) fn trial<T: Real>(&self, p: &Tensor<T>, g: &mut Tensor<T>, b: &Tensor<T>) {
         let [lr, momentum, decay] = self.numbers::<T>(p.shape());
-        let values = g.make_mut().iter_mut().zip(p.as_slice()).zip(b.as_slice());
-        for ((g, &p), &b) in values {
-            let d = *g + decay * p;
+        let nesterov = self.nesterov;
+        g.zip_assign2(p, b, move |g, p, b| {
+            let d = g + decay * p;
             let b = momentum * b + d;
-            *g = p - lr * if self.nesterov { d + momentum * b } else { b };
-        }
+            p - lr * if nesterov { d + momentum * b } else { b }
+        });
     }
 
     /// The step's derivative in the gradient, the same for every entry.

@@ -78,6 +78,6 @@ pub fn barlow_twins<T: Real>(z0: &Var<T>, z1: &Var<T>, settings: &BarlowTwins) -
     let c = a.matmul_tn(&b);
     let diagonal = (&a * &b).sum_axes(&[0], Keep::Drop);
     let invariance = diagonal.shift(-1.0).square().sum();
-    let redundancy = c.square().sum() - diagonal.square().sum();
+    let redundancy = c.dot(&c) - diagonal.dot(&diagonal);
     (invariance + redundancy.scale(settings.lambda)).scale(settings.scale)
 }

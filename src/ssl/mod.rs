@@ -119,5 +119,15 @@ fn check_views<T: Real>(name: &str, z0: &Var<T>, z1: &Var<T>) -> [usize; 2] {
     [shapes[0][0], shapes[0][1]]
 }
 
+/// A constant that, added to similarities `[rows, rows]`, takes out those of row `i` with row
+/// `i + shift` (modulo `rows`) for each shift: their exponential is zero in both float types.
+fn excluding<T: Real>(rows: usize, shifts: &[usize]) -> Tensor<T> {
+    let mut terms = Tensor::zeros(&[rows, rows]);
+    for (i, row) in terms.make_mut().chunks_exact_mut(rows.max(1)).enumerate() {
+        shifts.iter().for_each(|shift| row[(i + shift) % rows] = T::from_f64(-1e9));
+    }
+    terms
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,9 +1,9 @@
 //! What DCL and HCL share: an anchor, its positive, its negatives, and the debiased loss of them.
 
-use super::check_views;
+use super::{check_views, excluding};
 use crate::autodiff::Var;
 use crate::kernels::Real;
-use crate::tensor::{Keep, Tensor};
+use crate::tensor::Keep;
 
 /// Similarities of the 2N unit rows of both views over the temperature, less a constant a row.
 ///
@@ -29,14 +29,10 @@ impl<T: Real> Anchors<T> {
         let [n, _] = check_views(name, z0, z1);
         let rows = 2 * n;
         let u = Var::concat(&[z0, z1], 0).l2_normalize(1, 1e-12);
-        let similarity = u.matmul_nt(&u).scale(1.0 / temperature);
+        let u = u.scale((1.0 / temperature).sqrt());
+        let similarity = u.matmul_nt(&u);
         let partner = |i: usize| (i + n) % rows;
-        let far = T::from_f64(-1e9);
-        let excluded = |at: usize, partner_too: bool| {
-            let (i, j) = (at / rows, at % rows);
-            if i == j || (partner_too && j == partner(i)) { far } else { T::ZERO }
-        };
-        let itself = Tensor::from_fn(&[rows, rows], |at| excluded(at, false));
+        let itself = excluding(rows, &[0]);
         let (largest, _) = (similarity.value() + &itself).max_axis(1, Keep::Keep);
         let count = (rows - 2) as f64;
         let least =
@@ -46,7 +42,7 @@ impl<T: Real> Anchors<T> {
         Anchors {
             positive: all.gather(1, &partners, &[rows, 1]),
             all,
-            excluded: Var::constant(Tensor::from_fn(&[rows, rows], |at| excluded(at, true))),
+            excluded: Var::constant(excluding(rows, &[0, n])),
             count,
             least: Var::constant(least),
         }

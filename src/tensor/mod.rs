@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::kernels::Real;
 use crate::kernels::alloc::Buffer;
+use crate::kernels::profile::{self, Work};
 
 pub use crate::kernels::conv::Geometry;
 pub use crate::kernels::gemm::Trans;
@@ -66,6 +67,20 @@ impl<T: Real> Tensor<T> {
         let mut data = Buffer::stale(shape.size());
         fill(&mut data);
         Tensor::from_buffer(data, shape)
+    }
+
+    /// The same by an operation whose cost is counted under `name`: it reads `n_read` elements.
+    pub(crate) fn passed(
+        name: &'static str,
+        n_read: usize,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [T]),
+    ) -> Tensor<T> {
+        let _span = profile::span(name, || {
+            let n_written: usize = shape.iter().product();
+            Work::Bytes((n_read + n_written) * size_of::<T>())
+        });
+        Tensor::filled(shape, fill)
     }
 
     /// A copy of `data`, read row-major.
@@ -152,9 +167,7 @@ impl<T: Real> Tensor<T> {
     /// The elements for writing; copies them first if another tensor shares the memory.
     pub fn make_mut(&mut self) -> &mut [T] {
         if Arc::get_mut(&mut self.data).is_none() {
-            let mut copy = Buffer::stale(self.len());
-            copy.copy_from_slice(&self.data);
-            self.data = Arc::new(copy);
+            self.data = Arc::new(Buffer::clone(&self.data));
         }
         // The line above leaves one owner, so this cannot fail.
         Arc::get_mut(&mut self.data).expect("a fresh buffer has one owner")

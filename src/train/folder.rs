@@ -7,6 +7,7 @@
 //! | `checkpoint.safetensors` | the last whole state |
 //! | `best.safetensors` | the state after the best epoch, where images are held out to tell it |
 //! | `summary.json` | the end's figures; its presence says that the run is finished |
+//! | `profile.json` | where the time went, if that was asked for |
 //! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -57,6 +58,11 @@ impl RunFolder {
     /// Where the end's figures are.
     pub fn summary(&self) -> PathBuf {
         self.root.join("summary.json")
+    }
+
+    /// Where the time went, of a run that was profiled.
+    pub fn profile(&self) -> PathBuf {
+        self.root.join("profile.json")
     }
 
     fn lock_file(&self) -> PathBuf {

@@ -3,6 +3,8 @@
 use crate::support::{Numbers, assert_tensors_close, tolerance, with_threads};
 use dimask::autodiff::{Var, grad, grad_graph, push};
 use dimask::kernels::alloc::stats;
+use dimask::metamask::{HeadShapes, Mask, MaskForm, Network, Settings, State, step};
+use dimask::nn::{Conv4, Encode, Init};
 use dimask::tensor::Tensor;
 
 /// Small enough that a recursion over a million nodes cannot fit.
@@ -150,6 +152,34 @@ fn a_repeated_step_takes_no_fresh_memory() {
             let fresh = stats().n_fresh;
             (0..3).for_each(|_| drop(step()));
             assert_eq!(stats().n_fresh, fresh, "buffers from the system after the second step");
+        });
+    });
+}
+
+#[test]
+fn two_hundred_steps_hold_no_more_memory_than_ten() {
+    alone("graph::two_hundred_steps_hold_no_more_memory_than_ten", || {
+        with_threads(1, || {
+            let init = Init::new(1);
+            let heads =
+                HeadShapes { base: vec![64, 32], redundancy: vec![64], ..Default::default() };
+            let network = Network::new(Conv4::<f32>::new(1, &init), &heads, &init);
+            let mask = Mask::new(network.encoder.features(), MaskForm::Sigmoid);
+            let settings = Settings::default();
+            let x = Numbers::new(17).tensor(&[16, 16, 16, 1], -1.0, 1.0);
+            let mut state = State::new(network, mask, &settings);
+            let mut at_ten = stats();
+            for n in 1..=200 {
+                state = step(state, &x, &settings).0;
+                if n == 10 {
+                    at_ten = stats();
+                    assert!(at_ten.peak_bytes > 4 << 20, "the pool counts: {at_ten:?}");
+                }
+            }
+            let at_end = stats();
+            assert_eq!(at_end.live_bytes, at_ten.live_bytes, "held between steps");
+            assert_eq!(at_end.peak_bytes, at_ten.peak_bytes, "held within a step");
+            assert_eq!(at_end.n_fresh, at_ten.n_fresh, "from the system");
         });
     });
 }

@@ -3,7 +3,7 @@
 //! The definition is the specification, the tests' oracle, and what is differentiated when a rule
 //! has to be recorded; the kernel only has to be right to first order.
 
-use crate::autodiff::op::{Op, SavedTail};
+use crate::autodiff::op::{Op, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::kernels::Real;
 use crate::tensor::{BatchNormStats, Tail, Tensor, norm_shape};
@@ -77,18 +77,16 @@ impl<T: Real> Var<T> {
             }
         };
         let saved = y.clone();
-        let y = Var::record(y, &operands, || Op::BatchNorm {
-            x: x.clone(),
-            weight: w.clone(),
-            bias: b.clone(),
-            stats: stats.clone(),
-            eps,
-            tail: match (then, picks) {
+        let y = Var::record(y, &operands, || {
+            let tail = match (then, picks) {
                 (Then::Nothing, _) => SavedTail::Nothing,
                 (Then::AddRelu(_), _) => SavedTail::AddRelu { y: saved },
                 (_, None) => SavedTail::Relu { y: saved },
                 (_, Some(picks)) => SavedTail::MaxPoolRelu { y: saved, picks },
-            },
+            };
+            let (x, weight, bias) = (x.clone(), w.clone(), b.clone());
+            let stats = stats.clone();
+            Op::BatchNorm(Box::new(SavedBatchNorm { x, weight, bias, stats, eps, tail }))
         });
         BatchNorm { y, mean: stats.mean, var: stats.var }
     }

@@ -1,5 +1,6 @@
 //! Reductions and what is composed of them: moments, normalisation, cross-entropy.
 
+use crate::autodiff::op::Op;
 use crate::autodiff::{Keep, Var};
 use crate::kernels::Real;
 use crate::tensor::{Shape, Tensor};
@@ -122,14 +123,17 @@ impl<T: Real> Var<T> {
         self / &squares.clamp(Some(eps * eps), None).sqrt()
     }
 
-    /// The product of two variables, summed to one number.
+    /// The product of two variables, summed to one number. Saves both operands.
     ///
     /// # Panics
     /// If the shapes differ.
     #[track_caller]
     pub fn dot(&self, other: &Var<T>) -> Var<T> {
         assert!(self.shape() == other.shape(), "dot: {:?}, {:?}", self.shape(), other.shape());
-        (self * other).sum()
+        Var::record(Tensor::scalar(self.value().dot(other.value())), &[self, other], || Op::Dot {
+            a: self.value().clone(),
+            b: other.value().clone(),
+        })
     }
 
     /// The product with a constant, summed to one number.

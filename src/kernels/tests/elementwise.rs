@@ -1,7 +1,9 @@
 //! Elementwise kernels and index kernels against plain loops and their adjoint laws.
 
 use super::*;
-use crate::kernels::elementwise::{axpy, map, map_inplace, zip, zip_broadcast, zip_inplace};
+use crate::kernels::elementwise::{
+    axpy, map, map_inplace, update_pair, zip, zip_broadcast, zip_inplace, zip_inplace2,
+};
 use crate::kernels::index::{put_add, take};
 use crate::kernels::layout::strides;
 use crate::kernels::naive;
@@ -32,6 +34,18 @@ fn maps_and_zips_are_their_definitions<T: Real>() {
         y.copy_from_slice(&b);
         axpy(alpha, &a, &mut y);
         assert_eq!(y, expected);
+
+        let c = random::<T>(3, len);
+        let f = |y: T, a: T, b: T| y * a - b;
+        let expected: Vec<T> = (0..len).map(|i| f(a[i], b[i], c[i])).collect();
+        y.copy_from_slice(&a);
+        zip_inplace2(&mut y, &b, &c, f);
+        assert_eq!(y, expected);
+        let mut z = b.clone();
+        y.copy_from_slice(&a);
+        update_pair(&mut y, &mut z, &c, |y, z, x| (f(y, z, x), y + x));
+        assert_eq!(y, expected);
+        assert_eq!(z, (0..len).map(|i| a[i] + c[i]).collect::<Vec<T>>());
     }
 }
 

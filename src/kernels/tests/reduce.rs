@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernels::naive;
 use crate::kernels::pool::max_pool2d;
-use crate::kernels::reduce::{max_axis, sum, sum_to};
+use crate::kernels::reduce::{dot, max_axis, sum, sum_to};
 use crate::kernels::softmax::{log_softmax, log_softmax_grad, log_softmax_tangent};
 
 fn sum_is_its_definition<T: Real>() {
@@ -11,6 +11,10 @@ fn sum_is_its_definition<T: Real>() {
         let x = random::<T>(1, len);
         assert_close(&[sum(&x)], &[naive::sum(&x)]);
         assert_same_on_all_threads(|| vec![sum(&x)]);
+        let y = random::<T>(2, len);
+        let products: Vec<T> = x.iter().zip(&y).map(|(&x, &y)| x * y).collect();
+        assert_eq!(dot(&x, &y).to_f64().to_bits(), sum(&products).to_f64().to_bits());
+        assert_same_on_all_threads(|| vec![dot(&x, &y)]);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use crate::kernels::profile::{self, Span, Work};
 use crate::kernels::{Real, elementwise, reduce};
 use crate::tensor::Tensor;
 use crate::tensor::shape::{broadcast, broadcast_strides};
@@ -9,7 +10,7 @@ use crate::tensor::shape::{broadcast, broadcast_strides};
 impl<T: Real> Tensor<T> {
     /// `f` of each element.
     pub fn map(&self, f: impl Fn(T) -> T + Sync + Copy) -> Tensor<T> {
-        Tensor::filled(self.shape(), |y| elementwise::map(self.as_slice(), y, f))
+        Tensor::passed("map", self.len(), self.shape(), |y| elementwise::map(self.as_slice(), y, f))
     }
 
     /// `f` of each pair of elements, with NumPy broadcasting.
@@ -20,12 +21,12 @@ impl<T: Real> Tensor<T> {
     pub(crate) fn zip(
         &self,
         other: &Tensor<T>,
-        op: &str,
+        op: &'static str,
         f: impl Fn(T, T) -> T + Sync + Copy,
     ) -> Tensor<T> {
         if self.shape == other.shape {
             let (a, b) = (self.as_slice(), other.as_slice());
-            return Tensor::filled(self.shape(), |y| elementwise::zip(a, b, y, f));
+            return Tensor::passed(op, 2 * a.len(), self.shape(), |y| elementwise::zip(a, b, y, f));
         }
         let Some(shape) = broadcast(self.shape(), other.shape()) else {
             panic!("{op}: shapes {:?} and {:?} do not broadcast", self.shape, other.shape);
@@ -33,7 +34,7 @@ impl<T: Real> Tensor<T> {
         let a_strides = broadcast_strides(self.shape(), &shape);
         let b_strides = broadcast_strides(other.shape(), &shape);
         let (a, b) = (self.as_slice(), other.as_slice());
-        Tensor::filled(&shape, |y| {
+        Tensor::passed(op, a.len() + b.len(), &shape, |y| {
             elementwise::zip_broadcast(&shape, a, &a_strides, b, &b_strides, y, f);
         })
     }
@@ -110,7 +111,49 @@ impl<T: Real> Tensor<T> {
     pub fn add_scaled(&mut self, factor: T, other: &Tensor<T>) {
         let (a, b) = (self.shape, other.shape);
         assert!(a == b, "add_scaled: shapes {a:?} and {b:?} differ");
+        let _span = in_place("add_scaled", self, 3);
         elementwise::axpy(factor, other.as_slice(), self.make_mut());
+    }
+
+    /// `self = f(self, a, b)` element by element, in place where nothing else shares the memory.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    #[track_caller]
+    pub(crate) fn zip_assign2(
+        &mut self,
+        a: &Tensor<T>,
+        b: &Tensor<T>,
+        f: impl Fn(T, T, T) -> T + Sync + Copy,
+    ) {
+        let shapes = [self.shape, a.shape, b.shape];
+        assert!(shapes[1..].iter().all(|s| *s == shapes[0]), "zip_assign2: shapes {shapes:?}");
+        let _span = in_place("optimizer", self, 4);
+        elementwise::zip_inplace2(self.make_mut(), a.as_slice(), b.as_slice(), f);
+    }
+
+    /// `(self, other) = f(self, other, x)` element by element, in place where nothing else shares
+    /// the memory.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    #[track_caller]
+    pub(crate) fn update_with(
+        &mut self,
+        other: &mut Tensor<T>,
+        x: &Tensor<T>,
+        f: impl Fn(T, T, T) -> (T, T) + Sync + Copy,
+    ) {
+        let shapes = [self.shape, other.shape, x.shape];
+        assert!(shapes[1..].iter().all(|s| *s == shapes[0]), "update_with: shapes {shapes:?}");
+        let _span = in_place("optimizer", self, 5);
+        elementwise::update_pair(self.make_mut(), other.make_mut(), x.as_slice(), f);
+    }
+
+    /// `self *= factor`, in place where nothing else shares the memory.
+    pub(crate) fn scale_assign(&mut self, factor: T) {
+        let _span = in_place("scale_assign", self, 2);
+        elementwise::map_inplace(self.make_mut(), move |x| factor * x);
     }
 
     /// `Σ x²`, in a fixed order.
@@ -125,8 +168,15 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub fn dot(&self, other: &Tensor<T>) -> T {
         assert!(self.shape == other.shape, "dot: {:?} and {:?}", self.shape, other.shape);
+        let _span = in_place("dot", self, 2);
         reduce::dot(self.as_slice(), other.as_slice())
     }
+}
+
+/// Counts passes over `x` until dropped.
+fn in_place<T: Real>(name: &'static str, x: &Tensor<T>, passes: usize) -> Span {
+    let len = x.len();
+    profile::span(name, move || Work::Bytes(passes * len * size_of::<T>()))
 }
 
 macro_rules! binary {

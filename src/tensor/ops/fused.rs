@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::kernels::alloc::Buffer;
+use crate::kernels::profile::{self, Work};
 use crate::kernels::{Real, norm, softmax};
 use crate::tensor::index::split;
 use crate::tensor::{Indices, Tensor, images};
@@ -54,14 +55,18 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub(crate) fn log_softmax_last(&self) -> Tensor<T> {
         let (rows, cols, _) = split(self.shape(), self.rank() - 1, "log_softmax");
-        Tensor::filled(self.shape(), |y| softmax::log_softmax(self.as_slice(), rows, cols, y))
+        Tensor::passed("log_softmax", self.len(), self.shape(), |y| {
+            softmax::log_softmax(self.as_slice(), rows, cols, y);
+        })
     }
 
     /// The gradient of [`Tensor::log_softmax_last`] from its output, `self`.
     pub(crate) fn log_softmax_grad(&self, g: &Tensor<T>) -> Tensor<T> {
         let (rows, cols, _) = split(self.shape(), self.rank() - 1, "log_softmax_grad");
         let (y, g) = (self.as_slice(), g.as_slice());
-        Tensor::filled(self.shape(), |dx| softmax::log_softmax_grad(y, g, rows, cols, dx))
+        Tensor::passed("log_softmax_grad", 2 * self.len(), self.shape(), |dx| {
+            softmax::log_softmax_grad(y, g, rows, cols, dx);
+        })
     }
 
     /// Normalises `[.., C]` over all axes but the last, in `groups` equal pieces of axis 0.
@@ -83,7 +88,9 @@ impl<T: Real> Tensor<T> {
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
         let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
-        let y = Tensor::filled(self.shape(), |y| {
+        // The statistics are a pass of their own; a shortcut is one more.
+        let n_read = (2 + usize::from(matches!(tail, Tail::AddRelu(_)))) * self.len();
+        let y = Tensor::passed("batch_norm", n_read, self.shape(), |y| {
             norm::batch_norm(x, groups, rows, c, weight, bias, eps, tail, y, mean, inv_std, var);
         });
         (y, stats)
@@ -108,7 +115,7 @@ impl<T: Real> Tensor<T> {
         let inv_std = stats.inv_std.make_mut();
         let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
         let mut bytes = Buffer::stale(n * (h / 2) * (w / 2) * c);
-        let y = Tensor::filled(&[n, h / 2, w / 2, c], |y| {
+        let y = Tensor::passed("batch_norm_pool", 2 * self.len(), &[n, h / 2, w / 2, c], |y| {
             let (picks, mean) = (&mut bytes, mean);
             norm::batch_norm_pool(
                 x, shape, groups, weight, bias, eps, y, picks, mean, inv_std, var,
@@ -143,7 +150,7 @@ impl<T: Real> Tensor<T> {
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
         let bias = relu_bias.map(Tensor::as_slice);
-        self.with_slopes(c, wants_dx, |dx, dw, db| {
+        self.with_slopes("batch_norm_grad", [c, 4 * self.len()], wants_dx, |dx, dw, db| {
             norm::batch_norm_grad(x, mean, inv_std, w, bias, g, groups, rows, c, dx, dw, db);
         })
     }
@@ -161,22 +168,26 @@ impl<T: Real> Tensor<T> {
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
         let (shape, picks) = (picks.shape, &picks.bytes);
-        self.with_slopes(shape[3], wants_dx, |dx, dw, db| {
+        let n_read = 2 * (self.len() + g.len());
+        self.with_slopes("batch_norm_pool_grad", [shape[3], n_read], wants_dx, |dx, dw, db| {
             norm::batch_norm_pool_grad(x, shape, mean, inv_std, w, picks, g, groups, dx, dw, db);
         })
     }
 
-    /// What `fill` writes: a tensor like `self` (if wanted) and two vectors `[c]`.
+    /// What `fill` writes: a tensor like `self` (if wanted) and two vectors `[c]`. It reads half of
+    /// `n_read` elements for those, and all for both.
     fn with_slopes(
         &self,
-        c: usize,
+        name: &'static str,
+        [c, n_read]: [usize; 2],
         wants_dx: bool,
         mut fill: impl FnMut(Option<&mut [T]>, &mut [T], &mut [T]),
     ) -> [Option<Tensor<T>>; 3] {
         let (mut dw, mut db) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
         let mut run = |dx: Option<&mut [T]>| fill(dx, dw.make_mut(), db.make_mut());
-        let dx = wants_dx.then(|| Tensor::filled(self.shape(), |dx| run(Some(dx))));
+        let dx = wants_dx.then(|| Tensor::passed(name, n_read, self.shape(), |dx| run(Some(dx))));
         if !wants_dx {
+            let _span = profile::span(name, || Work::Bytes(n_read / 2 * size_of::<T>()));
             run(None);
         }
         [dx, Some(dw), Some(db)]
@@ -197,7 +208,8 @@ impl<T: Real> Tensor<T> {
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
         let bias = relu_bias.map(Tensor::as_slice);
         let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
-        Tensor::filled(self.shape(), |dy| {
+        let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
+        Tensor::passed("batch_norm_tangent", n_read, self.shape(), |dy| {
             norm::batch_norm_tangent(x, mean, inv_std, w, bias, dx, dw, db, groups, rows, c, dy);
         })
     }
@@ -215,7 +227,9 @@ impl<T: Real> Tensor<T> {
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
         let (shape @ [n, h, width, c], picks) = (picks.shape, &picks.bytes);
         let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
-        Tensor::filled(&[n, h / 2, width / 2, c], |dy| {
+        let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
+        let out = [n, h / 2, width / 2, c];
+        Tensor::passed("batch_norm_pool_tangent", n_read, &out, |dy| {
             norm::batch_norm_pool_tangent(
                 x, shape, mean, inv_std, w, picks, dx, dw, db, groups, dy,
             );

@@ -19,7 +19,9 @@ impl<T: Real> Tensor<T> {
         let all = seen.iter().copied().eq(0..self.rank());
         assert!(all, "permute: {axes:?} does not permute the axes of {:?}", self.shape);
         let shape: Vec<_> = axes.iter().map(|&axis| self.shape[axis]).collect();
-        Tensor::filled(&shape, |y| layout::permute(self.as_slice(), self.shape(), axes, y))
+        Tensor::passed("permute", self.len(), &shape, |y| {
+            layout::permute(self.as_slice(), self.shape(), axes, y);
+        })
     }
 
     /// Repeats along new leading axes and along axes of length 1. The adjoint of `sum_to`.
@@ -31,7 +33,9 @@ impl<T: Real> Tensor<T> {
         let fits = broadcast(self.shape(), shape).is_some_and(|b| *b == *shape);
         assert!(fits, "broadcast_to: {:?} does not broadcast to {shape:?}", self.shape);
         let x_shape = padded(self.shape(), shape.len());
-        Tensor::filled(shape, |y| layout::broadcast_to(self.as_slice(), &x_shape, shape, y))
+        Tensor::passed("broadcast_to", self.len(), shape, |y| {
+            layout::broadcast_to(self.as_slice(), &x_shape, shape, y);
+        })
     }
 
     /// Sums over the axes that [`Tensor::broadcast_to`] from `shape` would repeat.
@@ -47,7 +51,9 @@ impl<T: Real> Tensor<T> {
         assert!(fits, "sum_to: {shape:?} does not broadcast to {:?}", self.shape);
         let target = padded(shape, self.rank());
         let kept: Vec<_> = self.shape.iter().zip(&target).map(|(x, y)| x == y).collect();
-        Tensor::filled(shape, |y| reduce::sum_to(self.as_slice(), self.shape(), &kept, y))
+        Tensor::passed("sum_to", self.len(), shape, |y| {
+            reduce::sum_to(self.as_slice(), self.shape(), &kept, y);
+        })
     }
 
     /// `x[start..end]` with a step, on every axis.
@@ -61,7 +67,8 @@ impl<T: Real> Tensor<T> {
             && (0..rank).all(|a| starts[a] <= ends[a] && ends[a] <= self.shape[a] && steps[a] > 0);
         assert!(fits, "slice: {starts:?}..{ends:?} step {steps:?} of {:?}", self.shape);
         let shape: Vec<_> = (0..rank).map(|a| (ends[a] - starts[a]).div_ceil(steps[a])).collect();
-        Tensor::filled(&shape, |y| {
+        let len = shape.iter().product();
+        Tensor::passed("slice", len, &shape, |y| {
             layout::slice(self.as_slice(), self.shape(), starts, steps, &shape, y);
         })
     }
@@ -76,7 +83,7 @@ impl<T: Real> Tensor<T> {
         let fits = [shape.len(), starts.len(), steps.len()] == [self.rank(); 3]
             && (0..self.rank()).all(|a| self.shape[a] == 0 || last(a) < shape[a]);
         assert!(fits, "embed: {:?} at {starts:?} step {steps:?} of {shape:?}", self.shape);
-        Tensor::filled(shape, |y| {
+        Tensor::passed("embed", self.len(), shape, |y| {
             layout::embed(self.as_slice(), self.shape(), starts, steps, shape, y);
         })
     }
@@ -99,7 +106,7 @@ impl<T: Real> Tensor<T> {
         dims[axis] = parts.iter().map(|part| part.shape[axis]).sum();
         shape = Shape::new(&dims);
         let row = dims[axis] * inner;
-        Tensor::filled(&shape, |y| {
+        Tensor::passed("concat", shape.size(), &shape, |y| {
             let mut at = 0;
             for part in parts {
                 let width = part.shape[axis] * inner;
@@ -119,7 +126,7 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub(crate) fn take(&self, indices: &Indices, shape: &[usize]) -> Tensor<T> {
         let (x, flat) = (self.as_slice(), indices.flat());
-        Tensor::filled(shape, |y| index::take(x, flat, indices.blocks(), y))
+        Tensor::passed("take", flat.len(), shape, |y| index::take(x, flat, indices.blocks(), y))
     }
 
     /// Adds the elements up at flat positions of a zero tensor: the adjoint of [`Tensor::take`].
@@ -129,7 +136,9 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub(crate) fn put_add(&self, indices: &Indices, shape: &[usize]) -> Tensor<T> {
         let (g, flat) = (self.as_slice(), indices.flat());
-        Tensor::filled(shape, |y| index::put_add(g, flat, indices.blocks(), y))
+        Tensor::passed("put_add", flat.len(), shape, |y| {
+            index::put_add(g, flat, indices.blocks(), y);
+        })
     }
 }
 
@@ -169,7 +178,7 @@ impl<T: Real> Tensor<T> {
         assert!(len > 0, "max_axis: axis {axis} of {:?} is empty", self.shape);
         let mut flat = Buffer::stale(outer * inner);
         let shape = self.shape.reduce(&[axis], keep);
-        let y = Tensor::filled(&shape, |y| {
+        let y = Tensor::passed("max_axis", self.len(), &shape, |y| {
             reduce::max_axis(self.as_slice(), outer, len, inner, y, &mut flat);
         });
         (y, Indices::from_buffer(flat, outer))

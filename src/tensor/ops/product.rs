@@ -1,6 +1,7 @@
 //! Matrix products, convolutions and window maxima.
 
 use crate::kernels::alloc::Buffer;
+use crate::kernels::profile::{self, Work};
 use crate::kernels::{Real, conv, gemm, pool};
 use crate::tensor::{Geometry, Indices, Tensor, Trans};
 
@@ -29,6 +30,7 @@ impl<T: Real> Tensor<T> {
         let batch: usize = lead.iter().product();
         let shape = [lead, &[m, n]].concat();
         let (a, b) = (self.as_slice(), other.as_slice());
+        let _span = profile::span("matmul", || Work::Flop(2 * batch * m * n * k));
         Tensor::filled(&shape, |y| gemm::gemm_batched(trans, batch, m, n, k, a, b, y))
     }
 
@@ -66,6 +68,7 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub fn conv2d(&self, w: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
         let (x, w) = (self.as_slice(), w.as_slice());
+        let _span = profile::span("conv2d", || work(geometry));
         Tensor::filled(&y_shape(geometry), |y| conv::conv2d(geometry, x, w, y))
     }
 
@@ -77,6 +80,7 @@ impl<T: Real> Tensor<T> {
     pub fn conv2d_input_grad(&self, g: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
         let (w, g) = (self.as_slice(), g.as_slice());
         let Geometry { n, h, w: width, c, .. } = *geometry;
+        let _span = profile::span("conv2d_input_grad", || work(geometry));
         Tensor::filled(&[n, h, width, c], |dx| conv::conv2d_input_grad(geometry, w, g, dx))
     }
 
@@ -88,6 +92,7 @@ impl<T: Real> Tensor<T> {
     pub fn conv2d_weight_grad(&self, g: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
         let (x, g) = (self.as_slice(), g.as_slice());
         let Geometry { kh, kw, c, o, .. } = *geometry;
+        let _span = profile::span("conv2d_weight_grad", || work(geometry));
         Tensor::filled(&[kh, kw, c, o], |dw| conv::conv2d_weight_grad(geometry, x, g, dw))
     }
 
@@ -105,12 +110,18 @@ impl<T: Real> Tensor<T> {
         let [n, h, w, c] = images(self.shape(), "max_pool2d");
         let [oh, ow] = window_counts([h, w], kernel, stride, padding, "max_pool2d");
         let mut flat = Buffer::stale(n * oh * ow * c);
-        let y = Tensor::filled(&[n, oh, ow, c], |y| {
+        let y = Tensor::passed("max_pool2d", self.len(), &[n, oh, ow, c], |y| {
             let x = self.as_slice();
             pool::max_pool2d(x, n, h, w, c, kernel, stride, padding, y, &mut flat);
         });
         (y, Indices::from_buffer(flat, n))
     }
+}
+
+/// What a convolution and its gradients cost, with the taps that fall into the padding.
+fn work(geometry: &Geometry) -> Work {
+    let Geometry { kh, kw, c, .. } = *geometry;
+    Work::Flop(2 * kh * kw * c * y_shape(geometry).iter().product::<usize>())
 }
 
 fn y_shape(geometry: &Geometry) -> [usize; 4] {

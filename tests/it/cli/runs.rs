@@ -204,6 +204,27 @@ fn a_dry_run_only_tells() {
 }
 
 #[test]
+fn a_profile_says_where_the_time_went_and_changes_nothing() {
+    let bench = Bench::new("profile");
+    let short = ["--epochs", "1", "--images", "16"];
+    run(&bench.train("plain", &short)).ok();
+    let Done { stdout, .. } =
+        run(&bench.train("profiled", &[&short[..], &["--profile"]].concat())).ok();
+    for word in ["GFLOP/s", "GB/s", "conv2d_weight_grad", "batch_norm_pool_grad", "optimizer"] {
+        assert!(stdout.contains(word), "no {word} in\n{stdout}");
+    }
+    let text = fs::read_to_string(bench.path("profiled/profile.json")).unwrap();
+    let profile: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let ops = profile["ops"].as_array().unwrap();
+    let op = |name: &str| ops.iter().find(|op| op["op"] == name).unwrap();
+    assert!(op("conv2d")["gflop_per_s"].as_f64() > Some(0.0), "{text}");
+    assert!(op("conv2d")["gb_per_s"].is_null(), "{text}");
+    assert!(op("batch_norm_pool")["calls"].as_u64() > Some(0), "{text}");
+    assert!(!bench.path("plain/profile.json").exists());
+    assert_eq!(bench.weights("plain"), bench.weights("profiled"));
+}
+
+#[test]
 fn every_method_and_form_of_the_gradient_runs() {
     let bench = Bench::new("methods");
     let cases: [(&str, &[&str]); 6] = [

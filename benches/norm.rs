@@ -1,0 +1,65 @@
+//! Batch-norm and what follows it, forward and backward, as one operation and as several.
+//!
+//! `cargo bench --bench norm -- [--json] [--only NAME]`. GFLOP/s here are GB/s of the passes that
+//! a fused operation has to make at least: four over the batch forward and backward, and one more
+//! for each further tensor.
+
+mod support;
+
+use dimask::autodiff::{Then, Var, pull};
+use dimask::kernels::pool::max_pool2d;
+use dimask::optim::{Optimizer, Sgd};
+use dimask::tensor::Tensor;
+use support::{Bench, noise};
+
+/// Bytes of a pass over the 64 x 32 x 32 x 64 batch.
+const PASS: usize = 64 * 32 * 32 * 64 * 4;
+
+fn main() {
+    let bench = Bench::from_args();
+    let shape = [64, 32, 32, 64];
+    let x = Var::leaf(Tensor::from_vec(noise::<f32>(PASS / 4), &shape));
+    let other = Var::leaf(Tensor::from_vec(noise::<f32>(PASS / 4), &shape));
+    let w = Var::leaf(Tensor::full(&[64], 1.0));
+    let b = Var::leaf(Tensor::full(&[64], 0.1));
+    let g = Tensor::from_vec(noise::<f32>(PASS / 4), &shape);
+    let pooled = g.slice(&[0; 4], &[64, 32, 32, 64], &[1, 2, 2, 1]);
+    let norm = |then: Then<'_, f32>| x.batch_norm_then(&w, &b, 1e-5, 1, then).y;
+    let run = |name: &str, g: &Tensor<f32>, passes: usize, f: &dyn Fn() -> Var<f32>| {
+        if bench.wants(name) {
+            let wrt = [&x, &w, &b, &other];
+            bench.measure(name, passes * PASS, || {
+                pull(vec![(f(), g.clone())], &wrt);
+            });
+        }
+    };
+    run("bn_fwd_bwd_64x32x32x64", &g, 8, &|| norm(Then::Nothing));
+    run("bn_relu_fwd_bwd_64x32x32x64", &g, 8, &|| norm(Then::Relu));
+    run("bn_then_relu_fwd_bwd_64x32x32x64", &g, 8, &|| norm(Then::Nothing).relu());
+    run("bn_add_relu_fwd_bwd_64x32x32x64", &g, 12, &|| norm(Then::AddRelu(&other)));
+    run("bn_then_add_relu_fwd_bwd_64x32x32x64", &g, 12, &|| (norm(Then::Nothing) + &other).relu());
+    run("bn_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, &|| norm(Then::MaxPoolRelu));
+    run("bn_then_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, &|| {
+        norm(Then::Nothing).max_pool2d([2, 2], [2, 2], [0, 0]).relu()
+    });
+    if bench.wants("max_pool2_fwd_64x32x32x64") {
+        let (mut y, mut at) = (vec![0.0; PASS / 16], vec![0; PASS / 16]);
+        let x = x.value().as_slice();
+        bench.measure("max_pool2_fwd_64x32x32x64", PASS * 5 / 4, || {
+            max_pool2d(x, 64, 32, 32, 64, [2, 2], [2, 2], [0, 0], &mut y, &mut at);
+        });
+    }
+    if bench.wants("sgd_step_11m") {
+        // As many numbers as ResNet-18 has, in as many parts as it has convolutions.
+        let sizes = [550_000; 20];
+        let rule = Optimizer::Sgd(Sgd::default());
+        let params: Vec<Tensor> = sizes.iter().map(|&n| Tensor::full(&[n], 0.5)).collect();
+        let grads = params.clone();
+        let mut state =
+            Some((sizes.map(|n| Tensor::full(&[n], 1.0)).to_vec(), rule.start(&params)));
+        bench.measure("sgd_step_11m", 5 * 4 * 11_000_000, || {
+            let (params, slots) = state.take().expect("put back below");
+            state = Some(rule.step(params, &grads, slots));
+        });
+    }
+}
