@@ -26,22 +26,34 @@ impl Part {
 pub enum Path {
     /// Each pixel alone: one matrix product.
     Product,
-    /// Sums over the taps, as implicit products.
+    /// Sums over the taps, whose tiles are the same pixel of several images.
     Taps,
+    /// Sums over the kernel rows, whose tiles are neighbouring pixels.
+    Rows,
     /// Winograd's algorithm, for kernels of 3×3 and stride 1.
     Winograd,
 }
 
 impl Path {
+    /// All paths.
+    pub const ALL: [Path; 4] = [Path::Product, Path::Taps, Path::Rows, Path::Winograd];
+
     /// Whether a convolution of this shape can be computed this way.
-    pub fn is_possible(self, geometry: &Geometry) -> bool {
+    pub fn is_possible(self, part: Part, geometry: &Geometry) -> bool {
         match self {
             Path::Product => {
                 matches!(geometry, Geometry { kh: 1, kw: 1, stride: [1, 1], padding: [0, 0], .. })
             }
             Path::Taps => true,
+            Path::Rows => part != Part::InputGrad,
             Path::Winograd => matches!(geometry, Geometry { kh: 3, kw: 3, stride: [1, 1], .. }),
         }
+    }
+
+    #[track_caller]
+    pub(super) fn check(self, part: Part, geometry: &Geometry) {
+        let possible = self.is_possible(part, geometry);
+        assert!(possible, "conv2d: {self:?} cannot compute {part:?} of {geometry:?}");
     }
 }
 
@@ -86,23 +98,31 @@ impl Choice {
 ///
 /// f64 is for checks and references, and has the definition's rounding always.
 pub fn choose<T: Real>(choice: Choice, part: Part, geometry: &Geometry) -> Path {
-    if Path::Product.is_possible(geometry) {
+    if Path::Product.is_possible(part, geometry) {
         return Path::Product;
     }
     let single = size_of::<T>() == size_of::<f32>();
-    if !single || !Path::Winograd.is_possible(geometry) {
-        return Path::Taps;
+    let winograd = match choice {
+        Choice::Direct => false,
+        Choice::Winograd => true,
+        Choice::ByShape => winograd_wins(geometry),
+    };
+    if single && winograd && Path::Winograd.is_possible(part, geometry) {
+        return Path::Winograd;
     }
-    match choice {
-        Choice::Direct => Path::Taps,
-        Choice::Winograd => Path::Winograd,
-        Choice::ByShape if winograd_wins(part, geometry) => Path::Winograd,
-        Choice::ByShape => Path::Taps,
-    }
+    let few = match part {
+        Part::Forward => geometry.c < FEW || geometry.n < FEW,
+        Part::WeightGrad => geometry.c < FEW,
+        Part::InputGrad => false,
+    };
+    if few { Path::Rows } else { Path::Taps }
 }
 
+/// Channels or images that do not fill the tiles of [`Path::Taps`].
+const FEW: usize = 6;
+
 /// Whether Winograd's algorithm is the faster one, as measured.
-fn winograd_wins(_part: Part, geometry: &Geometry) -> bool {
+fn winograd_wins(geometry: &Geometry) -> bool {
     geometry.c >= 16 && geometry.o >= 16
 }
 
