@@ -1,10 +1,16 @@
 //! Convolution and its two gradients: GFLOP/s, counted with the taps that fall in the padding.
 //!
-//! `cargo bench --bench conv -- [--json] [--only NAME] [--budget SECONDS]`; threads by
-//! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`. Workload names are those of `torch_bench.py`;
-//! `step_*` is the sum over all convolutions of a training step.
+//! `cargo bench --bench conv -- [--json] [--only NAME] [--variants] [--budget SECONDS]`; threads by
+//! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`, path by `DIMASK_CONV`. Workload names are those of
+//! `peers/torch_kernels.py`, along the path that `conv2d` takes; `--variants` adds each path that
+//! is possible under the name `…_PATH`. `step_*` is the sum over all convolutions of a training
+//! step. The definition is timed on one image, on one thread.
 
-use dimask::kernels::conv::{Geometry, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use dimask::kernels::conv::{
+    Choice, Geometry, Part, Path, choose, conv2d_at, conv2d_input_grad_at, conv2d_weight_grad_at,
+    naive,
+};
+use dimask::kernels::dispatch;
 
 #[path = "support/mod.rs"]
 mod support;
@@ -58,14 +64,37 @@ impl Work {
         let (y, dx, dw) = (g.clone(), x.clone(), w.clone());
         Self { geometry, x, w, g, y, dx, dw }
     }
-    fn forward(&mut self) {
-        conv2d(&self.geometry, &self.x, &self.w, &mut self.y);
+    /// Computes a part along a path, or along the one that the table gives.
+    fn run(&mut self, part: Part, path: Option<Path>) {
+        let Self { geometry, x, w, g, y, dx, dw } = self;
+        let path = path.unwrap_or_else(|| choose::<f32>(Choice::of_process(), part, geometry));
+        let level = dispatch::level();
+        match part {
+            Part::Forward => conv2d_at(level, path, geometry, x, w, y),
+            Part::InputGrad => conv2d_input_grad_at(level, path, geometry, w, g, dx),
+            Part::WeightGrad => conv2d_weight_grad_at(level, path, geometry, x, g, dw),
+        }
     }
-    fn input_grad(&mut self) {
-        conv2d_input_grad(&self.geometry, &self.w, &self.g, &mut self.dx);
+}
+
+/// Computes a part for one image by its definition; returns its share of the work.
+fn define(geometry: &Geometry, part: Part) -> f64 {
+    let Work { geometry: one, x, w, g, mut y, mut dx, mut dw } =
+        Work::new(Geometry { n: 1, ..*geometry });
+    match part {
+        Part::Forward => naive::conv2d(&one, &x, &w, &mut y),
+        Part::InputGrad => naive::conv2d_input_grad(&one, &w, &g, &mut dx),
+        Part::WeightGrad => naive::conv2d_weight_grad(&one, &x, &g, &mut dw),
     }
-    fn weight_grad(&mut self) {
-        conv2d_weight_grad(&self.geometry, &self.x, &self.g, &mut self.dw);
+    1.0 / geometry.n as f64
+}
+
+/// What the names of workloads call a part.
+fn part_name(part: Part) -> &'static str {
+    match part {
+        Part::Forward => "fwd",
+        Part::InputGrad => "dgrad",
+        Part::WeightGrad => "wgrad",
     }
 }
 
@@ -81,17 +110,18 @@ fn step(bench: &Bench, name: &str, images: usize, layers: &[(Layer, usize)]) {
         products * count * flop(&work.geometry)
     };
     let total = work.iter().enumerate().map(flops).sum();
-    bench.measure(name, total, || {
+    let run = || {
         for (i, (work, count)) in work.iter_mut().enumerate() {
             for _ in 0..*count {
-                work.forward();
-                if i > 0 {
-                    work.input_grad();
+                for part in Part::ALL {
+                    if i > 0 || part != Part::InputGrad {
+                        work.run(part, None);
+                    }
                 }
-                work.weight_grad();
             }
         }
-    });
+    };
+    bench.measure(name, total, run, None::<fn() -> f64>);
 }
 
 fn main() {
@@ -99,20 +129,20 @@ fn main() {
     for layer in LAYERS {
         let (c, o, side, k, stride) = layer;
         let name = |what| format!("conv_{c}-{o}_{side}_k{k}s{stride}_{what}");
-        let names = ["fwd", "dgrad", "wgrad"].map(name);
-        if !names.iter().any(|name| bench.wants(name)) {
-            continue;
-        }
-        let mut work = Work::new(geometry(64, layer));
-        let flop = flop(&work.geometry);
-        if bench.wants(&names[0]) {
-            bench.measure(&names[0], flop, || work.forward());
-        }
-        if bench.wants(&names[1]) {
-            bench.measure(&names[1], flop, || work.input_grad());
-        }
-        if bench.wants(&names[2]) {
-            bench.measure(&names[2], flop, || work.weight_grad());
+        let mut work = None;
+        for part in Part::ALL {
+            let name = name(part_name(part));
+            let geometry = geometry(64, layer);
+            let possible = Path::ALL.into_iter().filter(|path| path.is_possible(part, &geometry));
+            let variants = possible.filter(|_| bench.variants()).map(Some);
+            for path in [None].into_iter().chain(variants) {
+                let name = path.map_or(name.clone(), |path| format!("{name}_{path:?}"));
+                if bench.wants(&name) {
+                    let work = work.get_or_insert_with(|| Work::new(geometry));
+                    let definition = Some(|| define(&geometry, part));
+                    bench.measure(&name, flop(&geometry), || work.run(part, path), definition);
+                }
+            }
         }
     }
     let resnet: Vec<_> = LAYERS.into_iter().zip(RESNET18).collect();

@@ -1,10 +1,11 @@
 //! Matrix products: GFLOP/s against the fused-multiply-add limit of the machine.
 //!
 //! `cargo bench --bench gemm -- [--json] [--only NAME] [--budget SECONDS]`; threads by
-//! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`. Workload names are those of `torch_bench.py`.
+//! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`. Workload names are those of
+//! `peers/torch_kernels.py`. The definition is timed on a few rows, on one thread.
 
 use dimask::kernels::Real;
-use dimask::kernels::gemm::{Trans, gemm};
+use dimask::kernels::gemm::{Trans, gemm, naive};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -28,7 +29,13 @@ fn product<T: Real>(bench: &Bench, name: &str, trans: Trans, (m, k, n): (usize, 
     }
     let (a, b) = (noise::<T>(m * k), noise::<T>(k * n));
     let mut c = vec![T::ZERO; m * n];
-    bench.measure(name, 2 * m * n * k, || gemm(trans, m, n, k, &a, &b, &mut c));
+    let definition = || {
+        let rows = m.min(8);
+        let mut c = vec![T::ZERO; rows * n];
+        naive(trans, rows, n, k, &a[..rows * k], &b, &mut c);
+        rows as f64 / m as f64
+    };
+    bench.measure(name, 2 * m * n * k, || gemm(trans, m, n, k, &a, &b, &mut c), Some(definition));
 }
 
 fn main() {

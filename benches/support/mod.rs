@@ -1,19 +1,28 @@
-//! Measuring, shared by the benches: best and median of repeated calls.
+//! Measuring, shared by the benches: best and median of repeated calls, the machine's limit, and
+//! what the definition takes.
 #![allow(dead_code)] // Each bench compiles this file and uses a part of it.
 
 use std::time::{Duration, Instant};
 
-use dimask::kernels::Real;
+use std::cell::OnceCell;
+
+use dimask::kernels::{Real, dispatch, limit};
+use rayon::prelude::*;
 
 /// What the command line asked for.
 pub(crate) struct Bench {
     only: Option<String>,
     json: bool,
+    variants: bool,
     budget: Duration,
+    limit: OnceCell<f64>,
 }
 
+/// How often the arithmetic is tried that no kernel can beat.
+const LIMIT_TRIES: usize = 40;
+
 impl Bench {
-    /// Reads `--only NAME`, `--json` and `--budget SECONDS`; ignores what cargo adds.
+    /// Reads `--only NAME`, `--json`, `--variants` and `--budget SECONDS`; ignores what cargo adds.
     pub(crate) fn from_args() -> Self {
         let args: Vec<String> = std::env::args().collect();
         let value = |name: &str| {
@@ -23,7 +32,9 @@ impl Bench {
         Self {
             only: value("--only"),
             json: args.iter().any(|arg| arg == "--json"),
+            variants: args.iter().any(|arg| arg == "--variants"),
             budget: Duration::from_secs_f64(seconds),
+            limit: OnceCell::new(),
         }
     }
 
@@ -35,6 +46,25 @@ impl Bench {
     /// Whether to print JSON lines.
     pub(crate) fn json(&self) -> bool {
         self.json
+    }
+
+    /// Whether to run other ways to compute the same, under other names.
+    pub(crate) fn variants(&self) -> bool {
+        self.variants
+    }
+
+    /// GFLOP/s of `f32` multiply-adds on all threads, in this run.
+    fn limit(&self) -> f64 {
+        *self.limit.get_or_init(|| {
+            let threads = rayon::current_num_threads();
+            let once = || {
+                let start = Instant::now();
+                let one = |_| limit::multiply_adds::<f32>(dispatch::level(), 400_000);
+                let flop: usize = (0..threads).into_par_iter().with_max_len(1).map(one).sum();
+                flop as f64 / start.elapsed().as_secs_f64() / 1e9
+            };
+            (0..LIMIT_TRIES).map(|_| once()).fold(0.0, f64::max)
+        })
     }
 
     /// Best and median seconds of `f`, called for `budget` and at least `least` times; the first
@@ -51,8 +81,15 @@ impl Bench {
         (seconds[0], seconds[seconds.len() / 2])
     }
 
-    /// Runs `f` for the time budget, at least five times, and prints one line.
-    pub(crate) fn measure(&self, name: &str, flop: usize, f: impl FnMut()) {
+    /// Runs `f` for the time budget, at least five times, and prints one line: `f32` work of
+    /// `flop` operations, of which `definition` does a part and returns how large a part.
+    pub(crate) fn measure(
+        &self,
+        name: &str,
+        flop: usize,
+        f: impl FnMut(),
+        definition: Option<impl FnOnce() -> f64>,
+    ) {
         let (best, median) = Bench::seconds(5, self.budget, f);
         let gflops = flop as f64 / best / 1e9;
         if self.json {
@@ -62,13 +99,19 @@ impl Bench {
                  \"seconds_best\":{best:.7},\"seconds_median\":{median:.7},\
                  \"gflops\":{gflops:.2}}}"
             );
-        } else {
-            let at_median = flop as f64 / median / 1e9;
-            println!(
-                "{name:32} best {:9.3} ms {gflops:7.1} GFLOP/s, median {at_median:7.1} GFLOP/s",
-                best * 1e3
-            );
+            return;
         }
+        let start = Instant::now();
+        let times = definition.map_or(String::new(), |definition| {
+            let part = definition();
+            let times = start.elapsed().as_secs_f64() / part / best;
+            format!(", {times:.0} times the definition")
+        });
+        let share = gflops / self.limit() * 100.0;
+        let (best, median) = (best * 1e3, median * 1e3);
+        println!(
+            "{name:36} best {best:9.3} ms, median {median:9.3} ms, {gflops:6.1} GFLOP/s,              {share:3.0} % of the limit{times}"
+        );
     }
 }
 

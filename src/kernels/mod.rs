@@ -7,6 +7,7 @@ pub mod elementwise;
 pub mod gemm;
 pub mod index;
 pub mod layout;
+pub mod limit;
 pub mod naive;
 pub mod norm;
 pub mod parallel;

@@ -6,6 +6,7 @@
 mod support;
 
 mod collapse;
+mod conv;
 mod determinism;
 mod fused;
 mod graph;

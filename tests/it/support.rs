@@ -11,6 +11,8 @@ pub mod tolerance {
     pub const LAW: f64 = 1e-12;
     /// A fused op against its definition at orders 0 to 2, f64.
     pub const FUSED: f64 = 1e-10;
+    /// A few nested sums of hundreds of terms in f32 against f64.
+    pub const SINGLE: f64 = 1e-5;
     /// `<push(v), g>` against `<v, pull(g)>`, f64.
     pub const ADJOINT: f64 = 1e-10;
 }

@@ -5,9 +5,9 @@
 //! each takes two of the operands and returns the derivative by the third.
 
 mod axis;
-#[cfg(test)]
-mod naive;
+pub mod naive;
 mod path;
+mod rows;
 mod taps;
 #[cfg(test)]
 mod tests;
@@ -108,9 +108,8 @@ fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
 /// If a slice has another length than its shape.
 #[track_caller]
 pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
-    geometry.check("conv2d", x.len(), w.len(), y.len());
     let path = choose::<T>(Choice::of_process(), Part::Forward, geometry);
-    forward_at(dispatch::level(), path, geometry, x, w, y);
+    conv2d_at(dispatch::level(), path, geometry, x, w, y);
 }
 
 /// The adjoint of [`conv2d`] in its input: `dx` with `<conv2d(x, w), g> = <x, dx>` for every `x`.
@@ -121,9 +120,8 @@ pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 /// If a slice has another length than its shape.
 #[track_caller]
 pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
-    geometry.check("conv2d_input_grad", dx.len(), w.len(), g.len());
     let path = choose::<T>(Choice::of_process(), Part::InputGrad, geometry);
-    input_grad_at(dispatch::level(), path, geometry, w, g, dx);
+    conv2d_input_grad_at(dispatch::level(), path, geometry, w, g, dx);
 }
 
 /// The adjoint of [`conv2d`] in its weights: `dw` with `<conv2d(x, w), g> = <w, dw>` for every `w`.
@@ -134,13 +132,16 @@ pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mu
 /// If a slice has another length than its shape.
 #[track_caller]
 pub fn conv2d_weight_grad<T: Real>(geometry: &Geometry, x: &[T], g: &[T], dw: &mut [T]) {
-    geometry.check("conv2d_weight_grad", x.len(), dw.len(), g.len());
     let path = choose::<T>(Choice::of_process(), Part::WeightGrad, geometry);
-    weight_grad_at(dispatch::level(), path, geometry, x, g, dw);
+    conv2d_weight_grad_at(dispatch::level(), path, geometry, x, g, dw);
 }
 
-/// [`conv2d`] at a level, along a path.
-fn forward_at<T: Real>(
+/// [`conv2d`] at a level, along a path: for benches and tests.
+///
+/// # Panics
+/// As [`conv2d`], and if the path is not possible.
+#[track_caller]
+pub fn conv2d_at<T: Real>(
     level: Level,
     path: Path,
     geometry: &Geometry,
@@ -148,9 +149,12 @@ fn forward_at<T: Real>(
     w: &[T],
     y: &mut [T],
 ) {
+    geometry.check("conv2d", x.len(), w.len(), y.len());
+    path.check(Part::Forward, geometry);
     let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
     match path {
         Path::Product => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
+        Path::Rows => rows::forward(level, geometry, x, w, y),
         Path::Winograd => winograd::Sum::forward(level, geometry, x, w).into(y),
         Path::Taps => TapSum {
             level,
@@ -167,8 +171,12 @@ fn forward_at<T: Real>(
     }
 }
 
-/// [`conv2d_input_grad`] at a level, along a path.
-fn input_grad_at<T: Real>(
+/// [`conv2d_input_grad`] at a level, along a path: for benches and tests.
+///
+/// # Panics
+/// As [`conv2d_input_grad`], and if the path is not possible.
+#[track_caller]
+pub fn conv2d_input_grad_at<T: Real>(
     level: Level,
     path: Path,
     geometry: &Geometry,
@@ -176,11 +184,14 @@ fn input_grad_at<T: Real>(
     g: &[T],
     dx: &mut [T],
 ) {
+    geometry.check("conv2d_input_grad", dx.len(), w.len(), g.len());
+    path.check(Part::InputGrad, geometry);
     let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
     match path {
         Path::Product => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),
         Path::Winograd => winograd::Sum::adjoint(level, geometry, w, g).into(dx),
+        Path::Rows => unreachable!("checked above"),
         Path::Taps => TapSum {
             level,
             direction: Direction::Adjoint,
@@ -196,8 +207,12 @@ fn input_grad_at<T: Real>(
     }
 }
 
-/// [`conv2d_weight_grad`] at a level, along a path.
-fn weight_grad_at<T: Real>(
+/// [`conv2d_weight_grad`] at a level, along a path: for benches and tests.
+///
+/// # Panics
+/// As [`conv2d_weight_grad`], and if the path is not possible.
+#[track_caller]
+pub fn conv2d_weight_grad_at<T: Real>(
     level: Level,
     path: Path,
     geometry: &Geometry,
@@ -205,10 +220,13 @@ fn weight_grad_at<T: Real>(
     g: &[T],
     dw: &mut [T],
 ) {
+    geometry.check("conv2d_weight_grad", x.len(), dw.len(), g.len());
+    path.check(Part::WeightGrad, geometry);
     let Geometry { n, h, w, c, o, .. } = *geometry;
     match path {
         Path::Product => gemm_at(level, Trans::Tn, 1, c, o, n * h * w, x, g, dw),
         Path::Winograd => winograd::weight_grad::weight_grad(level, geometry, x, g, dw),
+        Path::Rows => rows::weight_grad(level, geometry, x, g, dw),
         Path::Taps => weight_grad::weight_grad(level, geometry, x, g, dw),
     }
 }

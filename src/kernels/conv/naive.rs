@@ -35,19 +35,19 @@ fn for_each_term(geometry: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
 }
 
 /// The definition of [`super::conv2d`].
-pub(crate) fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     y.fill(T::ZERO);
     for_each_term(geometry, |xi, wi, yi| y[yi] += x[xi] * w[wi]);
 }
 
 /// The definition of [`super::conv2d_input_grad`].
-pub(crate) fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
+pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
     dx.fill(T::ZERO);
     for_each_term(geometry, |xi, wi, yi| dx[xi] += w[wi] * g[yi]);
 }
 
 /// The definition of [`super::conv2d_weight_grad`].
-pub(crate) fn conv2d_weight_grad<T: Real>(geometry: &Geometry, x: &[T], g: &[T], dw: &mut [T]) {
+pub fn conv2d_weight_grad<T: Real>(geometry: &Geometry, x: &[T], g: &[T], dw: &mut [T]) {
     dw.fill(T::ZERO);
     for_each_term(geometry, |xi, wi, yi| dw[wi] += x[xi] * g[yi]);
 }

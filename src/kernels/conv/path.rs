@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::Geometry;
+use super::axis::Axis;
 use crate::kernels::Real;
 
 /// One of the three partial maps of the trilinear form.
@@ -26,22 +27,34 @@ impl Part {
 pub enum Path {
     /// Each pixel alone: one matrix product.
     Product,
-    /// Sums over the taps, as implicit products.
+    /// Sums over the taps, whose tiles are the same pixel of several images.
     Taps,
+    /// Sums over the kernel rows, whose tiles are neighbouring pixels.
+    Rows,
     /// Winograd's algorithm, for kernels of 3×3 and stride 1.
     Winograd,
 }
 
 impl Path {
+    /// All paths.
+    pub const ALL: [Path; 4] = [Path::Product, Path::Taps, Path::Rows, Path::Winograd];
+
     /// Whether a convolution of this shape can be computed this way.
-    pub fn is_possible(self, geometry: &Geometry) -> bool {
+    pub fn is_possible(self, part: Part, geometry: &Geometry) -> bool {
         match self {
             Path::Product => {
                 matches!(geometry, Geometry { kh: 1, kw: 1, stride: [1, 1], padding: [0, 0], .. })
             }
             Path::Taps => true,
+            Path::Rows => part != Part::InputGrad,
             Path::Winograd => matches!(geometry, Geometry { kh: 3, kw: 3, stride: [1, 1], .. }),
         }
+    }
+
+    #[track_caller]
+    pub(super) fn check(self, part: Part, geometry: &Geometry) {
+        let possible = self.is_possible(part, geometry);
+        assert!(possible, "conv2d: {self:?} cannot compute {part:?} of {geometry:?}");
     }
 }
 
@@ -76,34 +89,64 @@ impl Choice {
     }
 }
 
-/// The path of a part of a convolution in the float type `T`.
+/// The path of a part of a convolution in the float type `T`. The first that fits:
 ///
 /// | shape | path |
 /// |---|---|
 /// | 1×1, stride 1, no padding | [`Path::Product`] |
-/// | f32, 3×3, stride 1, from 16 channels on both sides, while its 36 products for each tile of 4×4 outputs are fewer than the direct form's inside the image | [`Path::Winograd`] |
+/// | f32, 3×3, stride 1, from 16 channels on both sides, with enough to save | [`Path::Winograd`] |
+/// | forward and weight gradient: fewer than 6 input channels | [`Path::Rows`] |
+/// | forward: fewer than 4 images | [`Path::Rows`] |
 /// | all other | [`Path::Taps`] |
 ///
-/// f64 is for checks and references, and has the definition's rounding always.
+/// [`Choice::Winograd`] takes the second row wherever the algorithm is possible, and
+/// [`Choice::Direct`] never. f64 is for checks and references: it has the definition's products.
 pub fn choose<T: Real>(choice: Choice, part: Part, geometry: &Geometry) -> Path {
-    if Path::Product.is_possible(geometry) {
+    if Path::Product.is_possible(part, geometry) {
         return Path::Product;
     }
     let single = size_of::<T>() == size_of::<f32>();
-    if !single || !Path::Winograd.is_possible(geometry) {
-        return Path::Taps;
+    if single && Path::Winograd.is_possible(part, geometry) {
+        let wanted = match choice {
+            Choice::Direct => false,
+            Choice::Winograd => true,
+            Choice::ByShape => winograd_wins(part, geometry),
+        };
+        if wanted {
+            return Path::Winograd;
+        }
     }
-    match choice {
-        Choice::Direct => Path::Taps,
-        Choice::Winograd => Path::Winograd,
-        Choice::ByShape if winograd_wins(part, geometry) => Path::Winograd,
-        Choice::ByShape => Path::Taps,
-    }
+    let rows = match part {
+        Part::Forward => geometry.c < FEW_CHANNELS || geometry.n < FEW_IMAGES,
+        Part::WeightGrad => geometry.c < FEW_CHANNELS,
+        Part::InputGrad => false,
+    };
+    if rows { Path::Rows } else { Path::Taps }
 }
 
-/// Whether Winograd's algorithm is the faster one, as measured.
-fn winograd_wins(_part: Part, geometry: &Geometry) -> bool {
-    geometry.c >= 16 && geometry.o >= 16
+/// Input channels from which on those of one tap fill a tile.
+const FEW_CHANNELS: usize = 6;
+/// Images from which on the same pixel of all fills a tile.
+const FEW_IMAGES: usize = 4;
+/// Channels from which on Winograd's transforms cost less than they save.
+const TRANSFORMED_CHANNELS: usize = 16;
+/// Tiles whose products cost as much as the transform of the weights.
+const WEIGHTS: usize = 8;
+/// What a tile of 36 products costs with its transforms, in multiplications of the direct form.
+const TILE_COST: usize = 57;
+
+/// Whether Winograd's algorithm is the faster one, as measured: its products are counted against
+/// the direct form's, which leaves out the taps in the padding.
+fn winograd_wins(part: Part, geometry: &Geometry) -> bool {
+    let Geometry { n, h, w, c, o, padding, .. } = *geometry;
+    let out = [geometry.out_h(), geometry.out_w()];
+    let tiled = if part == Part::InputGrad { [h, w] } else { out };
+    let tiles = n * tiled[0].div_ceil(4) * tiled[1].div_ceil(4);
+    let taps = |len: usize, out: usize, padding: usize| -> usize {
+        Axis::forward(len, out, 3, 1, padding).runs.iter().map(|run| run.len).sum()
+    };
+    let direct = n * taps(h, out[0], padding[0]) * taps(w, out[1], padding[1]);
+    c.min(o) >= TRANSFORMED_CHANNELS && TILE_COST * (tiles + WEIGHTS) < direct
 }
 
 #[cfg(test)]
@@ -122,5 +165,37 @@ mod tests {
     #[should_panic(expected = "DIMASK_CONV=fft: no such path")]
     fn an_unknown_name_panics() {
         Choice::named(Some("fft"));
+    }
+
+    /// A convolution of `k` × `k` with padding `k / 2`.
+    fn square(n: usize, [c, o]: [usize; 2], side: usize, k: usize, stride: usize) -> Geometry {
+        let (stride, padding) = ([stride; 2], [k / 2; 2]);
+        Geometry { n, h: side, w: side, c, kh: k, kw: k, o, stride, padding }
+    }
+
+    #[test]
+    fn the_table_is_as_it_is_stated() {
+        let at = |geometry, part| choose::<f32>(Choice::ByShape, part, &geometry);
+        for part in Part::ALL {
+            assert_eq!(at(square(64, [64, 64], 8, 1, 1), part), Path::Product);
+            assert_eq!(at(square(64, [64, 64], 8, 1, 2), part), Path::Taps);
+            assert_eq!(at(square(64, [64, 64], 32, 3, 2), part), Path::Taps);
+            for (channels, side) in [(64, 32), (128, 16), (256, 8), (512, 4)] {
+                let layer = square(64, [channels; 2], side, 3, 1);
+                assert_eq!(at(layer, part), Path::Winograd);
+                assert_eq!(choose::<f32>(Choice::Direct, part, &layer), Path::Taps);
+                assert_eq!(choose::<f64>(Choice::Winograd, part, &layer), Path::Taps);
+            }
+            // Too few channels, too little of a tile in the image, weights for one image.
+            assert_ne!(at(square(64, [8, 64], 32, 3, 1), part), Path::Winograd);
+            assert_ne!(at(square(64, [64, 64], 2, 3, 1), part), Path::Winograd);
+            assert_ne!(at(square(1, [512, 512], 4, 3, 1), part), Path::Winograd);
+            let tiny = square(1, [1, 1], 2, 3, 1);
+            assert_eq!(choose::<f32>(Choice::Winograd, part, &tiny), Path::Winograd);
+        }
+        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::Forward), Path::Rows);
+        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::WeightGrad), Path::Rows);
+        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::InputGrad), Path::Taps);
+        assert_eq!(at(square(2, [64, 64], 32, 3, 2), Part::Forward), Path::Rows);
     }
 }

@@ -9,10 +9,9 @@ fn operands<T: Real>(geometry: &Geometry) -> [Vec<T>; 3] {
     [noise(geometry.x_len(), 1), noise(geometry.w_len(), 2), noise(geometry.y_len(), 3)]
 }
 
-/// The paths that can compute a geometry.
+/// The paths that can compute all parts of a geometry, or all but the input gradient.
 fn paths(geometry: &Geometry) -> impl Iterator<Item = Path> {
-    let all = [Path::Product, Path::Taps, Path::Winograd].into_iter();
-    all.filter(|path| path.is_possible(geometry))
+    Path::ALL.into_iter().filter(|path| path.is_possible(Part::Forward, geometry))
 }
 
 /// The three maps of `[x, w, g]`.
@@ -23,9 +22,10 @@ fn parts<T: Real>(
     [x, w, g]: [&[T]; 3],
 ) -> [Vec<T>; 3] {
     let [mut y, mut dx, mut dw] = [g, x, w].map(|like| vec![T::MAX; like.len()]);
-    forward_at(level, path, geometry, x, w, &mut y);
-    input_grad_at(level, path, geometry, w, g, &mut dx);
-    weight_grad_at(level, path, geometry, x, g, &mut dw);
+    conv2d_at(level, path, geometry, x, w, &mut y);
+    let adjoint = if path == Path::Rows { Path::Taps } else { path };
+    conv2d_input_grad_at(level, adjoint, geometry, w, g, &mut dx);
+    conv2d_weight_grad_at(level, path, geometry, x, g, &mut dw);
     [y, dx, dw]
 }
 
@@ -144,14 +144,14 @@ fn a_value_that_is_not_finite_reaches_all_it_should() {
         x[100] = f32::INFINITY;
         let (mut want, mut got) = (ones(geometry.y_len()), ones(geometry.y_len()));
         naive::conv2d(&geometry, &x, &w, &mut want);
-        forward_at(level, Path::Taps, &geometry, &x, &w, &mut got);
+        conv2d_at(level, Path::Taps, &geometry, &x, &w, &mut got);
         let finite = |v: &[f32]| v.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
         assert!(want.iter().any(|v| v.is_nan()));
         assert_eq!(finite(&got), finite(&want), "{level:?}");
 
         let (g, mut want, mut got) = (vec![0.0; geometry.y_len()], w.clone(), w.clone());
         naive::conv2d_weight_grad(&geometry, &x, &g, &mut want);
-        weight_grad_at(level, Path::Taps, &geometry, &x, &g, &mut got);
+        conv2d_weight_grad_at(level, Path::Taps, &geometry, &x, &g, &mut got);
         assert_eq!(finite(&got), finite(&want), "{level:?}");
     }
 }

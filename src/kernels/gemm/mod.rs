@@ -283,16 +283,7 @@ impl<T: Real> Product<'_, T> {
 }
 
 /// The definition of [`gemm`].
-#[cfg(test)]
-pub(super) fn naive<T: Real>(
-    trans: Trans,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &[T],
-    b: &[T],
-    c: &mut [T],
-) {
+pub fn naive<T: Real>(trans: Trans, m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut [T]) {
     for i in 0..m {
         for j in 0..n {
             let mut sum = T::ZERO;

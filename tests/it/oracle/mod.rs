@@ -24,6 +24,7 @@ mod tiny;
 
 use case::{Case, Results};
 use dimask::Real;
+use dimask::kernels::conv::Choice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use store::Info;
@@ -178,6 +179,7 @@ fn every_reference_value_is_met() {
         println!("optional, not compared: {name}");
     }
     println!("{}", report.line());
+    println!("convolutions in f32: {:?}", Choice::of_process());
     assert!(
         report.failures.is_empty(),
         "{} comparisons failed:\n{}",

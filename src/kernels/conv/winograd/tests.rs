@@ -1,6 +1,6 @@
 //! Winograd's algorithm where it could go wrong: edges of images and tiles, channels, rounding.
 
-use super::super::{Path, forward_at, input_grad_at, naive, weight_grad_at};
+use super::super::{Path, conv2d_at, conv2d_input_grad_at, conv2d_weight_grad_at, naive};
 use super::*;
 use crate::kernels::dispatch::tests::levels;
 use crate::kernels::gemm::tests::{check_close, noise};
@@ -17,9 +17,9 @@ fn both<T: Real>(level: Level, geometry: &Geometry) -> [(Vec<T>, Vec<f64>); 3] {
     let (xx, ww, gg) = (wide(&x), wide(&w), wide(&g));
     let mut all = [&g, &x, &w].map(|like| (vec![T::MAX; like.len()], vec![0.0; like.len()]));
     let [(y, yy), (dx, dxx), (dw, dww)] = &mut all;
-    forward_at(level, Path::Winograd, geometry, &x, &w, y);
-    input_grad_at(level, Path::Winograd, geometry, &w, &g, dx);
-    weight_grad_at(level, Path::Winograd, geometry, &x, &g, dw);
+    conv2d_at(level, Path::Winograd, geometry, &x, &w, y);
+    conv2d_input_grad_at(level, Path::Winograd, geometry, &w, &g, dx);
+    conv2d_weight_grad_at(level, Path::Winograd, geometry, &x, &g, dw);
     naive::conv2d(geometry, &xx, &ww, yy);
     naive::conv2d_input_grad(geometry, &ww, &gg, dxx);
     naive::conv2d_weight_grad(geometry, &xx, &gg, dww);
@@ -117,9 +117,9 @@ fn a_value_that_is_not_finite_reaches_all_it_should() {
                     naive::conv2d(&geometry, &x, &w, &mut want[0]);
                     naive::conv2d_input_grad(&geometry, &w, &g, &mut want[1]);
                     naive::conv2d_weight_grad(&geometry, &x, &g, &mut want[2]);
-                    forward_at(level, Path::Winograd, &geometry, &x, &w, &mut got[0]);
-                    input_grad_at(level, Path::Winograd, &geometry, &w, &g, &mut got[1]);
-                    weight_grad_at(level, Path::Winograd, &geometry, &x, &g, &mut got[2]);
+                    conv2d_at(level, Path::Winograd, &geometry, &x, &w, &mut got[0]);
+                    conv2d_input_grad_at(level, Path::Winograd, &geometry, &w, &g, &mut got[1]);
+                    conv2d_weight_grad_at(level, Path::Winograd, &geometry, &x, &g, &mut got[2]);
                     for (want, got) in want.concat().into_iter().zip(got.concat()) {
                         assert!(want.is_finite() || !got.is_finite(), "{want} became {got}");
                     }
@@ -137,7 +137,7 @@ fn images_know_nothing_of_each_other() {
     x[image..2 * image].fill(f32::NAN);
     for level in levels() {
         let mut y = vec![0.0; geometry.y_len()];
-        forward_at(level, Path::Winograd, &geometry, &x, &w, &mut y);
+        conv2d_at(level, Path::Winograd, &geometry, &x, &w, &mut y);
         for (i, y) in y.chunks(geometry.y_len() / 3).enumerate() {
             assert!(y.iter().all(|y| y.is_nan() == (i == 1)), "{level:?}: image {i}");
         }
