@@ -79,7 +79,7 @@ fn epoch(bench: &Bench) {
     };
     let views = [Augment::official(), Augment::official()];
     let (bank, test, notes) = (train.clone(), train.subset(&[]), Vec::new());
-    let images = Arc::new(Images { train, bank, test, views, notes });
+    let images = Arc::new(Images { train, bank, test, val: None, views, notes });
     let settings = settings(&config, 0, STEPS);
     let mut state = Some(first_state(&config, 3));
     let mut take = |views: &Tensor| {

@@ -14,7 +14,7 @@ use dimask::kernels::dispatch;
 
 #[path = "support/mod.rs"]
 mod support;
-use support::{Bench, noise};
+use support::{Bench, Count, noise};
 
 /// `(input channels, output channels, side, kernel, stride)`.
 type Layer = (usize, usize, usize, usize, usize);
@@ -121,7 +121,7 @@ fn step(bench: &Bench, name: &str, images: usize, layers: &[(Layer, usize)]) {
             }
         }
     };
-    bench.measure(name, total, run, None::<fn() -> f64>);
+    bench.measure(name, Count::Flop(total), run);
 }
 
 fn main() {
@@ -139,8 +139,9 @@ fn main() {
                 let name = path.map_or(name.clone(), |path| format!("{name}_{path:?}"));
                 if bench.wants(&name) {
                     let work = work.get_or_insert_with(|| Work::new(geometry));
-                    let definition = Some(|| define(&geometry, part));
-                    bench.measure(&name, flop(&geometry), || work.run(part, path), definition);
+                    let count = Count::Flop(flop(&geometry));
+                    let definition = || define(&geometry, part);
+                    bench.measure_beside(&name, count, || work.run(part, path), definition);
                 }
             }
         }

@@ -9,7 +9,7 @@ use dimask::kernels::gemm::{Trans, gemm, naive};
 
 #[path = "support/mod.rs"]
 mod support;
-use support::{Bench, noise};
+use support::{Bench, Count, noise};
 
 /// `(m, k, n)`.
 const SIZES: [(usize, usize, usize); 8] = [
@@ -35,7 +35,8 @@ fn product<T: Real>(bench: &Bench, name: &str, trans: Trans, (m, k, n): (usize, 
         naive(trans, rows, n, k, &a[..rows * k], &b, &mut c);
         rows as f64 / m as f64
     };
-    bench.measure(name, 2 * m * n * k, || gemm(trans, m, n, k, &a, &b, &mut c), Some(definition));
+    let count = Count::Flop(2 * m * n * k);
+    bench.measure_beside(name, count, || gemm(trans, m, n, k, &a, &b, &mut c), definition);
 }
 
 fn main() {

@@ -1,7 +1,7 @@
 //! Weighted nearest neighbours at the size of CIFAR-10: 50,000 rows, 10,000 queries, d = 512.
 //!
 //! `cargo bench --bench knn -- [--json] [--only NAME] [--budget SECONDS]`; threads by
-//! `RAYON_NUM_THREADS`. `torch_knn.py` beside this file does the same in PyTorch.
+//! `RAYON_NUM_THREADS`. `peers/torch_knn.py` does the same in PyTorch.
 
 use dimask::Tensor;
 use dimask::eval::knn::{Vote, knn};
@@ -9,7 +9,7 @@ use dimask::eval::{KNN5, KNN200};
 
 #[path = "support/mod.rs"]
 mod support;
-use support::{Bench, noise};
+use support::{Bench, Count, noise};
 
 fn main() {
     let bench = Bench::from_args();
@@ -22,7 +22,7 @@ fn main() {
     let queries_of = Tensor::from_vec(noise::<f32>(queries * d), &[queries, d]);
     let labels: Vec<u32> = (0..rows).map(|row| (row % classes) as u32).collect();
     let votes = [KNN5, KNN200, Vote { k: 20, temperature: 0.07 }];
-    bench.measure(&name, 2 * rows * queries * d, || {
+    bench.measure(&name, Count::Flop(2 * rows * queries * d), || {
         knn(&bank, &labels, &queries_of, classes, &votes);
     });
 }

@@ -8,7 +8,7 @@ mod support;
 use dimask::autodiff::{Var, grad};
 use dimask::ssl::{BarlowTwins, Loss};
 use dimask::tensor::Tensor;
-use support::{Bench, noise};
+use support::{Bench, Count, noise};
 
 fn main() {
     let bench = Bench::from_args();
@@ -24,7 +24,7 @@ fn main() {
         }
         let z0 = Var::leaf(Tensor::from_vec(noise::<f32>(n * d), &[n, d]));
         let z1 = Var::leaf(z0.value().map(|x| x * x - 0.3));
-        bench.measure(name, flop, || {
+        bench.measure(name, Count::Flop(flop), || {
             grad(loss.value(&z0, &z1, None), &[&z0, &z1]);
         });
     }

@@ -1,8 +1,8 @@
 //! Batch-norm and what follows it, forward and backward, as one operation and as several.
 //!
-//! `cargo bench --bench norm -- [--json] [--only NAME]`. GFLOP/s here are GB/s of the passes that
-//! a fused operation has to make at least: four over the batch forward and backward, and one more
-//! for each further tensor.
+//! `cargo bench --bench norm -- [--json] [--only NAME]`. Counted are the passes that a
+//! fused operation has to make at least: four over the batch forward and backward, and one more for
+//! each further tensor.
 
 mod support;
 
@@ -10,7 +10,7 @@ use dimask::autodiff::{Then, Var, pull};
 use dimask::kernels::pool::max_pool2d;
 use dimask::optim::{Optimizer, Sgd};
 use dimask::tensor::Tensor;
-use support::{Bench, noise};
+use support::{Bench, Count, noise};
 
 /// Bytes of a pass over the 64 x 32 x 32 x 64 batch.
 const PASS: usize = 64 * 32 * 32 * 64 * 4;
@@ -28,7 +28,7 @@ fn main() {
     let run = |name: &str, g: &Tensor<f32>, passes: usize, f: &dyn Fn() -> Var<f32>| {
         if bench.wants(name) {
             let wrt = [&x, &w, &b, &other];
-            bench.measure(name, passes * PASS, || {
+            bench.measure(name, Count::Bytes(passes * PASS), || {
                 pull(vec![(f(), g.clone())], &wrt);
             });
         }
@@ -45,7 +45,7 @@ fn main() {
     if bench.wants("max_pool2_fwd_64x32x32x64") {
         let (mut y, mut at) = (vec![0.0; PASS / 16], vec![0; PASS / 16]);
         let x = x.value().as_slice();
-        bench.measure("max_pool2_fwd_64x32x32x64", PASS * 5 / 4, || {
+        bench.measure("max_pool2_fwd_64x32x32x64", Count::Bytes(PASS * 5 / 4), || {
             max_pool2d(x, 64, 32, 32, 64, [2, 2], [2, 2], [0, 0], &mut y, &mut at);
         });
     }
@@ -57,7 +57,7 @@ fn main() {
         let grads = params.clone();
         let mut state =
             Some((sizes.map(|n| Tensor::full(&[n], 1.0)).to_vec(), rule.start(&params)));
-        bench.measure("sgd_step_11m", 5 * 4 * 11_000_000, || {
+        bench.measure("sgd_step_11m", Count::Bytes(5 * 4 * 11_000_000), || {
             let (params, slots) = state.take().expect("put back below");
             state = Some(rule.step(params, &grads, slots));
         });

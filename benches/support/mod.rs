@@ -2,9 +2,8 @@
 //! what the definition takes.
 #![allow(dead_code)] // Each bench compiles this file and uses a part of it.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-
-use std::cell::OnceCell;
 
 use dimask::kernels::{Real, dispatch, limit};
 use rayon::prelude::*;
@@ -15,7 +14,7 @@ pub(crate) struct Bench {
     json: bool,
     variants: bool,
     budget: Duration,
-    limit: OnceCell<f64>,
+    limit: OnceLock<f64>,
 }
 
 /// How often the arithmetic is tried that no kernel can beat.
@@ -34,7 +33,7 @@ impl Bench {
             json: args.iter().any(|arg| arg == "--json"),
             variants: args.iter().any(|arg| arg == "--variants"),
             budget: Duration::from_secs_f64(seconds),
-            limit: OnceCell::new(),
+            limit: OnceLock::new(),
         }
     }
 
@@ -81,38 +80,69 @@ impl Bench {
         (seconds[0], seconds[seconds.len() / 2])
     }
 
-    /// Runs `f` for the time budget, at least five times, and prints one line: `f32` work of
-    /// `flop` operations, of which `definition` does a part and returns how large a part.
-    pub(crate) fn measure(
+    /// Runs `f` for the time budget, at least five times, and prints one line.
+    pub(crate) fn measure(&self, name: &str, count: Count, f: impl FnMut()) {
+        let (best, median) = Bench::seconds(5, self.budget, f);
+        self.print(name, count, best, median, "");
+    }
+
+    /// As [`Bench::measure`], beside the definition, which does a part of the work and returns how
+    /// large a part.
+    pub(crate) fn measure_beside(
         &self,
         name: &str,
-        flop: usize,
+        count: Count,
         f: impl FnMut(),
-        definition: Option<impl FnOnce() -> f64>,
+        definition: impl FnOnce() -> f64,
     ) {
         let (best, median) = Bench::seconds(5, self.budget, f);
-        let gflops = flop as f64 / best / 1e9;
+        let mut times = String::new();
+        if !self.json {
+            let start = Instant::now();
+            let part = definition();
+            times = format!(
+                ", {:.0} times the definition",
+                start.elapsed().as_secs_f64() / part / best
+            );
+        }
+        self.print(name, count, best, median, &times);
+    }
+
+    fn print(&self, name: &str, count: Count, best: f64, median: f64, more: &str) {
+        let (Count::Flop(amount) | Count::Bytes(amount)) = count;
+        let rate = amount as f64 / best / 1e9;
         if self.json {
             let threads = rayon::current_num_threads();
+            let key = match count {
+                Count::Flop(_) => "gflops",
+                Count::Bytes(_) => "gb_per_second",
+            };
             println!(
                 "{{\"peer\":\"dimask\",\"name\":\"{name}\",\"threads\":{threads},\
                  \"seconds_best\":{best:.7},\"seconds_median\":{median:.7},\
-                 \"gflops\":{gflops:.2}}}"
+                 \"{key}\":{rate:.2}}}"
             );
             return;
         }
-        let start = Instant::now();
-        let times = definition.map_or(String::new(), |definition| {
-            let part = definition();
-            let times = start.elapsed().as_secs_f64() / part / best;
-            format!(", {times:.0} times the definition")
-        });
-        let share = gflops / self.limit() * 100.0;
+        let rate = match count {
+            Count::Flop(_) => {
+                let share = rate / self.limit() * 100.0;
+                format!("{rate:6.1} GFLOP/s, {share:3.0} % of the limit")
+            }
+            Count::Bytes(_) => format!("{rate:6.1} GB/s"),
+        };
         let (best, median) = (best * 1e3, median * 1e3);
-        println!(
-            "{name:36} best {best:9.3} ms, median {median:9.3} ms, {gflops:6.1} GFLOP/s,              {share:3.0} % of the limit{times}"
-        );
+        println!("{name:36} best {best:9.3} ms, median {median:9.3} ms, {rate}{more}");
     }
+}
+
+/// What a run does once, in which its speed is told.
+#[derive(Clone, Copy)]
+pub(crate) enum Count {
+    /// `f32` operations.
+    Flop(usize),
+    /// Bytes read and written.
+    Bytes(usize),
 }
 
 /// Numbers in (-1, 1).

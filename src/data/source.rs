@@ -39,7 +39,8 @@ pub(super) struct Entry {
     /// Files of which one is in its official folder.
     keys: &'static [&'static str],
     /// Files that it cannot do without; of a name with `/` at its end, anything below it.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code))] // Only `data check` asks for all of them.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code))]
+    // Only `data check` asks for all of them.
     pub(super) required: &'static [&'static str],
     /// Its files, for the error.
     files: &'static str,

@@ -1,4 +1,4 @@
-"""The bench `knn` in PyTorch, by blocks of queries: python benches/torch_knn.py [REPEATS]."""
+"""The bench `knn` in PyTorch, by blocks of queries: python benches/peers/torch_knn.py [REPEATS]."""
 import sys
 import time
 
