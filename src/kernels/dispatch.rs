@@ -3,7 +3,7 @@
 //! A kernel is a small struct that holds its operands and one generic body (`Kernel::run`).
 //! `run` calls the body inside the `#[target_feature]` shell of a level; everything that is
 //! `#[inline(always)]` below it is compiled for that level. A loop that needs no vectors by hand
-//! is a function of [`wide!`], which makes the same shells around it. These shells are all the
+//! is a function of `wide!`, which makes the same shells around it. These shells are all the
 //! `target_feature` code of the crate.
 
 use std::sync::OnceLock;
