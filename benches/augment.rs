@@ -98,7 +98,7 @@ fn epoch(bench: &Bench) {
                 _ => {
                     let mut ahead =
                         Prefetch::new(Arc::clone(&images), course).expect("there are threads");
-                    (0..STEPS).for_each(|_| take(&ahead.next().expect("they are in memory")));
+                    (0..STEPS).for_each(|_| take(&ahead.take().expect("they are in memory")));
                 }
             }
             let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);

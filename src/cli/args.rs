@@ -374,6 +374,11 @@ fn set_data(layers: &mut Layers, data: &str) -> Result<()> {
 pub fn with_data(config: RunConfig, data: Option<&str>) -> Result<RunConfig> {
     let Some(data) = data else { return Ok(config) };
     let mut layers = Layers::from(&config);
+    if data.parse::<Source>()?.name != config.data.name {
+        // Another set has neither the labels nor the images that only the run's own has.
+        layers.set("data.labels", "fine".into(), "--data")?;
+        layers.set("data.learn_from", "train".into(), "--data")?;
+    }
     set_data(&mut layers, data)?;
     layers.finish()
 }
@@ -417,6 +422,16 @@ mod tests {
         assert_eq!((config.epochs, config.batch_size, config.checkpoint_every), (2, 64, 10));
         assert!(!resolve("--no-mask").unwrap().mask.enabled);
         assert_eq!(resolve("").unwrap(), RunConfig::preset("demo").unwrap());
+    }
+
+    #[test]
+    fn other_images_leave_the_settings_of_the_own_set_behind() {
+        let own = resolve("--data stl10:x --set data.learn_from=unlabelled").unwrap();
+        assert_eq!(with_data(own.clone(), None).unwrap(), own);
+        let other = with_data(own.clone(), Some("cifar10:y")).unwrap();
+        assert_eq!((other.data.name, &*other.data.path), (SourceName::Cifar10, "y"));
+        let moved = with_data(own.clone(), Some("stl10:y")).unwrap();
+        assert_eq!(moved.data.learn_from, own.data.learn_from);
     }
 
     #[track_caller]

@@ -72,7 +72,7 @@ impl Prefetch {
     ///
     /// # Panics
     /// If there is no next step, or one of the views could not be made for a bug.
-    pub fn next(&mut self) -> Result<Tensor> {
+    pub fn take(&mut self) -> Result<Tensor> {
         let views = self.views.as_ref().expect("there until it is dropped");
         views.recv().expect("views are made for every step")
     }
@@ -81,8 +81,8 @@ impl Prefetch {
 impl Drop for Prefetch {
     fn drop(&mut self) {
         // In this order: without a receiver the thread stops at its next batch.
-        drop(self.views.take());
-        if let Some(thread) = self.thread.take() {
+        drop(Option::take(&mut self.views));
+        if let Some(thread) = Option::take(&mut self.thread) {
             let _ = thread.join();
         }
     }
@@ -111,7 +111,7 @@ mod tests {
                 let order = epoch_order(images.train.len(), 5, epoch);
                 let batch = &order[step % per_epoch * 8..][..8];
                 let expected = images.pair(batch, epoch, 5).unwrap();
-                assert_eq!(ahead.next().unwrap().as_slice(), expected.as_slice(), "step {step}");
+                assert_eq!(ahead.take().unwrap().as_slice(), expected.as_slice(), "step {step}");
             }
         }
         // A run that stops early ends the thread.

@@ -211,7 +211,7 @@ impl Run {
         let mut views = Prefetch::new(Arc::clone(&self.images), course)?;
         while self.step < steps {
             let epoch = self.step / steps_per_epoch;
-            self.take_step(&views.next()?, epoch, steps_per_epoch, observer)?;
+            self.take_step(&views.take()?, epoch, steps_per_epoch, observer)?;
             let ended = self.step.is_multiple_of(steps_per_epoch);
             let every = self.config.checkpoint_every;
             let due = every > 0 && self.step.is_multiple_of(every);

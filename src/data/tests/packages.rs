@@ -148,7 +148,7 @@ fn what_may_not_be_read_is_named() {
     use std::os::unix::fs::PermissionsExt;
     let folder = pets("closed");
     let path = folder.0.join("dogs/a.png");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         println!("NOT CHECKED: this user may read everything");
         return;

@@ -103,19 +103,23 @@ fn a_folder_of_images_is_trained_on_and_judged() {
     fs::write(pets.join("train/cats/3.png"), "no image").expect("it can be written");
     let data = format!("folder:{}", pets.display());
     let more = ["--data", &data, "--images", "all", "--set", "data.size=16"];
-    let train = |out: &str, last: &[&str]| run(&bench.train(out, &[&more[..], last].concat()));
+    let train = |out: &str, words: &[&str]| {
+        let words = if words.contains(&"--data") { words } else { &[&more[..], words].concat() };
+        run(&bench.train(out, words))
+    };
     train("refused", &[]).fails(1, &["train/cats/3.png", "a PNG or JPEG image"]);
     let done = train("run", &["--skip-bad", "--augment", "asymmetric"]).ok();
     assert!(done.stderr.contains("left out: ") && done.stderr.contains("3.png"), "{}", done.stderr);
     assert!(done.stdout.contains("SimCLR + MetaMask"));
     // Without a part to judge on, some images must be held out.
     let flat = format!("folder:{}", pets.join("train").display());
-    let words = ["--data", &flat, "--skip-bad"];
+    let all = ["--images", "all"];
+    let words = [&["--data", &flat, "--skip-bad"][..], &all].concat();
     train("flat", &words).fails(2, &["data.validation", "no test images"]);
     train("held", &[&words[..], &["--validation", "4"]].concat()).ok();
     // Without labels there is nothing to judge by, and features can be had all the same.
     let cats = format!("folder:{}", pets.join("train/dogs").display());
-    let done = train("cats", &["--data", &cats]).ok();
+    let done = train("cats", &[&["--data", &cats][..], &all].concat()).ok();
     assert!(done.stderr.contains("without labels"), "{}", done.stderr);
     let features = bench.text("features");
     let done = run(&["features", &bench.text("cats"), "--out", &features]).ok();
@@ -155,7 +159,9 @@ fn a_set_larger_than_its_limit_is_learned_from_within_it() {
     }
     let data = format!("stl10:{}", folder.display());
     let limits = ["--set", "data.memory_mb=16", "--set", "data.learn_from=unlabelled"];
-    let more = ["--data", &data, "--batch-size", "4", "--epochs", "1", "--no-mask"];
+    // Judging and watching a few images only, which take memory of their own.
+    let few = ["--batch-size", "4", "--epochs", "1", "--no-mask", "--set", "eval.watch_images=0"];
+    let more = [&["--data", &data][..], &few].concat();
     run(&bench.train("run", &[&more[..], &limits].concat())).ok();
     let peak = bench.json("run/summary.json")["peak_memory_bytes"].as_u64();
     if let Some(peak) = peak {
