@@ -2,9 +2,8 @@
 //! what the definition takes.
 #![allow(dead_code)] // Each bench compiles this file and uses a part of it.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-
-use std::cell::OnceCell;
 
 use dimask::kernels::{Real, dispatch, limit};
 use rayon::prelude::*;
@@ -15,7 +14,7 @@ pub(crate) struct Bench {
     json: bool,
     variants: bool,
     budget: Duration,
-    limit: OnceCell<f64>,
+    limit: OnceLock<f64>,
 }
 
 /// How often the arithmetic is tried that no kernel can beat.
@@ -34,7 +33,7 @@ impl Bench {
             json: args.iter().any(|arg| arg == "--json"),
             variants: args.iter().any(|arg| arg == "--variants"),
             budget: Duration::from_secs_f64(seconds),
-            limit: OnceCell::new(),
+            limit: OnceLock::new(),
         }
     }
 
@@ -110,7 +109,8 @@ impl Bench {
         let share = gflops / self.limit() * 100.0;
         let (best, median) = (best * 1e3, median * 1e3);
         println!(
-            "{name:36} best {best:9.3} ms, median {median:9.3} ms, {gflops:6.1} GFLOP/s,              {share:3.0} % of the limit{times}"
+            "{name:36} best {best:9.3} ms, median {median:9.3} ms, {gflops:6.1} GFLOP/s, \
+             {share:3.0} % of the limit{times}"
         );
     }
 }
