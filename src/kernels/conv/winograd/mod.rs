@@ -18,7 +18,8 @@
 //!    written.
 //! 4. Blocks are cut by the problem's size, so that the number of threads changes no bit.
 //!
-//! Rounding: see [`rounding`]. A value that is not finite reaches all outputs that it reaches by the
+//! Rounding: see [`rounding`]. A value that is not finite reaches all outputs that it reaches by
+//! the
 //! definition, and may reach others of the tiles that cover it.
 
 pub(super) mod maps;
