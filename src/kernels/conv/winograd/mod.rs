@@ -19,8 +19,7 @@
 //! 4. Blocks are cut by the problem's size, so that the number of threads changes no bit.
 //!
 //! Rounding: see [`rounding`]. A value that is not finite reaches all outputs that it reaches by
-//! the
-//! definition, and may reach others of the tiles that cover it.
+//! the definition, and may reach others of the tiles that cover it.
 
 pub(super) mod maps;
 #[cfg(test)]
