@@ -25,6 +25,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::error::{Error, Result};
+use crate::kernels::conv::Choice;
 use crate::kernels::dispatch::Level;
 use args::{Cli, Command, TrainArgs};
 
@@ -52,6 +53,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(cli: Cli) -> Result<()> {
     set_threads(cli.threads)?;
     check_level()?;
+    check_path()?;
     match cli.command {
         None => train::train(&TrainArgs::default()),
         Some(Command::Train(args)) => train::train(&args),
@@ -96,6 +98,15 @@ fn check_level() -> Result<()> {
     }
     let reason = format!("{name:?} is none of this processor's levels: {}", usable.join(", "));
     Err(Error::usage("DIMASK_SIMD", reason))
+}
+
+/// Complains about `DIMASK_CONV` before a convolution does, which can only panic.
+fn check_path() -> Result<()> {
+    let name = std::env::var("DIMASK_CONV").unwrap_or_default();
+    if Choice::ALL.into_iter().any(|choice| choice.name() == name) {
+        return Ok(());
+    }
+    Err(Error::usage("DIMASK_CONV", format!("{name:?} is neither \"direct\" nor \"winograd\"")))
 }
 
 /// An error and its causes in one line; a cause that is told already is not told again.

@@ -70,6 +70,18 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// All choices.
+    pub const ALL: [Choice; 3] = [Choice::ByShape, Choice::Direct, Choice::Winograd];
+
+    /// What `DIMASK_CONV` says for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Choice::ByShape => "",
+            Choice::Direct => "direct",
+            Choice::Winograd => "winograd",
+        }
+    }
+
     /// The choice of this process.
     ///
     /// # Panics
@@ -80,12 +92,10 @@ impl Choice {
     }
 
     fn named(name: Option<&str>) -> Self {
-        match name.unwrap_or_default() {
-            "" => Choice::ByShape,
-            "direct" => Choice::Direct,
-            "winograd" => Choice::Winograd,
-            name => panic!("DIMASK_CONV={name}: no such path (direct and winograd are)"),
-        }
+        let name = name.unwrap_or_default();
+        let choice = Choice::ALL.into_iter().find(|choice| choice.name() == name);
+        choice
+            .unwrap_or_else(|| panic!("DIMASK_CONV={name}: no such path (direct and winograd are)"))
     }
 }
 
@@ -156,9 +166,9 @@ mod tests {
     #[test]
     fn names_choose() {
         assert_eq!(Choice::named(None), Choice::ByShape);
-        assert_eq!(Choice::named(Some("")), Choice::ByShape);
-        assert_eq!(Choice::named(Some("direct")), Choice::Direct);
-        assert_eq!(Choice::named(Some("winograd")), Choice::Winograd);
+        for choice in Choice::ALL {
+            assert_eq!(Choice::named(Some(choice.name())), choice);
+        }
     }
 
     #[test]

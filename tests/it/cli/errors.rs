@@ -166,6 +166,9 @@ fn impossible_settings_are_refused_by_name() {
     let mut command = program(&["config"]);
     command.env("DIMASK_THREADS", "several");
     run_command(command).fails(2, &["DIMASK_THREADS", "several"]);
+    let mut command = program(&["config"]);
+    command.env("DIMASK_CONV", "fft");
+    run_command(command).fails(2, &["DIMASK_CONV", "fft", "direct", "winograd"]);
 }
 
 #[test]

@@ -18,8 +18,8 @@
 //!    written.
 //! 4. Blocks are cut by the problem's size, so that the number of threads changes no bit.
 //!
-//! Rounding: see [`rounding`]. A value that is not finite reaches all outputs that it reaches by the
-//! definition, and may reach others of the tiles that cover it.
+//! Rounding: see [`rounding`]. A value that is not finite reaches all outputs that it reaches by
+//! the definition, and may reach others of the tiles that cover it.
 
 pub(super) mod maps;
 #[cfg(test)]
@@ -48,6 +48,9 @@ const BLOCK_K: usize = 512;
 const BLOCK: usize = 256 * 1024;
 /// Least tiles in a block: each block reads all the weights.
 const LEAST_TILES: usize = 32;
+/// Pieces that the work is cut into, if it has the size: where blocks are fewer, each is cut by
+/// target channels, and its inputs are transformed again for each group of them.
+const PIECES: usize = 4;
 
 /// The error in f32 that is expected of sums over `terms` channels (for the weight gradient,
 /// pixels), as a share of the largest output: `2e-7 · (4 + √terms)`.
@@ -121,9 +124,11 @@ impl<'a, T: Real> Sum<'a, T> {
         let most = BLOCK / (POINTS * (steps + channels));
         let most = most.max(LEAST_TILES).next_multiple_of(shape.rows);
         let blocks = Cut::at_most(tiles.count(), most);
+        let groups = Cut::into_pieces(panels.count(), PIECES.div_ceil(blocks.pieces));
         let out = SharedMut::new(target);
-        for_each(blocks.pieces, work, |block| {
-            self.block(&tiles, blocks.range(block), &panels, &packed, &out);
+        for_each(blocks.pieces * groups.pieces, work, |piece| {
+            let group = Group { panels, range: groups.range(piece % groups.pieces) };
+            self.block(&tiles, blocks.range(piece / groups.pieces), &group, &packed, &out);
         });
     }
 
@@ -178,20 +183,19 @@ impl<'a, T: Real> Sum<'a, T> {
         turned
     }
 
-    /// Computes a block of tiles.
+    /// Computes a group of target channels of a block of tiles.
     fn block(
         &self,
         tiles: &Tiles,
         block: Range<usize>,
-        panels: &Panels,
+        group: &Group,
         packed: &[T],
         out: &SharedMut<'_, T>,
     ) {
         let shape = TileShape::of::<T>(self.level);
         let [height, width, steps] = self.from;
-        let channels = self.to[2];
         let inputs = Points::new(block.len(), steps, shape.lanes);
-        let products = Points::new(block.len(), channels, shape.lanes);
+        let products = Points::new(block.len(), group.channels().len(), shape.lanes);
         let mut x = Scratch::<T>::take(inputs.len());
         let mut y = Scratch::<T>::take(products.len());
 
@@ -220,7 +224,7 @@ impl<'a, T: Real> Sum<'a, T> {
         };
         dispatch::run(self.level, transform);
 
-        self.multiply(block.len(), [&inputs, &products], panels, packed, &x, &mut y);
+        self.multiply(block.len(), [&inputs, &products], group, packed, &x, &mut y);
 
         let [height, width, channels] = self.to;
         let squares: Vec<_> = block
@@ -228,7 +232,8 @@ impl<'a, T: Real> Sum<'a, T> {
             .map(|(i, tile)| {
                 let [image, row, col] = tiles.at(tile);
                 let first = [row as isize, col as isize];
-                let to = square(image, first, [height, width], channels, TILE);
+                let mut to = square(image, first, [height, width], channels, TILE);
+                to.origin += group.channels().start;
                 (Square::whole(i * products.stride, SIDE), to)
             })
             .collect();
@@ -241,7 +246,7 @@ impl<'a, T: Real> Sum<'a, T> {
                 *out,
                 strides,
                 &squares,
-                channels,
+                group.channels().len(),
             )
         };
         dispatch::run(self.level, transform);
@@ -252,7 +257,7 @@ impl<'a, T: Real> Sum<'a, T> {
         &self,
         tiles: usize,
         [inputs, products]: [&Points; 2],
-        panels: &Panels,
+        group: &Group,
         packed: &[T],
         x: &[T],
         y: &mut [T],
@@ -264,16 +269,16 @@ impl<'a, T: Real> Sum<'a, T> {
         let y = SharedMut::new(y);
         for point in 0..POINTS {
             let x = &x[point * inputs.plane..][..inputs.plane];
-            let packed = &packed[point * panels.padded() * steps..];
+            let packed = &packed[point * group.panels.padded() * steps..];
             for pass in 0..passes.pieces {
                 let store = if pass == 0 { Store::Set } else { Store::Add };
                 let start = passes.start(pass);
                 let segments = &[Segment { a: start, b: start, len: passes.range(pass).len() }];
-                for panel in (0..panels.count()).map(|i| panels.get(i)) {
+                for panel in group.range.clone().map(|i| group.panels.get(i)) {
+                    let col = panel.first - group.channels().start;
                     let b = &packed[panel.first * steps..][..panel.width * steps];
                     for rows in (0..rows.pieces).map(|i| rows.range(i)) {
-                        let offset =
-                            point * products.plane + rows.start * products.stride + panel.first;
+                        let offset = point * products.plane + rows.start * products.stride + col;
                         // SAFETY: this thread alone has the scratch.
                         let c =
                             unsafe { y.window(offset, rows.len(), panel.cols, products.stride) };
@@ -288,6 +293,19 @@ impl<'a, T: Real> Sum<'a, T> {
                 }
             }
         }
+    }
+}
+
+/// Some of the panels of target channels.
+struct Group {
+    panels: Panels,
+    range: Range<usize>,
+}
+
+impl Group {
+    fn channels(&self) -> Range<usize> {
+        let last = self.panels.get(self.range.end - 1);
+        self.panels.get(self.range.start).first..last.first + last.cols
     }
 }
 
