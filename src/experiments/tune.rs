@@ -279,7 +279,7 @@ mod tests {
         let base = RunConfig::preset("small").unwrap();
         for (variant, axes) in [(Variant::Plain, PLAIN), (Variant::Masked, MASKED)] {
             let first = point(&base, variant, 0);
-            assert_eq!(first[0], ("optimizer.lr", 0.12));
+            assert_eq!(first[0], ("optimizer.lr", base.optimizer.lr));
             let mut seen = vec![first.clone()];
             for number in 1..20 {
                 let point = point(&base, variant, number);
