@@ -7,7 +7,7 @@ use crate::train::settings::objective;
 
 /// Prints methods and presets.
 pub(super) fn methods() -> Result<()> {
-    let head = ["--method", "", "its loss, at the start", "with the mask", "source"];
+    let head = ["--method", "", "batch", "its loss, at the start", "with the mask", "source"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for method in Method::ALL {
         let plain = preset("small", method, false)?;
@@ -15,18 +15,18 @@ pub(super) fn methods() -> Result<()> {
         rows.push(vec![
             method.key().into(),
             method.to_string(),
+            plain.batch_size.to_string(),
             at_start(&plain),
             format!("{} + {} L_drr", at_start(&masked), masked.loss.w_drr),
             source(method).into(),
         ]);
     }
-    let batch = preset("small", Method::Simclr, false)?.batch_size;
     let mut text = output::table(&rows);
-    text.push_str(&format!(
-        "\nLosses as in the preset small ({batch} images a step), of projections that are random \
-         and unrelated;\nL_drr, the redundancy loss, is about 1 in units of its dimensions.\n\
-         Without the mask (--no-mask) a method is its own loss.\n\n"
-    ));
+    text.push_str(
+        "\nLosses as in the preset small, of projections that are random and unrelated;\n\
+         L_drr, the redundancy loss, is about 1 in units of its dimensions.\n\
+         Without the mask (--no-mask) a method is its own loss.\n\n",
+    );
     for known in PRESETS {
         text.push_str(&format!("--preset {:<9} {}\n", known.name, known.summary()));
     }

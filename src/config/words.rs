@@ -77,6 +77,14 @@ impl EncoderName {
             EncoderName::Resnet18 => 64,
         }
     }
+
+    /// The smallest side of images: conv4 halves them four times.
+    pub fn least_side(self) -> usize {
+        match self {
+            EncoderName::Conv4 => 16,
+            EncoderName::Resnet18 => 1,
+        }
+    }
 }
 
 /// What Barlow Twins is with `MetaMask`; its paper does not say.

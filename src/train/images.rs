@@ -101,6 +101,14 @@ impl Images {
             let reason = format!("is {}, more than the {} images", config.batch_size, train.len());
             return Err(Error::usage("batch_size", reason));
         }
+        let least = config.model.encoder.least_side();
+        if let Some(side) = train.size()[..2].iter().min().filter(|&&side| side < least) {
+            let encoder = config.model.encoder;
+            let reason = format!(
+                "images have a side of {side}, {encoder} takes {least} at least: set data.size"
+            );
+            return Err(Error::usage("data.size", reason));
+        }
         let views = views(config, &train)?;
         for view in &views {
             view.check(train.size()).map_err(|reason| Error::usage("augment", reason))?;

@@ -137,7 +137,7 @@ fn a_checkpoint_of_another_architecture_is_refused() {
 #[test]
 fn impossible_settings_are_refused_by_name() {
     let bench = Bench::new("impossible");
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 18] = [
         (&["--epochs", "0"], "epochs"),
         (&["--epochs", "many"], "--epochs"),
         (&["--batch-size", "1"], "batch_size"),
@@ -155,6 +155,7 @@ fn impossible_settings_are_refused_by_name() {
         (&["--meta", "sometimes"], "--meta"),
         (&["--encoder", "vgg"], "--encoder"),
         (&["--width", "16"], "model.width"),
+        (&["--set", "data.size=15"], "data.size"),
     ];
     for (words, name) in cases {
         run(&bench.train("run", words)).fails(2, &[name]);
