@@ -52,8 +52,8 @@ def bench_binary(name):
     command = ["cargo", "bench", "--bench", name, "--no-run", "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
     messages = [json.loads(line) for line in out.splitlines()]
-    paths = [m["executable"] for m in messages if m.get("executable")]
-    return paths[-1]
+    built = (m["executable"] for m in messages if m.get("target", {}).get("kind") == ["bench"])
+    return next(built)
 
 
 class Torch:

@@ -5,6 +5,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use dimask::kernels::parallel::start_pool;
 use dimask::kernels::{Real, dispatch, limit};
 use rayon::prelude::*;
 
@@ -22,7 +23,9 @@ const LIMIT_TRIES: usize = 40;
 
 impl Bench {
     /// Reads `--only NAME`, `--json`, `--variants` and `--budget SECONDS`; ignores what cargo adds.
+    /// Loops run as in the program, on a pool that this thread is part of.
     pub(crate) fn from_args() -> Self {
+        start_pool(None).expect("the first pool of this process");
         let args: Vec<String> = std::env::args().collect();
         let value = |name: &str| {
             args.iter().position(|arg| arg == name).and_then(|i| args.get(i + 1)).cloned()

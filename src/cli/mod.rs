@@ -27,6 +27,7 @@ use clap::Parser;
 use crate::error::{Error, Result};
 use crate::kernels::conv::Choice;
 use crate::kernels::dispatch::Level;
+use crate::kernels::parallel::start_pool;
 use args::{Cli, Command, TrainArgs};
 
 /// Runs the program with these arguments, the first of which is its name.
@@ -71,21 +72,20 @@ fn dispatch(cli: Cli) -> Result<()> {
 /// Makes the thread pool of `--threads`, or else of `DIMASK_THREADS`; results do not depend on it.
 fn set_threads(flag: Option<usize>) -> Result<()> {
     let (name, count) = match (flag, std::env::var("DIMASK_THREADS")) {
-        (Some(count), _) => ("--threads", count),
+        (Some(count), _) => ("--threads", Some(count)),
         (None, Ok(text)) if !text.is_empty() => {
             let count = text.parse().map_err(|_| {
                 Error::usage("DIMASK_THREADS", format!("{text:?} is not a number of threads"))
             })?;
-            ("DIMASK_THREADS", count)
+            ("DIMASK_THREADS", Some(count))
         }
-        _ => return Ok(()),
+        _ => ("the pool of threads", None),
     };
     let most = 1024;
-    if !(1..=most).contains(&count) {
+    if let Some(count) = count.filter(|count| !(1..=most).contains(count)) {
         return Err(Error::usage(name, format!("is {count}, must be between 1 and {most}")));
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(count);
-    pool.build_global().map_err(|e| Error::usage(name, e.to_string()))
+    start_pool(count).map_err(|e| Error::usage(name, e.to_string()))
 }
 
 /// Complains about `DIMASK_SIMD` before a kernel does, which can only panic.

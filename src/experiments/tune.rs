@@ -20,8 +20,9 @@ type Axis = (&'static str, f64);
 
 /// The learning rate.
 const PLAIN: &[Axis] = &[("optimizer.lr", 8.0)];
-/// The learning rate, the weight of the redundancy loss, the mask's learning rate.
-const MASKED: &[Axis] = &[("optimizer.lr", 8.0), ("loss.w_drr", 10.0), ("mask.lr", 10.0)];
+/// The learning rate, the weight of the redundancy loss, the mask's learning rate, at which the
+/// mask hardly moves in a short run unless it is far above the network's.
+const MASKED: &[Axis] = &[("optimizer.lr", 8.0), ("loss.w_drr", 10.0), ("mask.lr", 100.0)];
 
 /// What a search may cost, and what it goes by.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,6 +8,32 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
+
+/// Makes the pool of all parallel loops, the calling thread among its threads.
+///
+/// A program does well to call it first, on the thread that computes: a loop then begins on the
+/// thread that asks for it, where otherwise that thread hands it to another and sleeps until it is
+/// woken again. `threads` is their number; absent, `RAYON_NUM_THREADS` or else the processor's.
+///
+/// One thread is a pool of its own, so that other threads can still have work done while the
+/// calling one waits for them.
+///
+/// # Errors
+/// If there is a pool already, or the system refuses threads.
+pub fn start_pool(threads: Option<usize>) -> Result<(), ThreadPoolBuildError> {
+    let count = threads.or_else(threads_of_environment).unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, |processors| processors.get())
+    });
+    let pool = ThreadPoolBuilder::new().num_threads(count);
+    if count > 1 { pool.use_current_thread().build_global() } else { pool.build_global() }
+}
+
+/// What `RAYON_NUM_THREADS` says, if it says a number that is not 0.
+fn threads_of_environment() -> Option<usize> {
+    let text = std::env::var("RAYON_NUM_THREADS").ok()?;
+    text.parse().ok().filter(|&count| count > 0)
+}
 
 /// Elements in a piece of an elementwise loop: 64 KiB of `f32`, so that the few streams of one
 /// piece stay in the second-level cache.

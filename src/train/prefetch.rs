@@ -5,13 +5,19 @@
 //! Views are addressed by seed, epoch and image, so that who makes them, and when, changes nothing.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use rayon::Yield;
 
 use super::images::Images;
 use crate::data::{batches, epoch_order};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+
+/// How long a thread that has nothing to do waits before it looks again.
+const NAP: Duration = Duration::from_micros(50);
 
 /// Which views a run needs.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +80,19 @@ impl Prefetch {
     /// If there is no next step, or one of the views could not be made for a bug.
     pub fn take(&mut self) -> Result<Tensor> {
         let views = self.views.as_ref().expect("there until it is dropped");
-        views.recv().expect("views are made for every step")
+        loop {
+            match views.try_recv() {
+                Ok(ready) => return ready,
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => panic!("views are made for every step"),
+            }
+            // A thread of the pool does the pool's work meanwhile, of which the views are a part.
+            match rayon::yield_now() {
+                Some(Yield::Executed) => {}
+                Some(Yield::Idle) => std::thread::sleep(NAP),
+                None => return views.recv().expect("views are made for every step"),
+            }
+        }
     }
 }
 

@@ -103,6 +103,21 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
+fn agrees_with_another_crate_at_sizes_too_large_for_the_definition() {
+    let (m, n, k) = (517, 4099, 1033);
+    let (a, b) = (noise::<f64>(m * k, 5), noise::<f64>(k * n, 6));
+    let (mut ours, mut theirs) = (vec![0.0; m * n], vec![0.0; m * n]);
+    gemm(Trans::Nn, m, n, k, &a, &b, &mut ours);
+    let (row_a, row_b) = (k as isize, n as isize);
+    let (a, b, c) = (a.as_ptr(), b.as_ptr(), theirs.as_mut_ptr());
+    // SAFETY: the three slices have the lengths of their shapes, in rows.
+    unsafe { matrixmultiply::dgemm(m, k, n, 1.0, a, row_a, 1, b, row_b, 1, 0.0, c, row_b, 1) };
+    for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert!((ours - theirs).abs() < 1e-10, "element {i}: {ours}, {theirs}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "gemm: B has not")]
 fn wrong_length_panics() {
     gemm(Trans::Nn, 2, 2, 2, &[0.0; 4], &[0.0; 5], &mut [0.0; 4]);
