@@ -1,4 +1,5 @@
-//! Batch-norm and what follows it, forward and backward, as one operation and as several.
+//! Batch-norm and what follows it, forward and backward, as one operation and as several; the
+//! optimisers' steps.
 //!
 //! `cargo bench --bench norm -- [--json] [--only NAME]`. Counted are the passes that a
 //! fused operation has to make at least: four over the batch forward and backward, and one more for
@@ -8,7 +9,7 @@ mod support;
 
 use dimask::autodiff::{Then, Var, pull};
 use dimask::kernels::pool::max_pool2d;
-use dimask::optim::{Optimizer, Sgd};
+use dimask::optim::{Adam, AdamDecay, Clip, Lars, LarsForm, Optimizer, Scope, Sgd};
 use dimask::tensor::Tensor;
 use support::{Bench, Count, noise};
 
@@ -49,17 +50,39 @@ fn main() {
             max_pool2d(x, 64, 32, 32, 64, [2, 2], [2, 2], [0, 0], &mut y, &mut at);
         });
     }
-    if bench.wants("sgd_step_11m") {
-        // As many numbers as ResNet-18 has, in as many parts as it has convolutions.
-        let sizes = [550_000; 20];
-        let rule = Optimizer::Sgd(Sgd::default());
-        let params: Vec<Tensor> = sizes.iter().map(|&n| Tensor::full(&[n], 0.5)).collect();
-        let grads = params.clone();
-        let mut state =
-            Some((sizes.map(|n| Tensor::full(&[n], 1.0)).to_vec(), rule.start(&params)));
-        bench.measure("sgd_step_11m", Count::Bytes(5 * 4 * 11_000_000), || {
+    let scope = Scope::Matrices;
+    let (betas, eps, weight_decay) = ([0.9, 0.999], 1e-8, 1e-4);
+    let decay = AdamDecay::L2;
+    let form = LarsForm::Clipped { eps, clip: Clip::On };
+    let lars = Lars { lr: 0.1, momentum: 0.9, weight_decay, eta: 0.02, form, scope };
+    let adam = Adam { lr: 1e-3, betas, eps, weight_decay, decay, scope };
+    steps(&bench, "sgd", Optimizer::Sgd(Sgd::default()), 5);
+    steps(&bench, "lars", Optimizer::Lars(lars), 11);
+    steps(&bench, "adam", Optimizer::Adam(adam), 7);
+}
+
+/// Steps of a rule, in its own memory and by its definition; `passes` are those of the former.
+fn steps(bench: &Bench, name: &str, rule: Optimizer, passes: usize) {
+    // As many numbers as ResNet-18 has, in as many parts as it has convolutions.
+    let params: Vec<Tensor> = (0..20).map(|_| Tensor::full(&[550, 1000], 0.5)).collect();
+    let grads = params.clone();
+    let count = Count::Bytes(passes * 4 * 11_000_000);
+    let of = |tensors: &[Tensor], i: usize| Var::constant(tensors[i].clone());
+    let own: Vec<Tensor> = params.iter().map(|p| p.scale(1.0)).collect();
+    let first = rule.start(&params);
+    let mut state = Some((own, rule.start(&params)));
+    if bench.wants(&format!("{name}_step_11m")) {
+        bench.measure(&format!("{name}_step_11m"), count, || {
             let (params, slots) = state.take().expect("put back below");
             state = Some(rule.step(params, &grads, slots));
+        });
+    }
+    if bench.wants(&format!("{name}_definition_11m")) {
+        bench.measure(&format!("{name}_definition_11m"), count, || {
+            for i in 0..params.len() {
+                let slots: Vec<_> = first.slots.iter().map(|slot| of(slot, i)).collect();
+                rule.update(&of(&params, i), &of(&grads, i), &slots, 1);
+            }
         });
     }
 }

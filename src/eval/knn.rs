@@ -114,20 +114,20 @@ pub fn knn<T: Real>(
     }
 
     let k_max = votes.iter().map(|vote| vote.k.min(m)).max().unwrap_or(0);
-    let bank = normalized(bank.as_slice(), d);
+    let chunks = bank.as_slice().chunks(BANK * d);
+    let bank: Vec<Tensor<T>> = chunks.map(|rows| normalized(rows, d)).collect();
     let mut nearest: Vec<Vec<Neighbour<T>>> = Vec::with_capacity(q);
     for block in queries.as_slice().chunks(QUERIES * d) {
         let block = normalized(block, d);
         let mut kept: Vec<Nearest<T>> =
             (0..block.shape()[0]).map(|_| Nearest::new(k_max)).collect();
-        for (number, rows) in bank.as_slice().chunks(BANK * d).enumerate() {
-            let count = rows.len() / d;
-            let similarities = block.matmul_nt(&Tensor::from_slice(rows, &[count, d]));
-            let rows = similarities.as_slice().par_chunks(count);
+        for (number, rows) in bank.iter().enumerate() {
+            let similarities = block.matmul_nt(rows);
+            let rows = similarities.as_slice().par_chunks(rows.shape()[0]);
             let first = (number * BANK) as u32;
             kept.par_iter_mut().zip(rows).for_each(|(kept, row)| kept.add(row, first));
         }
-        nearest.extend(kept.into_iter().map(Nearest::finish));
+        nearest.par_extend(kept.into_par_iter().map(Nearest::finish));
     }
     votes.iter().map(|&vote| tally(&nearest, bank_labels, classes, vote)).collect()
 }
@@ -209,11 +209,11 @@ fn tally<T: Real>(
     vote: Vote,
 ) -> Knn {
     let mut scores = vec![0.0f64; nearest.len() * classes];
-    for (all, score) in nearest.iter().zip(scores.chunks_mut(classes)) {
+    nearest.par_iter().zip(scores.par_chunks_mut(classes)).for_each(|(all, score)| {
         for &(similarity, row) in all.iter().take(vote.k) {
             score[labels[row as usize] as usize] += (similarity.to_f64() / vote.temperature).exp();
         }
-    }
+    });
     let neighbours = nearest.iter().map(|all| all.iter().take(vote.k).map(|n| n.1).collect());
     Knn {
         neighbours: neighbours.collect(),

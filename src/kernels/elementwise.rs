@@ -3,6 +3,8 @@
 //! Moving elements without arithmetic is in [`layout`](super::layout) and [`index`](super::index);
 //! their kernels are re-exported here.
 
+use rayon::prelude::*;
+
 use super::Real;
 use super::dispatch::wide;
 use super::layout::{Walk, coalesce2};
@@ -101,6 +103,27 @@ pub fn update_pair<T: Real>(
     for_each_chunk2(y, chunk, z, chunk, |i, y, z| {
         update_pair_piece(y, z, &x[i * chunk..][..y.len()], f);
     });
+}
+
+/// `(y[i], z[i], w[i]) = f(y[i], z[i], w[i], x[i])`: as [`update_pair`], for rules that remember
+/// two arrays.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn update_triple<T: Real>(
+    y: &mut [T],
+    z: &mut [T],
+    w: &mut [T],
+    x: &[T],
+    f: impl Fn(T, T, T, T) -> (T, T, T) + Sync + Copy,
+) {
+    let lens = [y.len(), z.len(), w.len(), x.len()];
+    assert!(lens[1..].iter().all(|&len| len == lens[0]), "update_triple: lengths {lens:?}");
+    let chunk = grain(y.len());
+    let pieces = y.par_chunks_mut(chunk).zip(z.par_chunks_mut(chunk));
+    let pieces = pieces.zip(w.par_chunks_mut(chunk)).zip(x.par_chunks(chunk));
+    pieces.for_each(|(((y, z), w), x)| update_triple_piece(y, z, w, x, f));
 }
 
 /// `y += alpha x`.
@@ -235,6 +258,14 @@ wide! {
     ) {
         for ((y, z), &x) in y.iter_mut().zip(z).zip(x) {
             (*y, *z) = f(*y, *z, x);
+        }
+    }
+
+    fn update_triple_piece[T: Real, F: Fn(T, T, T, T) -> (T, T, T) + Copy](
+        y: &mut [T], z: &mut [T], w: &mut [T], x: &[T], f: F,
+    ) {
+        for (((y, z), w), &x) in y.iter_mut().zip(z).zip(w).zip(x) {
+            (*y, *z, *w) = f(*y, *z, *w, x);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Scope;
 use crate::autodiff::Var;
 use crate::kernels::Real;
+use crate::tensor::Tensor;
 
 /// Settings of Adam.
 ///
@@ -60,5 +61,31 @@ impl Adam {
         let root = v.scale(square).shift(TINY).sqrt();
         let step = m.scale(self.lr * mean) / root.shift(self.eps);
         (p - step, vec![m, v])
+    }
+
+    /// The same in place, in the memory of the parameter and of its means.
+    pub(super) fn step<T: Real>(
+        &self,
+        p: &mut Tensor<T>,
+        g: &Tensor<T>,
+        [m, v]: [&mut Tensor<T>; 2],
+        t: usize,
+    ) {
+        let decay = if self.scope.contains(p.shape()) { self.weight_decay } else { 0.0 };
+        let [into_gradient, shrink] = match self.decay {
+            AdamDecay::L2 => [decay, 1.0],
+            AdamDecay::Decoupled => [0.0, 1.0 - self.lr * decay],
+        };
+        let [mean, square] = self.betas.map(|beta| 1.0 / (1.0 - beta.powf(t as f64)));
+        let [into_gradient, shrink, rate, square, eps, tiny] =
+            [into_gradient, shrink, self.lr * mean, square, self.eps, TINY].map(T::from_f64);
+        let [keep, keep_square] = self.betas.map(T::from_f64);
+        let [take, take_square] = self.betas.map(|beta| T::from_f64(1.0 - beta));
+        p.update_with2(m, v, g, move |p, m, v, g| {
+            let g = g + into_gradient * p;
+            let m = keep * m + take * g;
+            let v = keep_square * v + take_square * g * g;
+            (shrink * p - rate * m / ((square * v + tiny).sqrt() + eps), m, v)
+        });
     }
 }

@@ -3,6 +3,7 @@
 use super::Scope;
 use crate::autodiff::Var;
 use crate::kernels::Real;
+use crate::tensor::Tensor;
 
 /// Settings of LARS.
 ///
@@ -77,6 +78,49 @@ impl Lars {
             LarsForm::Outside | LarsForm::Clipped { .. } => {
                 let b = b.scale(self.momentum) + d;
                 (p - b.scale(self.lr), vec![b])
+            }
+        }
+    }
+
+    /// The same in place, in the memory of parameter and buffer: the decayed gradient, its norm and
+    /// the parameter's, and one pass.
+    pub(super) fn step<T: Real>(&self, p: &mut Tensor<T>, g: &Tensor<T>, b: &mut Tensor<T>) {
+        let (d, local) = if self.scope.contains(p.shape()) {
+            let mut d = g.clone();
+            d.add_scaled(T::from_f64(self.weight_decay), p);
+            let local = self.local_rate(p, g, &d);
+            (d, local)
+        } else {
+            (g.clone(), 1.0)
+        };
+        // The rate comes before the momentum or after it.
+        let (before, after) = match self.form {
+            LarsForm::Inside => (self.lr * local, 1.0),
+            LarsForm::Outside | LarsForm::Clipped { .. } => (local, self.lr),
+        };
+        let [before, after, momentum] = [before, after, self.momentum].map(T::from_f64);
+        p.update_with(b, &d, move |p, b, d| {
+            let b = momentum * b + before * d;
+            (p - after * b, b)
+        });
+    }
+
+    /// What [`Lars::scaled`] multiplies the decayed gradient `d` by.
+    fn local_rate<T: Real>(&self, p: &Tensor<T>, g: &Tensor<T>, d: &Tensor<T>) -> f64 {
+        let length = |x: &Tensor<T>| x.sum_of_squares().to_f64().sqrt();
+        let clipped = matches!(self.form, LarsForm::Clipped { .. });
+        let [p, g] = [p, if clipped { g } else { d }].map(length);
+        if p == 0.0 || g == 0.0 {
+            return 1.0;
+        }
+        match self.form {
+            LarsForm::Outside | LarsForm::Inside => self.eta * p / g,
+            LarsForm::Clipped { eps, clip } => {
+                let local = self.eta * p / (g + self.weight_decay * p + eps);
+                match clip {
+                    Clip::Off => local,
+                    Clip::On => (local / self.lr).min(1.0),
+                }
             }
         }
     }

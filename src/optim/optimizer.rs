@@ -91,7 +91,8 @@ impl Optimizer {
 
     /// One step: the new parameters and the new state.
     ///
-    /// SGD updates parameters and buffers that nobody else holds in place.
+    /// Parameters and slots that nobody else holds are updated in place, in one pass. It is
+    /// [`Optimizer::update`], which is its definition.
     ///
     /// # Panics
     /// If parameters, gradients and state differ in number or shape.
@@ -105,15 +106,13 @@ impl Optimizer {
         self.check(&params, grads, &state);
         state.steps += 1;
         for (i, (param, grad)) in params.iter_mut().zip(grads).enumerate() {
-            if let Optimizer::Sgd(rule) = self {
-                rule.step(param, grad, &mut state.slots[0][i]);
-                continue;
-            }
-            let grad = Var::constant(grad.clone());
-            let (moved, slots) = self.update(&constant(param), &grad, &state.of(i), state.steps);
-            *param = moved.into_value();
-            for (slot, value) in state.slots.iter_mut().zip(slots) {
-                slot[i] = value.into_value();
+            match (self, state.slots.as_mut_slice()) {
+                (Optimizer::Sgd(rule), [momentum]) => rule.step(param, grad, &mut momentum[i]),
+                (Optimizer::Lars(rule), [momentum]) => rule.step(param, grad, &mut momentum[i]),
+                (Optimizer::Adam(rule), [mean, square]) => {
+                    rule.step(param, grad, [&mut mean[i], &mut square[i]], state.steps);
+                }
+                _ => unreachable!("the state has the rule's slots"),
             }
         }
         (params, state)

@@ -178,12 +178,17 @@ fn gradients_of_zero_are_no_trouble() {
 
 #[test]
 fn parameters_with_one_owner_are_updated_in_place() {
-    let params = vec![Tensor::full(&[3], 1.0f32)];
-    let rule = Optimizer::Sgd(Sgd::default());
-    let state = rule.start(&params);
-    let address = params[0].as_slice().as_ptr();
-    let (params, _) = rule.step(params, &[Tensor::full(&[3], 1.0)], state);
-    assert_eq!(params[0].as_slice().as_ptr(), address);
+    for rule in all() {
+        let params = vec![Tensor::full(&[3, 2], 1.0f32)];
+        let state = rule.start(&params);
+        let addresses = |params: &[Tensor<f32>], state: &OptimizerState<f32>| -> Vec<_> {
+            let tensors = params.iter().chain(state.slots.iter().flatten());
+            tensors.map(|tensor| tensor.as_slice().as_ptr()).collect()
+        };
+        let before = addresses(&params, &state);
+        let (params, state) = rule.step(params, &[Tensor::full(&[3, 2], 1.0)], state);
+        assert_eq!(addresses(&params, &state), before, "{rule:?}");
+    }
 }
 
 #[test]

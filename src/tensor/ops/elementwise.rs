@@ -150,6 +150,26 @@ impl<T: Real> Tensor<T> {
         elementwise::update_pair(self.make_mut(), other.make_mut(), x.as_slice(), f);
     }
 
+    /// `(self, a, b) = f(self, a, b, x)` element by element, in place where nothing else shares the
+    /// memory.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    #[track_caller]
+    pub(crate) fn update_with2(
+        &mut self,
+        a: &mut Tensor<T>,
+        b: &mut Tensor<T>,
+        x: &Tensor<T>,
+        f: impl Fn(T, T, T, T) -> (T, T, T) + Sync + Copy,
+    ) {
+        let shapes = [self.shape, a.shape, b.shape, x.shape];
+        assert!(shapes[1..].iter().all(|s| *s == shapes[0]), "update_with2: shapes {shapes:?}");
+        let _span = in_place("optimizer", self, 7);
+        let (y, a, b) = (self.make_mut(), a.make_mut(), b.make_mut());
+        elementwise::update_triple(y, a, b, x.as_slice(), f);
+    }
+
     /// `self *= factor`, in place where nothing else shares the memory.
     pub(crate) fn scale_assign(&mut self, factor: T) {
         let _span = in_place("scale_assign", self, 2);
