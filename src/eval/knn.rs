@@ -287,6 +287,22 @@ mod tests {
     }
 
     #[test]
+    fn queries_of_several_rounds_are_answered_as_if_alone() {
+        let (bank, labels) = blobs::<f32>(BANK + 9, 5, 3, 0.9, 5);
+        let (queries, _) = blobs::<f32>(ROUND + 70, 5, 3, 0.9, 6);
+        let votes = [Vote { k: 20, temperature: 0.1 }];
+        let all = &knn(&bank, &labels, &queries, 3, &votes)[0];
+        for range in [0..100, ROUND - 50..ROUND + 70] {
+            let some = queries.rows(&range.clone().collect::<Vec<_>>());
+            let alone = &knn(&bank, &labels, &some, 3, &votes)[0];
+            assert_eq!(alone.neighbours, all.neighbours[range.clone()]);
+            assert_eq!(alone.predictions, all.predictions[range]);
+        }
+        // Long rows make short rounds.
+        assert_eq!([9, 4096, 100_000].map(round_of), [ROUND, ROUND, QUERIES]);
+    }
+
+    #[test]
     fn votes_are_weighted_by_the_exponential_of_the_cosine() {
         // Cosines of the query [1, 0] with the bank: 0.6, 1, 0.8, -1, 0.6.
         let bank = Tensor::from_rows(&[

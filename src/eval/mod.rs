@@ -100,9 +100,9 @@ impl Scores {
 
 /// Judges features by what their neighbours and linear classifiers say about the classes.
 ///
-/// Shapes: `train [N, D]`, `test [M, D]`, with one label a row or none at all. Of rows that are made
-/// when they are looked at, some thousands are in memory at a time; with [`Extent::Full`], all
-/// training rows in f64.
+/// Shapes: `train [N, D]`, `test [M, D]`, with one label a row or none at all.
+/// Of rows that are made when they are looked at, some thousands are in memory at a time; with
+/// [`Extent::Full`], all training rows are, in f64.
 ///
 /// # Errors
 /// If a feature is not finite.
@@ -244,6 +244,36 @@ mod tests {
         assert!(all.named().iter().all(|(_, score)| *score == full), "a name is missing");
         assert_eq!(run(None, Some(&test_labels)), Scores::default());
         assert_eq!(run(Some(&labels), None), Scores::default());
+    }
+
+    /// A tensor whose rows are made when they are looked at; counts the most at a time.
+    struct Made(Tensor<f32>, std::cell::Cell<usize>);
+
+    impl Rows for Made {
+        type Value = f32;
+
+        fn size(&self, what: &str) -> [usize; 2] {
+            self.0.size(what)
+        }
+
+        fn rows(&self, indices: &[usize]) -> Tensor<f32> {
+            self.1.set(self.1.get().max(indices.len()));
+            self.0.rows(indices)
+        }
+    }
+
+    #[test]
+    fn rows_that_are_made_when_looked_at_are_judged_like_rows_in_memory() {
+        let (train, labels) = blobs::<f32>(3000, 12, 4, 1.5, 3);
+        let (test, test_labels) = blobs::<f32>(1500, 12, 4, 1.5, 4);
+        let linear = LinearProbe { epochs: 3, ..LinearProbe::default() };
+        let settings = EvalSettings { linear, extent: Extent::Full, seed: 5 };
+        let made = [&train, &test].map(|x| Made(x.clone(), Default::default()));
+        let [of_train, of_test] = &made;
+        let in_memory = evaluate(&train, Some(&labels), &test, Some(&test_labels), 4, &settings);
+        let as_made = evaluate(of_train, Some(&labels), of_test, Some(&test_labels), 4, &settings);
+        assert_eq!(as_made.unwrap(), in_memory.unwrap());
+        assert!(made.iter().all(|rows| rows.1.get() <= rows::BLOCK), "too many at a time");
     }
 
     #[test]
