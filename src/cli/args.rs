@@ -248,13 +248,14 @@ pub enum DataCommand {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// The official folder, its parent, the archive, or any folder of images; NAME: before it
-    /// says which set it is
+    /// says which set it is; NAME alone is looked for as for --data
     #[arg(value_name = "[NAME:]PATH")]
     pub data: String,
 
-    /// The PNG file to draw images and two views of each in
-    #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
-    pub sheet: PathBuf,
+    /// The PNG file to draw images and two views of each in, not among the data [default:
+    /// contact-sheet.png; in the folder for temporary files if this one is among the data]
+    #[arg(long, value_name = "FILE")]
+    pub sheet: Option<PathBuf>,
 
     /// The side to resize images to
     #[arg(long, value_name = "S")]
@@ -447,13 +448,19 @@ mod tests {
         refused("--epochs two", "--epochs: invalid type: string \"two\"");
         refused("--epochs -1", "--epochs: invalid value: integer `-1`");
         refused("--epochs 0", "epochs: is 0");
+        refused("--data imagenet", "--data: \"imagenet\" is none of fashion-mnist,");
+        refused("--encoder vit", "--encoder: \"vit\" is none of conv4, resnet18");
         refused(
-            "--data imagenet",
-            "--data: no data set `imagenet`: expected one of fashion-mnist,",
+            "--set loss.bt_mode=x",
+            "--set loss.bt_mode: \"x\" is none of two-heads, one-head,",
         );
-        refused("--encoder vit", "--encoder: unknown variant `vit`");
+        refused(
+            "--method x",
+            "--method: \"x\" is none of barlow-twins, simclr, byol, dcl, hcl, nn",
+        );
+        refused("--augment x", "--augment: \"x\" is none of official, symmetric, asymmetric");
         refused("--lr -1", "optimizer.lr: is -1");
         refused("--images 100", "batch_size: is 256, more than the run's 100 images");
-        refused("--set loss.x=1", "--set loss.x: unknown key \"x\"");
+        refused("--set loss.x=1", "--set loss.x: \"x\" is none of beta, bt_mode,");
     }
 }

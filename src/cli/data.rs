@@ -1,13 +1,14 @@
 //! `dimask data check`: what lies at a path.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{CheckArgs, DataArgs, DataCommand};
 use super::report::grouped;
 use super::{output, sheet};
-use crate::data::check::{Report, check};
+use crate::data::check::{Found, Report};
 use crate::data::{Dataset, Loading};
 use crate::error::{Error, Result};
+use crate::train::container::check_writable;
 
 /// Classes that are listed one a line.
 const LISTED: usize = 30;
@@ -19,48 +20,59 @@ pub(super) fn data(args: &DataArgs) -> Result<()> {
     }
 }
 
-/// Prints what was found and draws some of it; what is wrong is an error at the end.
+/// Prints what was found and draws some of it; that something is wrong is an error at the end.
 fn check_data(args: &CheckArgs) -> Result<()> {
     if args.size.is_some_and(|size| !(1..=1024).contains(&size)) {
         return Err(Error::usage("--size", "must be between 1 and 1024"));
     }
     let views = sheet::views(&args.augment)?;
-    let report = check(&args.data, &Loading { size: args.size, ..Loading::default() })?;
+    let found = Found::at(&args.data)?;
+    let (sheet, moved) = place_of_sheet(args.sheet.as_deref(), &found)?;
+    check_writable(&sheet)?;
+    let report = found.check(&Loading { size: args.size, ..Loading::default() })?;
     output::print(&text(&report))?;
     if let Some(splits) = &report.splits {
-        outside(&args.sheet, &report.place)?;
-        sheet::draw(&splits.train, &views, &args.sheet)?;
+        sheet::draw(&splits.train, &views, &sheet)?;
         output::print(&format!(
-            "drawn in {}: images, each with two views beside it\n",
-            args.sheet.display()
+            "drawn in {}{moved}: images, each with two views beside it\n",
+            sheet.display()
         ))?;
     }
-    match &report.problems[..] {
-        [] => Ok(()),
-        problems => {
-            let count = match problems.len() {
-                1 => String::new(),
-                more => format!("{more} problems, the first: "),
-            };
-            let what = format!("{count}{}; the set can be had from {}", problems[0], report.url);
+    match report.problems.len() {
+        0 => Ok(()),
+        count => {
+            let faults = if count == 1 { "fault" } else { "faults" };
+            let place = report.place.display();
+            let origin = report.url.map(|url| format!("; the set can be had from {url}"));
+            let origin = origin.unwrap_or_default();
+            let what = format!("{place}: {count} {faults}, marked `wrong` above{origin}");
             Err(Error::Wrong { what })
         }
     }
 }
 
-/// Refuses a sheet that would lie among the data.
-fn outside(file: &Path, place: &Path) -> Result<()> {
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let inside = match (folder.canonicalize(), place.canonicalize()) {
-        (Ok(folder), Ok(place)) => folder.starts_with(place),
-        _ => false, // Whoever opens it finds out.
+/// The file to draw in, and a remark if it is not where files without a name usually go: never
+/// among the data.
+fn place_of_sheet(asked: Option<&Path>, found: &Found) -> Result<(PathBuf, &'static str)> {
+    let refused = |file: &Path| {
+        let reason = format!("{} would lie among the data: give a file elsewhere", file.display());
+        Err(Error::usage("--sheet", reason))
     };
-    match inside {
-        true => {
-            let reason = format!("{} would lie among the data", file.display());
-            Err(Error::usage("--sheet", reason))
-        }
-        false => Ok(()),
+    match asked {
+        Some(file) if found.holds(file) => return refused(file),
+        Some(file) => return Ok((file.to_path_buf(), "")),
+        None => {}
+    }
+    let usual = Path::new("contact-sheet.png");
+    if !found.holds(usual) {
+        return Ok((usual.to_path_buf(), ""));
+    }
+    // With a number, so that it is nobody else's.
+    let name = format!("contact-sheet-{}.png", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    match found.holds(&file) {
+        true => refused(usual),
+        false => Ok((file, " (this folder is among the data)")),
     }
 }
 

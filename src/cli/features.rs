@@ -3,13 +3,14 @@
 use super::args::{FeaturesArgs, with_data};
 use super::output;
 use crate::error::Result;
-use crate::train::container::{Container, Stored};
+use crate::train::container::{Container, Stored, check_writable};
 use crate::train::evaluate::{Judge, masked};
 use crate::train::load;
 
 /// Writes `train.features` and `test.features` (under the mask), `train.unmasked` and
 /// `test.unmasked`, and the labels where there are any, as safetensors.
 pub(super) fn features(args: &FeaturesArgs) -> Result<()> {
+    check_writable(&args.out)?;
     let change = |config| with_data(config, args.data.as_deref());
     let (config, images, state) = load(&args.dir, change)?;
     let judge = Judge::new(&images, &config);

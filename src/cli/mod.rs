@@ -96,7 +96,7 @@ fn check_level() -> Result<()> {
     if name.is_empty() || usable.contains(&name.as_str()) {
         return Ok(());
     }
-    let reason = format!("{name:?} is none of this processor's levels: {}", usable.join(", "));
+    let reason = format!("{name:?} is none of {}, this processor's levels", usable.join(", "));
     Err(Error::usage("DIMASK_SIMD", reason))
 }
 
@@ -106,7 +106,7 @@ fn check_path() -> Result<()> {
     if Choice::ALL.into_iter().any(|choice| choice.name() == name) {
         return Ok(());
     }
-    Err(Error::usage("DIMASK_CONV", format!("{name:?} is neither \"direct\" nor \"winograd\"")))
+    Err(Error::usage("DIMASK_CONV", format!("{name:?} is none of direct, winograd")))
 }
 
 /// An error and its causes in one line; a cause that is told already is not told again.

@@ -101,7 +101,7 @@ impl Layers {
             }
             Err(e) => {
                 self.table = before;
-                Err(Error::usage(source, e.message().to_string()))
+                Err(Error::usage(source, plain(e.message())))
             }
         }
     }
@@ -174,7 +174,7 @@ impl RunConfig {
     pub fn from_toml(text: &str, path: &Path) -> Result<RunConfig> {
         let config: RunConfig = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            Error::format(path, format!("line {line}"), "a run's settings", e.message())
+            Error::format(path, format!("line {line}"), "a run's settings", plain(e.message()))
         })?;
         config.check()?;
         Ok(config)
@@ -203,6 +203,20 @@ impl RunConfig {
     }
 }
 
+/// A complaint of serde's in the words of all others: `"x" is none of a, b`.
+fn plain(message: &str) -> String {
+    let unknown = ["unknown variant `", "unknown field `"];
+    let rest = unknown.iter().find_map(|start| message.strip_prefix(start));
+    let Some((word, known)) = rest.and_then(|rest| rest.split_once("`, expected ")) else {
+        return message.to_string();
+    };
+    // Every second piece is between backticks, the last one is what else is said.
+    let pieces: Vec<&str> = known.split('`').collect();
+    let known: Vec<&str> = pieces.iter().skip(1).step_by(2).copied().collect();
+    let more = pieces.last().unwrap_or(&"");
+    format!("{word:?} is none of {}{more}", known.join(", "))
+}
+
 /// Lower-case hexadecimal digits of some bytes.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -224,7 +238,7 @@ fn locate<'a>(table: &'a mut Table, key: &str) -> Result<&'a mut Value, String> 
     let (section, rest) = key.split_once('.').map_or((key, None), |(s, r)| (s, Some(r)));
     if !table.contains_key(section) {
         let known = table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        return Err(format!("unknown key {section:?}; known here: {known}"));
+        return Err(format!("{section:?} is none of {known}"));
     }
     match (&mut table[section], rest) {
         (Value::Table(inner), Some(rest)) => locate(inner, rest),
@@ -268,13 +282,13 @@ mod tests {
         layers.set_text("model.contrastive_head=[64, 32]").unwrap();
 
         let wrong = message(layers.text("[loss]\ntemprature = 1", "run.toml"));
-        assert!(wrong.starts_with("run.toml: loss.temprature: unknown key"), "{wrong}");
+        assert!(wrong.starts_with("run.toml: loss.temprature: \"temprature\" is none"), "{wrong}");
         assert!(
             wrong.contains("lambda, queue, target_momentum, tau_plus, temperature, w_con"),
             "{wrong}"
         );
         let wrong = message(layers.text("seed = 1\nmethod = 'mocov3'", "run.toml"));
-        assert!(wrong.starts_with("run.toml: method: unknown variant `mocov3`"), "{wrong}");
+        assert!(wrong.starts_with("run.toml: method: \"mocov3\" is none of barlow"), "{wrong}");
         let wrong = message(layers.text("seed = 1\nx = = 2", "run.toml"));
         assert!(wrong.starts_with("run.toml: line 2: "), "{wrong}");
         assert!(message(layers.set("epochs", "two".into(), "--epochs")).starts_with("--epochs: "));

@@ -119,6 +119,7 @@ impl DataConfig {
             },
             limit_bytes: (self.memory_mb as u64) << 20,
             bad: if self.skip_bad { Bad::Skip } else { Bad::Refuse },
+            ..Loading::default()
         }
     }
 }

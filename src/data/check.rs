@@ -6,6 +6,7 @@ use super::source::{ENTRIES, Entry, Source, SourceName};
 use super::{Bad, Dataset, Loading, Splits, Unlabelled, read};
 use crate::error::{Error, Result};
 use md5::{Digest, Md5};
+use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -63,8 +64,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What is wrong, a line each.
     pub problems: Vec<String>,
-    /// Where the set can be had.
-    pub url: &'static str,
+    /// Where the set can be had, if it is one thing.
+    pub url: Option<&'static str>,
     /// The images, as far as they could be read.
     pub splits: Option<Splits>,
 }
@@ -81,37 +82,122 @@ impl Report {
     }
 }
 
-/// Looks at `[NAME:]PATH` with all images read as `loading` says; what is damaged is in the report.
-///
-/// # Errors
-/// `Format` if no set can be recognised, `Io` if there is nothing at the path.
-pub fn check(text: &str, loading: &Loading) -> Result<Report> {
-    let (set, place) = recognise(text)?;
-    let entry = set.entry();
-    let mut report = Report {
-        set,
-        place: place.clone(),
-        notes: Vec::new(),
-        problems: Vec::new(),
-        url: entry.url,
-        splits: None,
-    };
-    if let Err(error) = look(entry, &place, loading, &mut report) {
-        let text = error.to_string();
-        if !report.problems.contains(&text) {
-            report.problems.push(text);
-        }
-    }
-    Ok(report)
+/// Where a set is, before its images are read.
+#[derive(Debug)]
+pub struct Found {
+    /// Which set; absent: what is in an archive, tells.
+    set: Option<SourceName>,
+    /// Its folder or archive.
+    place: PathBuf,
+    /// What was said to look in: the place, or a folder above it.
+    given: PathBuf,
 }
 
-fn look(entry: &Entry, place: &Path, loading: &Loading, report: &mut Report) -> Result<()> {
+impl Found {
+    /// What lies at `NAME`, `NAME:PATH` or `PATH`.
+    ///
+    /// A `NAME` alone is looked for in the places of [`Source`], unless there is a file or folder
+    /// of that name here: then it is a path.
+    ///
+    /// # Errors
+    /// `Format` if no set can be recognised, `Io` if there is nothing at the path.
+    pub fn at(text: &str) -> Result<Found> {
+        let path = Path::new(text);
+        let name = text.split_once(':').map_or(text, |(name, _)| name);
+        if (name != text || !path.exists()) && ENTRIES.iter().any(|entry| entry.name == name) {
+            let source: Source = text.parse()?;
+            let (given, place) = source.locate_below(env::var_os("DIMASK_DATA"))?;
+            return Ok(Found { set: Some(source.name), place, given });
+        }
+        // Whatever the system has against it.
+        std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
+        let given = path.to_path_buf();
+        if path.is_file() {
+            return Ok(Found { set: None, place: given.clone(), given });
+        }
+        match ENTRIES.iter().find_map(|entry| Some((entry.source, entry.find(path)?))) {
+            Some((SourceName::FashionMnist, place)) => {
+                Ok(Found { set: Some(which_idx(&place)?), place, given })
+            }
+            Some((set, place)) => Ok(Found { set: Some(set), place, given }),
+            None => Err(nothing(path)),
+        }
+    }
+
+    /// Whether `file` would lie among the data: in the folder that was given or in the set's own,
+    /// however deep, or in the archive's place.
+    pub fn holds(&self, file: &Path) -> bool {
+        let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (Ok(folder), Some(name)) = (folder.canonicalize(), file.file_name()) else {
+            return false; // Whoever opens it finds out.
+        };
+        let file = folder.join(name);
+        let data = [&self.given, &self.place].map(|path| path.canonicalize());
+        data.into_iter().flatten().any(|data| file.starts_with(data))
+    }
+
+    /// Looks at it with all images read as `loading` says; what is damaged is in the report.
+    ///
+    /// # Errors
+    /// `Format` for an archive of none of the sets; as its reader for none at all.
+    pub fn check(&self, loading: &Loading) -> Result<Report> {
+        // Unpacked once: to tell what it is, and to be read.
+        let open = || Package::archive(&self.place, loading.archive, &|_| true);
+        let (set, archive) = match self.set {
+            Some(set) => (set, None),
+            None => {
+                let archive = open()?;
+                let entry = ENTRIES.iter().find(|entry| entry.is_in(&archive));
+                (entry.ok_or_else(|| nothing(&self.place))?.source, Some(archive))
+            }
+        };
+        // Their archives have the same names in them.
+        let set = match set {
+            SourceName::FashionMnist if self.set.is_none() => which_idx(&self.place)?,
+            set => set,
+        };
+        let mut report = Report {
+            set,
+            place: self.place.clone(),
+            notes: Vec::new(),
+            problems: Vec::new(),
+            url: set.entry().url,
+            splits: None,
+        };
+        if let Err(error) = look(set.entry(), archive, loading, &mut report) {
+            let text = error.to_string();
+            if !report.problems.contains(&text) {
+                report.problems.push(text);
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// The complaint about a path where no set is.
+fn nothing(path: &Path) -> Error {
+    let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+    let expected = format!("one of the sets {}", names.join(", "));
+    Error::format(path, "the files", expected, "none of their names")
+}
+
+/// Puts what is found into the report; `archive` is the set's, if it is open already.
+fn look(
+    entry: &Entry,
+    archive: Option<Package>,
+    loading: &Loading,
+    report: &mut Report,
+) -> Result<()> {
+    let place = report.place.clone();
     if place.is_file() {
         let name = place.file_name().unwrap_or_default().to_string_lossy();
-        verify(entry.source, &name, read::open_raw(place)?, place, &mut report.notes)?;
+        verify(entry.source, &name, read::open_raw(&place)?, &place, &mut report.notes)?;
     }
     let mut loading = Loading { bad: Bad::Skip, unlabelled: Unlabelled::Read, ..loading.clone() };
-    let package = entry.package(place, &loading)?;
+    let package = match archive {
+        Some(archive) => entry.rooted(archive)?,
+        None => entry.package(&place, &loading)?,
+    };
     if place.is_dir() {
         for name in package.names().filter(|name| is_known(entry.source, name)) {
             let path = package.path(name);
@@ -130,7 +216,8 @@ fn look(entry: &Entry, place: &Path, loading: &Loading, report: &mut Report) -> 
     let mut splits = entry.read(&package, &loading)?;
     if splits.unreadable > 0 {
         report.problems.append(&mut splits.notes);
-        report.problems.push(format!("{} images cannot be read", splits.unreadable));
+        let images = if splits.unreadable == 1 { "image" } else { "images" };
+        report.problems.push(format!("{} {images} cannot be read", splits.unreadable));
     }
     report.notes.append(&mut splits.notes);
     report.splits = Some(splits);
@@ -142,35 +229,6 @@ fn present(package: &Package, file: &str) -> bool {
     match file.ends_with('/') {
         true => package.names().any(|name| name.starts_with(file)),
         false => package.plain_or_gz(file).is_some(),
-    }
-}
-
-/// Which set lies where: by its name if it is said, else by the names of its files.
-fn recognise(text: &str) -> Result<(SourceName, PathBuf)> {
-    if let Some((name, _)) = text.split_once(':')
-        && ENTRIES.iter().any(|entry| entry.name == name)
-    {
-        let source: Source = text.parse()?;
-        return Ok((source.name, source.locate(None)?));
-    }
-    let path = Path::new(text);
-    // Whatever the system has against it.
-    std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
-    let found: Option<(SourceName, PathBuf)> = if path.is_file() {
-        let package = Package::archive(path, &|_| true)?;
-        let entry = ENTRIES.iter().find(|entry| entry.is_in(&package));
-        entry.map(|entry| (entry.source, path.to_path_buf()))
-    } else {
-        ENTRIES.iter().find_map(|entry| Some((entry.source, entry.find(path)?)))
-    };
-    match found {
-        Some((SourceName::FashionMnist, place)) => Ok((which_idx(&place)?, place)),
-        Some(found) => Ok(found),
-        None => {
-            let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
-            let expected = format!("one of the sets {}", names.join(", "));
-            Err(Error::format(path, "the files", expected, "none of their names"))
-        }
     }
 }
 

@@ -85,6 +85,27 @@ pub struct Loading {
     pub limit_bytes: u64,
     /// What happens at an image that cannot be read, in sets of one file an image.
     pub bad: Bad,
+    /// What an archive may hold.
+    pub archive: ArchiveLimits,
+}
+
+/// What an archive may hold: more is refused, so that none fills the disk or the memory.
+///
+/// A `.tar.gz` is given up at the first entry that leads beyond; a `.zip` by what it says of its
+/// entries, none of which may then be longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// The most bytes that it unpacks to.
+    pub bytes: u64,
+    /// The most entries: files, folders and links.
+    pub files: usize,
+}
+
+impl Default for ArchiveLimits {
+    /// 16 GiB and 1,048,576 entries: several times the largest set here.
+    fn default() -> ArchiveLimits {
+        ArchiveLimits { bytes: 16 << 30, files: 1 << 20 }
+    }
 }
 
 /// Which labels a set with two kinds has.
@@ -125,6 +146,7 @@ impl Default for Loading {
             unlabelled: Unlabelled::Skip,
             limit_bytes: 2 << 30,
             bad: Bad::Refuse,
+            archive: ArchiveLimits::default(),
         }
     }
 }

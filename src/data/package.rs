@@ -2,9 +2,10 @@
 //!
 //! Nothing is ever written under a name that an archive gives: what a `.tar.gz` holds goes into one
 //! temporary file, what a `.zip` holds is read in place. Links in archives are left out, names that
-//! lead out of the archive (`..`, absolute ones) are refused, and what unpacks to more than a
-//! stated size is given up.
+//! lead out of the archive (`..`, absolute ones) are refused, and what unpacks to more than
+//! [`ArchiveLimits`] is given up.
 
+use super::ArchiveLimits;
 use super::read::{self, Bytes};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,16 +65,24 @@ impl Package {
     ///
     /// # Errors
     /// `Format` for what is no archive, a damaged one, a name that leads out of it, more than the
-    /// stated size; `Io` for what the system refuses.
+    /// limits; `Io` for what the system refuses.
     #[cfg(feature = "cli")]
-    pub(super) fn archive(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Package> {
-        let (archive, entries) = archive::open(path, wanted)?;
+    pub(super) fn archive(
+        path: &Path,
+        limits: ArchiveLimits,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Package> {
+        let (archive, entries) = archive::open(path, limits, wanted)?;
         Ok(Package { archive: Some(archive), ..Package::new(path, entries) })
     }
 
     /// As above; this build has no archives.
     #[cfg(not(feature = "cli"))]
-    pub(super) fn archive(path: &Path, _wanted: &dyn Fn(&str) -> bool) -> Result<Package> {
+    pub(super) fn archive(
+        path: &Path,
+        _limits: ArchiveLimits,
+        _wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Package> {
         let expected = "a folder, since this build is without the feature `cli`";
         Err(Error::format(path, "the path", expected, "a file: unpack it"))
     }
@@ -215,11 +224,13 @@ fn walk(
 
 /// Archives by their first bytes: `.zip`, `.tar`, `.tar.gz`.
 #[cfg(feature = "cli")]
-mod archive {
-    use super::Entry;
+pub(super) mod archive {
+    use super::{ArchiveLimits, Entry};
     use crate::data::read;
     use crate::data::spool::Spool;
     use crate::error::{Error, Result};
+    #[cfg(test)]
+    use std::cell::Cell;
     use std::cell::RefCell;
     use std::collections::BTreeMap;
     use std::fs::File;
@@ -228,11 +239,6 @@ mod archive {
     use zip::ZipArchive;
     use zip::result::ZipError;
 
-    /// The most bytes that an archive may unpack to: 16 GiB.
-    const MOST_UNPACKED: u64 = 16 << 30;
-    /// The most files in an archive.
-    const MOST_ENTRIES: usize = 1 << 20;
-
     pub(super) enum Archive {
         Tar(Spool),
         Zip(RefCell<ZipArchive<BufReader<File>>>),
@@ -240,16 +246,28 @@ mod archive {
 
     type Entries = BTreeMap<String, Entry>;
 
-    pub(super) fn open(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<(Archive, Entries)> {
+    #[cfg(test)]
+    thread_local! {
+        /// Archives that this thread has opened, for tests: each costs an unpacking.
+        pub(in crate::data) static OPENED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn open(
+        path: &Path,
+        limits: ArchiveLimits,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<(Archive, Entries)> {
+        #[cfg(test)]
+        OPENED.with(|opened| opened.set(opened.get() + 1));
         let file = || File::open(path).map_err(|error| Error::io(path, error));
         let mut head = Vec::new();
         let read = file()?.take(512).read_to_end(&mut head);
         read.map_err(|error| Error::io(path, error))?;
         let buffered = || Ok(BufReader::with_capacity(1 << 16, file()?));
         match head[..] {
-            [0x1f, 0x8b, ..] => untar(read::gunzip(buffered()?), path, wanted),
-            [b'P', b'K', ..] => unzip(buffered()?, path, wanted),
-            _ if head.get(257..262) == Some(b"ustar") => untar(buffered()?, path, wanted),
+            [0x1f, 0x8b, ..] => untar(read::gunzip(buffered()?), path, limits, wanted),
+            [b'P', b'K', ..] => unzip(buffered()?, path, limits, wanted),
+            _ if head.get(257..262) == Some(b"ustar") => untar(buffered()?, path, limits, wanted),
             _ => {
                 let found = "a file that begins like none of them";
                 Err(Error::format(path, "byte 0", "an archive: .tar.gz, .tar or .zip", found))
@@ -261,18 +279,22 @@ mod archive {
     fn untar(
         reader: impl Read,
         path: &Path,
+        limits: ArchiveLimits,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<(Archive, Entries)> {
         let broken = |error| broken(path, error);
         let (mut spool, mut entries) = (Spool::create()?, Entries::new());
         // One byte more than may be, so that reaching it is told from the end.
-        let mut archive = tar::Archive::new(reader.take(MOST_UNPACKED + 1));
+        let mut archive = tar::Archive::new(reader.take(limits.bytes.saturating_add(1)));
         // Raw: long names and sparse files, which only archives have that none here is, would be
         // put together in memory.
-        for entry in archive.entries().map_err(broken)?.raw(true) {
+        for (count, entry) in archive.entries().map_err(broken)?.raw(true).enumerate() {
+            few(path, count + 1, limits)?;
             let mut entry = entry.map_err(broken)?;
+            // On its word alone: nothing of it has been unpacked yet.
+            small(path, entry.raw_file_position().saturating_add(entry.size()), limits)?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let Some(name) = checked(path, &name, entries.len())? else { continue };
+            let Some(name) = checked(path, &name)? else { continue };
             let is_file = entry.header().entry_type().is_file();
             if !is_file || !wanted(name.rsplit('/').next().unwrap_or(&name)) {
                 continue;
@@ -293,42 +315,53 @@ mod archive {
         // To the end, so that the stream's own sum is checked; what follows the archive is padding.
         let mut rest = archive.into_inner();
         io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
-        if rest.limit() == 0 {
-            let expected = format!("an archive of at most {MOST_UNPACKED} bytes");
-            return Err(Error::format(path, "the archive", expected, "more"));
-        }
+        let unpacked = limits.bytes.saturating_add(1) - rest.limit();
+        small(path, unpacked, limits)?;
         Ok((Archive::Tar(spool), entries))
     }
 
     fn unzip(
         reader: BufReader<File>,
         path: &Path,
+        limits: ArchiveLimits,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<(Archive, Entries)> {
         let mut archive = ZipArchive::new(reader).map_err(|error| zip_error(path, error))?;
+        few(path, archive.len(), limits)?;
         let (mut entries, mut total) = (Entries::new(), 0u64);
         for at in 0..archive.len() {
             let file = archive.by_index_raw(at).map_err(|error| zip_error(path, error))?;
-            let Some(name) = checked(path, file.name(), entries.len())? else { continue };
+            let Some(name) = checked(path, file.name())? else { continue };
             let is_link = file.unix_mode().is_some_and(|mode| mode & 0o170_000 == 0o120_000);
             if file.is_file() && !is_link && wanted(name.rsplit('/').next().unwrap_or(&name)) {
                 total = total.saturating_add(file.size());
                 entries.insert(name, Entry::Packed { at: at as u64, len: file.size() });
             }
         }
-        if total > MOST_UNPACKED {
-            let expected = format!("an archive of at most {MOST_UNPACKED} bytes");
-            return Err(Error::format(path, "the archive", expected, format!("{total}")));
-        }
+        small(path, total, limits)?;
         Ok((Archive::Zip(RefCell::new(archive)), entries))
     }
 
-    /// A name in its plain form; none for a folder's.
-    fn checked(path: &Path, name: &str, count: usize) -> Result<Option<String>> {
-        if count >= MOST_ENTRIES {
-            let expected = format!("at most {MOST_ENTRIES} files");
-            return Err(Error::format(path, "the archive", expected, "more"));
+    /// Refuses an archive of more entries than may be.
+    fn few(path: &Path, count: usize, limits: ArchiveLimits) -> Result<()> {
+        if count <= limits.files {
+            return Ok(());
         }
+        let expected = format!("an archive of at most {} files", limits.files);
+        Err(Error::format(path, "the archive", expected, "more"))
+    }
+
+    /// Refuses an archive that unpacks to more than may be.
+    fn small(path: &Path, bytes: u64, limits: ArchiveLimits) -> Result<()> {
+        if bytes <= limits.bytes {
+            return Ok(());
+        }
+        let expected = format!("an archive of at most {} bytes, unpacked", limits.bytes);
+        Err(Error::format(path, "the archive", expected, "more"))
+    }
+
+    /// A name in its plain form; none for a folder's.
+    fn checked(path: &Path, name: &str) -> Result<Option<String>> {
         let parts: Vec<&str> = name.split(['/', '\\']).collect();
         let drive = name.as_bytes().get(1) == Some(&b':');
         if parts.contains(&"..") || parts[0].is_empty() || drive {
@@ -374,7 +407,8 @@ mod archive {
                     let file = archive.by_index(at as usize);
                     let file = file.map_err(|error| zip_error(path, error))?;
                     let mut bytes = Vec::with_capacity(len.min(1 << 20) as usize);
-                    let most = read::MOST_ZIPPED_BYTES;
+                    // No more than it says of itself either: by that the archive was let in.
+                    let most = read::MOST_ZIPPED_BYTES.min(len);
                     file.take(most + 1).read_to_end(&mut bytes).map_err(|e| broken(path, e))?;
                     if bytes.len() as u64 > most {
                         let expected = format!("at most {most} bytes");

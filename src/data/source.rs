@@ -44,8 +44,8 @@ pub(super) struct Entry {
     pub(super) required: &'static [&'static str],
     /// Its files, for the error.
     files: &'static str,
-    /// Where it can be had.
-    pub(super) url: &'static str,
+    /// Where it can be had, if it is one thing.
+    pub(super) url: Option<&'static str>,
     read: fn(&Package, &Loading) -> Result<Splits>,
 }
 
@@ -72,7 +72,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         keys: IDX_KEYS,
         required: IDX_FILES,
         files: "train-images-idx3-ubyte.gz and its three companions",
-        url: "https://github.com/zalandoresearch/fashion-mnist",
+        url: Some("https://github.com/zalandoresearch/fashion-mnist"),
         read: idx::fashion_mnist,
     },
     Entry {
@@ -83,7 +83,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         keys: IDX_KEYS,
         required: IDX_FILES,
         files: "train-images-idx3-ubyte.gz and its three companions",
-        url: "http://yann.lecun.com/exdb/mnist",
+        url: Some("http://yann.lecun.com/exdb/mnist"),
         read: idx::mnist,
     },
     Entry {
@@ -94,7 +94,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         keys: &["data_batch_1.bin", "test_batch.bin"],
         required: &["data_batch_1.bin", "test_batch.bin"],
         files: "data_batch_1.bin and test_batch.bin",
-        url: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        url: Some("https://www.cs.toronto.edu/~kriz/cifar.html"),
         read: cifar::cifar10,
     },
     Entry {
@@ -105,7 +105,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         keys: &["fine_label_names.txt", "train.bin", "test.bin"],
         required: &["train.bin", "test.bin"],
         files: "train.bin and test.bin",
-        url: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        url: Some("https://www.cs.toronto.edu/~kriz/cifar.html"),
         read: cifar::cifar100,
     },
     Entry {
@@ -116,7 +116,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         keys: &["train_X.bin", "test_X.bin", "unlabeled_X.bin"],
         required: &["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"],
         files: "train_X.bin, train_y.bin, test_X.bin and test_y.bin",
-        url: "https://cs.stanford.edu/~acoates/stl10",
+        url: Some("https://cs.stanford.edu/~acoates/stl10"),
         read: stl::stl10,
     },
     Entry {
@@ -127,7 +127,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         keys: &["wnids.txt", "val/val_annotations.txt"],
         required: &["train/", "val/images/", "val/val_annotations.txt"],
         files: "train/, val/val_annotations.txt and wnids.txt",
-        url: "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        url: Some("http://cs231n.stanford.edu/tiny-imagenet-200.zip"),
         read: tiny_imagenet::tiny_imagenet,
     },
     Entry {
@@ -138,7 +138,7 @@ pub(super) const ENTRIES: [Entry; 7] = [
         keys: &[],
         required: &[],
         files: "PNG or JPEG images, in a sub-folder a class or without",
-        url: "anywhere",
+        url: None,
         read: folder::folder,
     },
 ];
@@ -162,6 +162,11 @@ impl fmt::Display for SourceName {
 }
 
 impl Entry {
+    /// The end of a complaint: where the set can be had, if it is one thing.
+    pub(super) fn origin(&self) -> String {
+        self.url.map_or(String::new(), |url| format!("; the set can be had from {url}"))
+    }
+
     /// The set's official folder or archive, if `path` is it or, for a folder, its parent.
     pub(super) fn find(&self, path: &Path) -> Option<PathBuf> {
         if path.is_file() {
@@ -183,8 +188,13 @@ impl Entry {
         // Much to unpack for nothing.
         let skip = loading.unlabelled == Unlabelled::Skip;
         let wanted = |name: &str| !(skip && name == "unlabeled_X.bin");
-        let package = Package::archive(place, &wanted)?;
-        package.rooted(self.keys).ok_or_else(|| {
+        self.rooted(Package::archive(place, loading.archive, &wanted)?)
+    }
+
+    /// The same out of an open archive.
+    pub(super) fn rooted(&self, archive: Package) -> Result<Package> {
+        let place = archive.place();
+        archive.rooted(self.keys).ok_or_else(|| {
             let expected = format!("{} ({})", self.files, self.name);
             Error::format(place, "the archive", expected, "none of them")
         })
@@ -232,7 +242,12 @@ impl Source {
     }
 
     /// The official folder or archive; `variable` is the value of `DIMASK_DATA`.
-    pub(super) fn locate(&self, variable: Option<OsString>) -> Result<PathBuf> {
+    fn locate(&self, variable: Option<OsString>) -> Result<PathBuf> {
+        self.locate_below(variable).map(|(_, place)| place)
+    }
+
+    /// The folder that was looked in, and the official folder or archive there.
+    pub(super) fn locate_below(&self, variable: Option<OsString>) -> Result<(PathBuf, PathBuf)> {
         let entry = self.name.entry();
         let places = match &self.path {
             Some(path) => vec![path.clone()],
@@ -246,7 +261,8 @@ impl Source {
                 .chain([PathBuf::from("data"), Path::new(env!("CARGO_MANIFEST_DIR")).join("data")])
                 .collect(),
         };
-        if let Some(found) = places.iter().find_map(|place| entry.find(place)) {
+        let found = places.iter().find_map(|given| Some((given.clone(), entry.find(given)?)));
+        if let Some(found) = found {
             return Ok(found);
         }
         let list: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
@@ -258,10 +274,10 @@ impl Source {
             format!(" in the folder {folder}, or the archive {},", entry.archive)
         });
         let reason = format!(
-            "not found: expected {}{folder} in one of: {}{hint}; the set can be had from {}",
+            "not found: expected {}{folder} in one of: {}{hint}{}",
             entry.files,
             list.join(", "),
-            entry.url
+            entry.origin()
         );
         Err(Error::io(entry.name, io::Error::new(io::ErrorKind::NotFound, reason)))
     }
@@ -277,7 +293,7 @@ impl str::FromStr for Source {
         };
         let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
             let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
-            let reason = format!("no data set `{name}`: expected one of {}", names.join(", "));
+            let reason = format!("{name:?} is none of {}", names.join(", "));
             return Err(Error::usage("--data", reason));
         };
         if path == Some("") {
@@ -314,8 +330,8 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert_eq!(
             error.to_string(),
-            "--data: no data set `imagenet`: expected one of fashion-mnist, mnist, cifar10, \
-             cifar100, stl10, tiny-imagenet, folder"
+            "--data: \"imagenet\" is none of fashion-mnist, mnist, cifar10, cifar100, stl10, \
+             tiny-imagenet, folder"
         );
         assert!(parse("folder").unwrap().load(&Loading::default()).is_err());
         assert!(parse("cifar10:").unwrap_err().to_string().contains("no path"));

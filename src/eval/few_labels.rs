@@ -6,8 +6,8 @@
 use crate::data::stratified_fraction;
 use crate::eval::lbfgs::minimize;
 use crate::eval::linear_probe::{Classifier, cross_entropy_grad, gather};
+use crate::eval::rows::Rows;
 use crate::eval::statistics::{Moments, features};
-use crate::kernels::Real;
 use crate::tensor::Tensor;
 
 /// Draws whose accuracies are averaged.
@@ -35,10 +35,10 @@ const TOLERANCE: f64 = 1e-6;
 /// # Panics
 /// If the shapes do not fit, there are no training rows, or a label is not below `classes`.
 #[track_caller]
-pub fn few_labels_probe<T: Real>(
-    train: &Tensor<T>,
+pub fn few_labels_probe<R: Rows>(
+    train: &R,
     train_labels: &[u32],
-    test: &Tensor<T>,
+    test: &R,
     test_labels: &[u32],
     classes: usize,
     fraction: f64,
@@ -59,24 +59,20 @@ pub fn few_labels_probe<T: Real>(
 /// # Panics
 /// As [`few_labels_probe`].
 #[track_caller]
-pub fn logistic_probe<T: Real>(
-    train: &Tensor<T>,
-    train_labels: &[u32],
-    classes: usize,
-) -> Classifier<f64> {
-    let rows: Vec<usize> = (0..train.shape()[0]).collect();
+pub fn logistic_probe<R: Rows>(train: &R, train_labels: &[u32], classes: usize) -> Classifier<f64> {
+    let rows: Vec<usize> = (0..train.size("logistic_probe: train")[0]).collect();
     on_rows(train, train_labels, &rows, classes, moments(train, train_labels))
 }
 
 #[track_caller]
-fn moments<T: Real>(train: &Tensor<T>, labels: &[u32]) -> Moments {
+fn moments<R: Rows>(train: &R, labels: &[u32]) -> Moments {
     let [n, d] = features(train, "few_labels_probe: train");
     assert!(n > 0 && labels.len() == n, "few_labels_probe: {} labels", labels.len());
     Moments::of(train).divided((d as f64).sqrt())
 }
 
-fn on_rows<T: Real>(
-    train: &Tensor<T>,
+fn on_rows<R: Rows>(
+    train: &R,
     labels: &[u32],
     rows: &[usize],
     classes: usize,

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
+use crate::eval::rows::{Rows, for_each_block};
 use crate::eval::statistics::{features, topk_correct};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
@@ -16,6 +17,21 @@ use crate::tensor::Tensor;
 const QUERIES: usize = 1024;
 /// Bank rows of a product.
 const BANK: usize = 1024;
+/// Queries that meet a block of the bank before it is looked at no more; it comes again for others.
+const ROUND: usize = 4 * QUERIES;
+/// The most numbers that the queries of such a round may have, if they are many to a query.
+const ROUND_NUMBERS: usize = 16 << 20;
+
+/// Queries of a round.
+fn round_of(d: usize) -> usize {
+    (ROUND_NUMBERS / d / QUERIES * QUERIES).clamp(QUERIES, ROUND)
+}
+
+/// About the bytes of a round of f32: its queries, a block of the bank twice, similarities.
+pub(super) fn round_bytes(bank: usize, queries: usize, d: usize) -> usize {
+    let (queries, bank) = (queries.min(round_of(d)), bank.min(BANK));
+    (queries * d + 2 * bank * d + queries.min(QUERIES) * bank) * size_of::<f32>()
+}
 
 /// How many neighbours vote, and how much more the near ones count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,53 +111,59 @@ type Neighbour<T> = (T, u32);
 /// Source: Wu et al. 2018, arXiv 1805.01978, section 3.4; the official MetaMask code votes with
 /// `k = 5` and temperature 1.
 #[track_caller]
-pub fn knn<T: Real>(
-    bank: &Tensor<T>,
+pub fn knn<R: Rows, Q: Rows<Value = R::Value>>(
+    bank: &R,
     bank_labels: &[u32],
-    queries: &Tensor<T>,
+    queries: &Q,
     classes: usize,
     votes: &[Vote],
 ) -> Vec<Knn> {
     let [m, d] = features(bank, "knn: bank");
     let [q, query_d] = features(queries, "knn: queries");
-    assert!(m > 0 && d == query_d, "knn: bank {:?}, queries {:?}", bank.shape(), queries.shape());
+    assert!(m > 0 && d == query_d, "knn: bank {:?}, queries {:?}", [m, d], [q, query_d]);
     assert!(bank_labels.len() == m, "knn: {} labels for {m} bank rows", bank_labels.len());
     let foreign = bank_labels.iter().find(|&&label| label as usize >= classes);
     assert!(foreign.is_none(), "knn: label {foreign:?} with {classes} classes");
-    assert!(bank.is_finite() && queries.is_finite(), "knn: a feature is not finite");
     for vote in votes {
         assert!(vote.is_sound(), "knn: {vote:?}");
     }
 
     let k_max = votes.iter().map(|vote| vote.k.min(m)).max().unwrap_or(0);
-    let chunks = bank.as_slice().chunks(BANK * d);
-    let bank: Vec<Tensor<T>> = chunks.map(|rows| normalized(rows, d)).collect();
-    let mut nearest: Vec<Vec<Neighbour<T>>> = Vec::with_capacity(q);
-    for block in queries.as_slice().chunks(QUERIES * d) {
-        let block = normalized(block, d);
-        let mut kept: Vec<Nearest<T>> =
-            (0..block.shape()[0]).map(|_| Nearest::new(k_max)).collect();
-        for (number, rows) in bank.iter().enumerate() {
-            let similarities = block.matmul_nt(rows);
-            let rows = similarities.as_slice().par_chunks(rows.shape()[0]);
-            let first = (number * BANK) as u32;
-            kept.par_iter_mut().zip(rows).for_each(|(kept, row)| kept.add(row, first));
-        }
+    let mut nearest: Vec<Vec<Neighbour<R::Value>>> = Vec::with_capacity(q);
+    let round = round_of(d);
+    for start in (0..q).step_by(round) {
+        let range = start..q.min(start + round);
+        let mut kept: Vec<Nearest<R::Value>> = range.clone().map(|_| Nearest::new(k_max)).collect();
+        let mut blocks = Vec::new();
+        for_each_block(queries, range, QUERIES, |_, block| blocks.push(normalized(block)));
+        for_each_block(bank, 0..m, BANK, |first, rows| {
+            let (count, rows) = (rows.shape()[0], normalized(rows));
+            for (kept, block) in kept.chunks_mut(QUERIES).zip(&blocks) {
+                let similarities = block.matmul_nt(&rows);
+                let rows = similarities.as_slice().par_chunks(count);
+                kept.par_iter_mut().zip(rows).for_each(|(kept, row)| kept.add(row, first as u32));
+            }
+        });
         nearest.par_extend(kept.into_par_iter().map(Nearest::finish));
     }
     votes.iter().map(|&vote| tally(&nearest, bank_labels, classes, vote)).collect()
 }
 
 /// Each row of `x [N, D]` divided by its length; a row of zeros stays.
-fn normalized<T: Real>(x: &[T], d: usize) -> Tensor<T> {
-    let mut y = x.to_vec();
-    y.par_chunks_mut(d).for_each(|row| {
+///
+/// # Panics
+/// If a value is not finite.
+#[track_caller]
+fn normalized<T: Real>(mut x: Tensor<T>) -> Tensor<T> {
+    assert!(x.is_finite(), "knn: a feature is not finite");
+    let d = x.shape()[1];
+    x.make_mut().par_chunks_mut(d).for_each(|row| {
         // In f64, so that no finite f32 row has an infinite length. The floor is PyTorch's.
         let squares: f64 = row.iter().map(|x| x.to_f64() * x.to_f64()).sum();
         let length = squares.sqrt().max(1e-12);
         row.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() / length));
     });
-    Tensor::from_vec(y, &[x.len() / d, d])
+    x
 }
 
 /// The `k` largest similarities of one query so far, with their bank rows.
@@ -262,6 +284,22 @@ mod tests {
         for (vote, found) in votes.iter().zip(knn(&bank, &labels, &queries, 4, &votes)) {
             assert_eq!(found.neighbours, twin(&bank, &labels, &queries, *vote), "{vote:?}");
         }
+    }
+
+    #[test]
+    fn queries_of_several_rounds_are_answered_as_if_alone() {
+        let (bank, labels) = blobs::<f32>(BANK + 9, 5, 3, 0.9, 5);
+        let (queries, _) = blobs::<f32>(ROUND + 70, 5, 3, 0.9, 6);
+        let votes = [Vote { k: 20, temperature: 0.1 }];
+        let all = &knn(&bank, &labels, &queries, 3, &votes)[0];
+        for range in [0..100, ROUND - 50..ROUND + 70] {
+            let some = queries.rows(&range.clone().collect::<Vec<_>>());
+            let alone = &knn(&bank, &labels, &some, 3, &votes)[0];
+            assert_eq!(alone.neighbours, all.neighbours[range.clone()]);
+            assert_eq!(alone.predictions, all.predictions[range]);
+        }
+        // Long rows make short rounds.
+        assert_eq!([9, 4096, 100_000].map(round_of), [ROUND, ROUND, QUERIES]);
     }
 
     #[test]

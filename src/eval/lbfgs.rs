@@ -1,5 +1,10 @@
 //! L-BFGS: the minimum of a smooth convex function from its value and gradient.
 
+/// Steps that are remembered.
+const MEMORY: usize = 10;
+/// Vectors of the length of `x` that are held at a time, about: two a step, and those at hand.
+pub(super) const VECTORS: usize = 2 * MEMORY + 8;
+
 /// The minimum of a smooth convex function from its value and gradient, by L-BFGS.
 ///
 /// ```text
@@ -14,7 +19,6 @@ pub(super) fn minimize(
     tolerance: f64,
     f: impl Fn(&[f64]) -> (f64, Vec<f64>),
 ) -> Vec<f64> {
-    const MEMORY: usize = 10;
     const MOST_STEPS: usize = 500;
     const MOST_HALVINGS: usize = 30;
     let mut history: Vec<Pair> = Vec::new();

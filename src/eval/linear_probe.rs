@@ -5,6 +5,7 @@
 use rayon::prelude::*;
 
 use crate::data::epoch_order;
+use crate::eval::rows::{BLOCK, Rows};
 use crate::eval::statistics::{Moments, features, topk_accuracy};
 use crate::kernels::Real;
 use crate::optim::{Optimizer, Sgd, cosine};
@@ -46,8 +47,7 @@ impl<T: Real> Classifier<T> {
     /// # Panics
     /// If `x` has another number of columns than the classifier's training rows.
     #[track_caller]
-    pub fn scores<U: Real>(&self, x: &Tensor<U>) -> Tensor<T> {
-        const BLOCK: usize = 1024;
+    pub fn scores<R: Rows>(&self, x: &R) -> Tensor<T> {
         let [n, d] = features(x, "linear probe: test");
         assert!(
             d == self.weight.shape()[0],
@@ -58,7 +58,7 @@ impl<T: Real> Classifier<T> {
         let classes = self.bias.len();
         let mut scores = Vec::with_capacity(n * classes);
         for rows in rows.chunks(BLOCK) {
-            let mut logits = gather::<U, T>(x, rows, &self.moments).matmul(&self.weight);
+            let mut logits = gather::<R, T>(x, rows, &self.moments).matmul(&self.weight);
             for row in logits.make_mut().chunks_mut(classes) {
                 row.iter_mut().zip(self.bias.as_slice()).for_each(|(logit, &b)| *logit += b);
             }
@@ -73,7 +73,7 @@ impl<T: Real> Classifier<T> {
     /// # Panics
     /// As [`Classifier::scores`], or if there is not one label a row.
     #[track_caller]
-    pub fn accuracy<U: Real>(&self, x: &Tensor<U>, labels: &[u32], top: usize) -> f64 {
+    pub fn accuracy<R: Rows>(&self, x: &R, labels: &[u32], top: usize) -> f64 {
         topk_accuracy(&self.scores(x), labels, top)
     }
 }
@@ -87,18 +87,18 @@ impl<T: Real> Classifier<T> {
 /// # Panics
 /// If the shapes do not fit, there are no training rows, or a label is not below `classes`.
 #[track_caller]
-pub fn linear_probe<T: Real>(
-    train: &Tensor<T>,
+pub fn linear_probe<R: Rows>(
+    train: &R,
     train_labels: &[u32],
     classes: usize,
     settings: &LinearProbe,
     seed: u64,
-) -> Classifier<T> {
+) -> Classifier<R::Value> {
     let [n, d] = features(train, "linear_probe: train");
     assert!(n > 0 && train_labels.len() == n, "linear_probe: {} labels", train_labels.len());
     assert!(settings.batch_size > 0, "linear_probe: batches of no rows");
     let moments = Moments::of(train);
-    let mut params = vec![Tensor::<T>::zeros(&[d, classes]), Tensor::zeros(&[classes])];
+    let mut params = vec![Tensor::<R::Value>::zeros(&[d, classes]), Tensor::zeros(&[classes])];
     let rule = Sgd { momentum: settings.momentum, weight_decay: 0.0, ..Sgd::default() };
     let rule = Optimizer::Sgd(rule);
     let mut state = rule.start(&params);
@@ -153,16 +153,14 @@ pub(super) fn cross_entropy_grad<T: Real>(
 }
 
 /// The standardised rows of `x [N, D]` at `rows`: `[rows.len(), D]`.
-pub(super) fn gather<T: Real, U: Real>(
-    x: &Tensor<T>,
-    rows: &[usize],
-    moments: &Moments,
-) -> Tensor<U> {
-    let d = x.shape()[1];
+pub(super) fn gather<R: Rows, U: Real>(x: &R, rows: &[usize], moments: &Moments) -> Tensor<U> {
+    let d = x.size("gather")[1];
     let mut y = vec![U::ZERO; rows.len() * d];
-    y.par_chunks_mut(d).zip(rows).with_min_len(16).for_each(|(y, &row)| {
-        moments.standardize(&x.as_slice()[row * d..][..d], y);
-    });
+    for (y, rows) in y.chunks_mut(BLOCK * d).zip(rows.chunks(BLOCK)) {
+        let x = x.rows(rows);
+        let pairs = y.par_chunks_mut(d).zip(x.as_slice().par_chunks(d)).with_min_len(16);
+        pairs.for_each(|(y, x)| moments.standardize(x, y));
+    }
     Tensor::from_vec(y, &[rows.len(), d])
 }
 

@@ -10,13 +10,14 @@ pub mod interval;
 pub mod knn;
 mod lbfgs;
 pub mod linear_probe;
+mod rows;
 pub mod statistics;
 
 use crate::error::{Error, Result};
 use crate::kernels::Real;
-use crate::tensor::Tensor;
 use knn::Vote;
 use linear_probe::LinearProbe;
+pub use rows::Rows;
 use statistics::topk_accuracy;
 
 /// The official MetaMask vote: nearly a plain majority of five.
@@ -100,6 +101,8 @@ impl Scores {
 /// Judges features by what their neighbours and linear classifiers say about the classes.
 ///
 /// Shapes: `train [N, D]`, `test [M, D]`, with one label a row or none at all.
+/// Of rows that are made when they are looked at, some thousands are in memory at a time; with
+/// [`Extent::Full`], all training rows are, in f64.
 ///
 /// # Errors
 /// If a feature is not finite.
@@ -107,10 +110,10 @@ impl Scores {
 /// # Panics
 /// If the shapes do not fit or a label is not below `classes`.
 #[track_caller]
-pub fn evaluate<T: Real>(
-    train: &Tensor<T>,
+pub fn evaluate<R: Rows>(
+    train: &R,
     train_labels: Option<&[u32]>,
-    test: &Tensor<T>,
+    test: &R,
     test_labels: Option<&[u32]>,
     classes: usize,
     settings: &EvalSettings,
@@ -146,14 +149,30 @@ pub fn evaluate<T: Real>(
     })
 }
 
+/// About the most bytes that [`evaluate`] takes beside its features, which are given as rows
+/// `[N, M]` of training and test and their dimensions `D`.
+pub fn working_bytes([train, test]: [usize; 2], d: usize, classes: usize, extent: Extent) -> usize {
+    // The neighbours of all queries so far, as they are kept and as they are returned.
+    let kept = test * KNN200.k * 2 * size_of::<(f32, u32)>();
+    let share = if extent == Extent::Full { train } else { train / 100 + classes };
+    let regression = (share * d + lbfgs::VECTORS * (d + 1) * classes) * size_of::<f64>();
+    kept + knn::round_bytes(train, test, d).max(regression)
+}
+
 /// Names the first row that is not finite.
-fn check_finite<T: Real>(x: &Tensor<T>, name: &str) -> Result<()> {
-    let width = x.len() / x.shape().first().copied().unwrap_or(1).max(1);
-    match x.as_slice().iter().position(|x| !x.is_finite()) {
+#[track_caller]
+fn check_finite<R: Rows>(x: &R, name: &str) -> Result<()> {
+    let [n, width] = x.size(name);
+    let mut first = None;
+    rows::for_each_block(x, 0..n, rows::BLOCK, |start, block| {
+        let found = block.as_slice().iter().position(|x| !x.is_finite());
+        let found = found.map(|at| (start + at / width, block.as_slice()[at].to_string()));
+        first = first.take().or(found);
+    });
+    match first {
         None => Ok(()),
-        Some(at) => {
-            let found = x.as_slice()[at].to_string();
-            Err(Error::format(name, format!("row {}", at / width), "finite values", found))
+        Some((row, found)) => {
+            Err(Error::format(name, format!("row {row}"), "finite values", found))
         }
     }
 }
@@ -172,6 +191,7 @@ fn argmax<T: PartialOrd>(values: &[T]) -> usize {
 mod tests {
     use super::*;
     use crate::rng::Stream;
+    use crate::tensor::Tensor;
     use rand_distr::{Distribution, StandardNormal};
 
     /// Standard normal draws.
@@ -224,6 +244,36 @@ mod tests {
         assert!(all.named().iter().all(|(_, score)| *score == full), "a name is missing");
         assert_eq!(run(None, Some(&test_labels)), Scores::default());
         assert_eq!(run(Some(&labels), None), Scores::default());
+    }
+
+    /// A tensor whose rows are made when they are looked at; counts the most at a time.
+    struct Made(Tensor<f32>, std::cell::Cell<usize>);
+
+    impl Rows for Made {
+        type Value = f32;
+
+        fn size(&self, what: &str) -> [usize; 2] {
+            self.0.size(what)
+        }
+
+        fn rows(&self, indices: &[usize]) -> Tensor<f32> {
+            self.1.set(self.1.get().max(indices.len()));
+            self.0.rows(indices)
+        }
+    }
+
+    #[test]
+    fn rows_that_are_made_when_looked_at_are_judged_like_rows_in_memory() {
+        let (train, labels) = blobs::<f32>(3000, 12, 4, 1.5, 3);
+        let (test, test_labels) = blobs::<f32>(1500, 12, 4, 1.5, 4);
+        let linear = LinearProbe { epochs: 3, ..LinearProbe::default() };
+        let settings = EvalSettings { linear, extent: Extent::Full, seed: 5 };
+        let made = [&train, &test].map(|x| Made(x.clone(), Default::default()));
+        let [of_train, of_test] = &made;
+        let in_memory = evaluate(&train, Some(&labels), &test, Some(&test_labels), 4, &settings);
+        let as_made = evaluate(of_train, Some(&labels), of_test, Some(&test_labels), 4, &settings);
+        assert_eq!(as_made.unwrap(), in_memory.unwrap());
+        assert!(made.iter().all(|rows| rows.1.get() <= rows::BLOCK), "too many at a time");
     }
 
     #[test]

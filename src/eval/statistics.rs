@@ -2,6 +2,7 @@
 //!
 //! Everything is computed in f64 from fixed-order sums.
 
+use super::rows::{BLOCK, Rows, for_each_block};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -108,10 +109,9 @@ pub fn mean_abs_correlation<T: Real>(x: &Tensor<T>) -> f64 {
 
 /// The two lengths of a matrix of features `[N, D]`.
 #[track_caller]
-pub(super) fn features<T: Real>(x: &Tensor<T>, what: &str) -> [usize; 2] {
-    let shape: Result<[usize; 2], _> = x.shape().try_into();
-    let [n, d] = shape.unwrap_or_else(|_| panic!("{what}: expected [N, D], got {:?}", x.shape()));
-    assert!(d > 0, "{what}: no columns in {:?}", x.shape());
+pub(super) fn features<R: Rows>(x: &R, what: &str) -> [usize; 2] {
+    let [n, d] = x.size(what);
+    assert!(d > 0, "{what}: no columns in {:?}", [n, d]);
     [n, d]
 }
 
@@ -127,19 +127,23 @@ pub(super) struct Moments {
 impl Moments {
     /// The moments of `x [N, D]`, in two passes over the rows.
     #[track_caller]
-    pub(super) fn of<T: Real>(x: &Tensor<T>) -> Moments {
+    pub(super) fn of<R: Rows>(x: &R) -> Moments {
         let [n, d] = features(x, "moments");
         let mut mean = vec![0.0; d];
         let mut square = vec![0.0; d];
-        for row in x.as_slice().chunks(d) {
-            mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x.to_f64());
-        }
-        mean.iter_mut().for_each(|sum| *sum /= n as f64);
-        for row in x.as_slice().chunks(d) {
-            for ((sum, x), mean) in square.iter_mut().zip(row).zip(&mean) {
-                *sum += (x.to_f64() - mean) * (x.to_f64() - mean);
+        for_each_block(x, 0..n, BLOCK, |_, block| {
+            for row in block.as_slice().chunks(d) {
+                mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x.to_f64());
             }
-        }
+        });
+        mean.iter_mut().for_each(|sum| *sum /= n as f64);
+        for_each_block(x, 0..n, BLOCK, |_, block| {
+            for row in block.as_slice().chunks(d) {
+                for ((sum, x), mean) in square.iter_mut().zip(row).zip(&mean) {
+                    *sum += (x.to_f64() - mean) * (x.to_f64() - mean);
+                }
+            }
+        });
         let std: Vec<f64> = square.iter().map(|sum| (sum / n as f64).sqrt()).collect();
         // What differs by no more than f32's rounding is constant: its deviation is noise.
         let varies = |(std, mean): (&f64, &f64)| *std > 1e-6 * mean.abs() && *std > 1e-30;
@@ -173,7 +177,6 @@ impl Moments {
 
 /// `yᵀ y [D, D]` of the rows of `x` after `moments`, in f64, a block of rows at a time.
 fn gram<T: Real>(x: &Tensor<T>, moments: &Moments) -> Tensor<f64> {
-    const BLOCK: usize = 1024;
     let d = x.shape()[1];
     let mut sum = Tensor::zeros(&[d, d]);
     for block in x.as_slice().chunks(BLOCK * d) {

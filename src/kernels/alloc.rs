@@ -169,6 +169,14 @@ pub struct Stats {
     pub n_fresh: usize,
 }
 
+impl Stats {
+    /// The most that live and pooled buffers together come to, if their owners' peak is
+    /// `peak_bytes`.
+    pub fn most_bytes(peak_bytes: usize) -> usize {
+        peak_bytes + SLACK_BYTES.max(peak_bytes / 4)
+    }
+}
+
 /// What the buffers of all threads hold now.
 pub fn stats() -> Stats {
     POOL.lock().stats

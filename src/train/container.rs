@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
@@ -158,14 +158,35 @@ fn digest<'a>(
     hex(&hasher.finalize())
 }
 
+/// Asks the system whether [`write_atomically`] will do, before the work for what is to be written.
+///
+/// # Errors
+/// `Io` if the file cannot be written.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
+    let (_, temporary) = beside(path);
+    let write = || {
+        if path.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        File::create(&temporary)?;
+        fs::remove_file(&temporary)
+    };
+    write().map_err(|e| Error::io(path, e))
+}
+
+/// A file's folder, and the file in it that is written first.
+fn beside(path: &Path) -> (&Path, PathBuf) {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    (folder, folder.join(format!(".{name}.tmp")))
+}
+
 /// Replaces the file at `path` by `bytes` so that a crash leaves the old or the new one.
 ///
 /// # Errors
 /// `Io` if the system refuses.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.tmp"));
+    let (folder, temporary) = beside(path);
     let write = || {
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;

@@ -2,15 +2,18 @@
 
 use std::time::Instant;
 
-use super::evaluate::{EPOCH_BANK, Judge};
+use super::evaluate::{EPOCH_BANK, Judge, extent};
 use super::images::Images;
-use super::metrics::peak_memory_bytes;
+use super::metrics::{memory_bytes, peak_memory_bytes};
 use super::model::{self, State};
 use super::settings::settings;
 use crate::config::RunConfig;
 use crate::data::Dataset;
 use crate::error::Result;
+use crate::eval::working_bytes;
+use crate::kernels::alloc::{self, Stats};
 use crate::metamask::step;
+use crate::nn::Encode;
 use crate::rng::Stream;
 use crate::tensor::Tensor;
 
@@ -27,7 +30,8 @@ pub struct Estimate {
     pub seconds: f64,
     /// Time of the judgements that are left, in seconds.
     pub judging_seconds: f64,
-    /// The most memory, in bytes, where the system says how much is used.
+    /// The most memory, in bytes, where the system says how much is used: the images', the steps'
+    /// with what their pool keeps, and judging's.
     pub peak_memory_bytes: Option<u64>,
 }
 
@@ -70,8 +74,8 @@ impl Judging {
             features = judge.masked_features(&state)?;
             Ok(())
         })? / (rows + judged);
-        let probe = timed(&mut || judge.scores(&features).map(|_| ()))? / rows;
-        let raw_probe = timed(&mut || judge.scores(&judge.pixels()?).map(|_| ()))? / rows;
+        let probe = timed(&mut || judge.scores(features.each_ref()).map(|_| ()))? / rows;
+        let raw_probe = timed(&mut || judge.raw_scores().map(|_| ()))? / rows;
         let watched = config.eval.watch_images.min(images.train.len()) as f64;
         let watch =
             timed(&mut || judge.spread(&state).map(|_| ()))? + (watched - rows).max(0.0) * feature;
@@ -95,10 +99,15 @@ impl Judging {
     }
 }
 
+/// Batches whose views are in memory at a time.
+const BATCHES_AHEAD: usize = 3;
+
 /// Takes steps with two small batches and extends time and memory linearly to the run's batch;
 /// `steps_done` steps are behind the run.
 ///
-/// Small batches use the machine less well than large ones, so the time is rather too long.
+/// Small batches use the machine less well than large ones, so the time is rather too long. What
+/// buffers hold is counted, and so is what the pool will keep of them; the rest of judging is
+/// computed from the shapes.
 ///
 /// # Errors
 /// As [`Judging::measure`].
@@ -115,7 +124,14 @@ pub fn estimate(config: &RunConfig, images: &Images, steps_done: usize) -> Resul
         let shape = [2 * batch, height, width, channels];
         Tensor::from_fn(&shape, |_| rng.random::<f32>() - 0.5)
     };
+    let buffers = || {
+        let Stats { live_bytes, pooled_bytes, .. } = alloc::stats();
+        live_bytes + pooled_bytes
+    };
+    let loaded = peak_memory_bytes();
+    let outside = memory_bytes().map(|bytes| bytes.saturating_sub(buffers() as u64));
     let timed = |mut state: State, batch: usize| {
+        alloc::trim(); // What the pool keeps below is this batch's.
         let x = noise(batch);
         let mut best = f64::INFINITY;
         for _ in 0..3 {
@@ -123,7 +139,7 @@ pub fn estimate(config: &RunConfig, images: &Images, steps_done: usize) -> Resul
             (state, _) = step(state, &x, &settings);
             best = best.min(start.elapsed().as_secs_f64());
         }
-        (state, best, peak_memory_bytes())
+        (state, best, [alloc::stats().peak_bytes, buffers()].map(|bytes| bytes as f64))
     };
     let larger = config.batch_size.min(LARGER);
     let smaller = (larger / 2).max(2);
@@ -138,7 +154,12 @@ pub fn estimate(config: &RunConfig, images: &Images, steps_done: usize) -> Resul
     drop(images.pair(&batch, 0, config.seed)?);
     let a_step = extend(time_smaller, time_larger) + clock.elapsed().as_secs_f64();
 
+    let [live, held] = [0, 1].map(|at| extend(memory_smaller[at], memory_larger[at]) as usize);
+    alloc::trim();
     let judging = Judging::measure(config, images)?;
+    let live = live.max(alloc::stats().peak_bytes);
+    // Judging needs buffers of other sizes: the pool keeps both as long as it may.
+    let held = (held + buffers()).clamp(live, Stats::most_bytes(live));
     let (train, test) = (images.bank.len(), images.test.len());
     let val = images.val.as_ref().map_or(0, Dataset::len);
     let left = steps.saturating_sub(steps_done);
@@ -151,11 +172,11 @@ pub fn estimate(config: &RunConfig, images: &Images, steps_done: usize) -> Resul
         + unmasked
         + baselines;
 
-    // Neighbours of raw pixels hold every training image twice as floats: itself, and of length 1.
-    let pixels = if config.eval.baselines { 4 * height * width * channels } else { 0 };
-    let judged = (pixels * (2 * train + test)) as f64;
-    let trained = memory_smaller.zip(memory_larger).map(|(a, b)| extend(a as f64, b as f64));
-    let peak = trained.zip(memory_smaller).map(|(most, now)| most.max(now as f64 + judged) as u64);
+    let image = height * width * channels;
+    let ahead = BATCHES_AHEAD * 2 * config.batch_size * image * size_of::<f32>();
+    let judged = judged_bytes(config, images);
+    let peak = outside.map(|outside| outside + (held + ahead + judged) as u64);
+    let peak = peak.zip(loaded).map(|(peak, loaded)| peak.max(loaded));
     Ok(Estimate {
         parameters,
         steps,
@@ -164,4 +185,23 @@ pub fn estimate(config: &RunConfig, images: &Images, steps_done: usize) -> Resul
         judging_seconds,
         peak_memory_bytes: peak,
     })
+}
+
+/// What judging a run after its last epoch holds at its peak, but for the encoder's own buffers.
+fn judged_bytes(config: &RunConfig, images: &Images) -> usize {
+    let (bank, test) = (&images.bank, &images.test);
+    if bank.labels.is_none() || test.is_empty() {
+        return 0;
+    }
+    let rows = [bank.len(), test.len()];
+    let probes = extent(config.eval.probes);
+    let working = |d: usize| working_bytes(rows, d, bank.classes, probes);
+    let features = model::first_state(config, images.train.channels).network.encoder.features();
+    // With and without the mask.
+    let held = 2 * features * (rows[0] + rows[1]) * size_of::<f32>();
+    let raw = match config.eval.baselines {
+        true => working(images.train.size().iter().product()),
+        false => 0,
+    };
+    raw.max(held + working(features))
 }

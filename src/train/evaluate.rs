@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::eval::collapse::Spread;
 use crate::eval::knn::knn;
 use crate::eval::linear_probe::LinearProbe;
-use crate::eval::{EvalSettings, Extent, KNN5, KNN200, Scores, evaluate};
+use crate::eval::{EvalSettings, Extent, KNN5, KNN200, Rows, Scores, evaluate};
 use crate::nn::{Encode, Pass};
 use crate::tensor::Tensor;
+use std::cell::RefCell;
 
 /// Images that go through the encoder at a time.
 const BATCH: usize = 250;
@@ -79,17 +80,23 @@ impl<'a> Judge<'a> {
             observer.note("without labels the features are not judged");
             return Ok(judgement);
         }
-        let mut row = |name: &str, features: &[Tensor; 2]| {
-            observer.note(&format!("judging {name}: {} features", features[0].shape()[1]));
-            let scores = self.scores(features)?;
+        let mut judged = |name: &str, dimensions: usize, scores: &dyn Fn() -> Result<Scores>| {
+            observer.note(&format!("judging {name}: {dimensions} features"));
+            let scores = scores()?;
             match stop.requested() {
                 Some(signal) => Err(Error::Interrupted { signal }),
                 None => Ok(scores),
             }
         };
         if self.config.eval.baselines {
+            let dimensions = self.images.bank.size().iter().product();
+            judgement.raw = judged("raw pixels", dimensions, &|| self.raw_scores())?;
+        }
+        let mut row = |name: &str, features: &[Tensor; 2]| {
+            judged(name, features[0].shape()[1], &|| self.scores(features.each_ref()))
+        };
+        if self.config.eval.baselines {
             let untrained = model::first_state(self.config, self.images.train.channels);
-            judgement.raw = row("raw pixels", &self.pixels()?)?;
             judgement.untrained = row("the untrained encoder", &self.masked_features(&untrained)?)?;
         }
         let unmasked = self.unmasked_features(state)?;
@@ -111,7 +118,7 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// As [`evaluate`] if a feature is not finite.
-    pub fn scores(&self, [train, test]: &[Tensor; 2]) -> Result<Scores> {
+    pub fn scores<R: Rows>(&self, [train, test]: [&R; 2]) -> Result<Scores> {
         let (train_labels, test_labels) = (&self.images.bank.labels, &self.images.test.labels);
         let classes = self.images.bank.classes;
         let settings = self.settings();
@@ -171,21 +178,19 @@ impl<'a> Judge<'a> {
     fn settings(&self) -> EvalSettings {
         let linear = LinearProbe { epochs: self.config.eval.linear_epochs, ..Default::default() };
         // A fixed seed: runs that differ in theirs are judged by the same draws.
-        let extent = match self.config.eval.probes {
-            Probes::Quick => Extent::Quick,
-            Probes::Full => Extent::Full,
-        };
-        EvalSettings { linear, extent, seed: 0 }
+        EvalSettings { linear, extent: extent(self.config.eval.probes), seed: 0 }
     }
 
-    /// The normalised pixels of training and test images, `[N, H · W · C]`.
-    pub fn pixels(&self) -> Result<[Tensor; 2]> {
-        let of = |set: &Dataset| {
-            let all: Vec<usize> = (0..set.len()).collect();
-            let pixels = self.images.evaluation(set, &all)?;
-            Ok(pixels.reshape(&[set.len(), set.height * set.width * set.channels]))
-        };
-        Ok([of(&self.images.bank)?, of(&self.images.test)?])
+    /// The scores of the normalised pixels of training and test images; of them all, only some
+    /// thousands are floats at a time.
+    ///
+    /// # Errors
+    /// `Io` if images cannot be read.
+    pub fn raw_scores(&self) -> Result<Scores> {
+        let failed = RefCell::new(None);
+        let of = |set| RawPixels { images: self.images, set, failed: &failed };
+        let scores = self.scores([&of(&self.images.bank), &of(&self.images.test)]);
+        failed.take().map_or(scores, Err)
     }
 
     /// The features of training and test images under the mask, `[N, D]`.
@@ -208,7 +213,7 @@ impl<'a> Judge<'a> {
     /// `Io` if images cannot be read.
     pub fn features(&self, state: &State, set: &Dataset) -> Result<Tensor> {
         let all: Vec<usize> = (0..set.len()).collect();
-        let mut features = Vec::new();
+        let mut features = Vec::with_capacity(set.len() * state.network.encoder.features());
         for batch in all.chunks(BATCH) {
             let x = self.images.evaluation(set, batch)?;
             let mut pass = Pass::eval(&state.running);
@@ -216,6 +221,41 @@ impl<'a> Judge<'a> {
             features.extend_from_slice(h.value().as_slice());
         }
         Ok(Tensor::from_vec(features, &[set.len(), state.network.encoder.features()]))
+    }
+}
+
+/// The normalised pixels of a set, `[N, H · W · C]`, made of its bytes when they are looked at.
+struct RawPixels<'a> {
+    images: &'a Images,
+    set: &'a Dataset,
+    /// Why images could not be read, the first time; they are zeros then.
+    failed: &'a RefCell<Option<Error>>,
+}
+
+impl Rows for RawPixels<'_> {
+    type Value = f32;
+
+    fn size(&self, _what: &str) -> [usize; 2] {
+        [self.set.len(), self.set.size().iter().product()]
+    }
+
+    fn rows(&self, indices: &[usize]) -> Tensor {
+        let shape = [indices.len(), self.set.size().iter().product()];
+        match self.images.evaluation(self.set, indices) {
+            Ok(pixels) => pixels.reshape(&shape),
+            Err(error) => {
+                self.failed.borrow_mut().get_or_insert(error);
+                Tensor::zeros(&shape)
+            }
+        }
+    }
+}
+
+/// The probes in evaluation's own words.
+pub(super) fn extent(probes: Probes) -> Extent {
+    match probes {
+        Probes::Quick => Extent::Quick,
+        Probes::Full => Extent::Full,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Folders and archives: what is in them, what is wrong with them, what they may not do.
 
 use super::*;
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 /// A PNG of one colour.
 fn picture(height: u32, width: u32, value: u8) -> Vec<u8> {
@@ -250,6 +250,82 @@ fn an_archive_leads_nowhere_else() {
     zip.start_file("../evil", zip::write::FileOptions::default()).unwrap();
     let bytes = zip.finish().unwrap().into_inner();
     check(load("tiny-imagenet", &folder.write("a.zip", &bytes)), &["names within", "../evil"]);
+}
+
+/// A `.tar` of zeros: files of these lengths in CIFAR-10's folder.
+fn tar_of_zeros(lengths: &[u64]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (at, &len) in lengths.iter().enumerate() {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(len);
+        tar.append_data(
+            &mut header,
+            format!("c/data_batch_{}.bin", at + 1),
+            io::repeat(0).take(len),
+        )
+        .unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn an_archive_of_more_than_its_limits_is_refused_by_them() {
+    let folder = Folder::new("limits");
+    let read = |path: &Path, bytes, files| {
+        let loading = Loading { archive: ArchiveLimits { bytes, files }, ..Loading::default() };
+        let entry = SourceName::Cifar10.entry();
+        entry.read(&entry.package(path, &loading)?, &loading)
+    };
+    let most = 1 << 20;
+    let (bytes, files) =
+        ("an archive of at most 1048576 bytes, unpacked", "an archive of at most 3 files");
+    // 64 MiB of zeros in 64 KiB: given up at the first entry that leads beyond.
+    let long = folder.write("long.tar.gz", &gzip(&tar_of_zeros(&[3073, 64 << 20])));
+    let many = folder.write("many.tar.gz", &gzip(&tar_of_zeros(&[3073; 4])));
+    // Zeros after the archive's end are unpacked too, but kept nowhere.
+    let padded = [tar_of_zeros(&[3073]), vec![0; 8 << 20]].concat();
+    let padded = folder.write("padded.tar.gz", &gzip(&padded));
+    let clock = std::time::Instant::now();
+    check(read(&long, most, 3), &["long.tar.gz", bytes, "more"]);
+    check(read(&many, most, 3), &["many.tar.gz", files, "more"]);
+    check(read(&padded, most, 3), &["padded.tar.gz", bytes, "more"]);
+    // An entry that only claims to be long is believed, and nothing is taken for it.
+    let mut claims = tar_of_zeros(&[3073, 3073]);
+    let second = claims[512 + 3584..].first_chunk_mut::<512>().unwrap();
+    let mut header = tar::Header::from_byte_slice(second).clone();
+    header.set_size(1 << 50);
+    header.set_cksum();
+    second.copy_from_slice(header.as_bytes());
+    check(read(&folder.write("claims.tar", &claims), most, 3), &["claims.tar", bytes, "more"]);
+
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    for name in ["c/data_batch_1.bin", "c/data_batch_2.bin"] {
+        zip.start_file(name, zip::write::FileOptions::default()).unwrap();
+        zip.write_all(&vec![0; 1 << 20]).unwrap();
+    }
+    let zip = folder.write("both.zip", &zip.finish().unwrap().into_inner());
+    check(read(&zip, most, 3), &["both.zip", bytes, "more"]);
+    check(read(&zip, 1 << 30, 1), &["both.zip", "at most 1 files", "more"]);
+    assert!(clock.elapsed().as_secs() < 10, "{:?}", clock.elapsed());
+    // Within the limits all of it is read: one byte less is too little.
+    let whole = tar_of_zeros(&[3073]).len() as u64;
+    let fits = folder.write("fits.tar.gz", &gzip(&tar_of_zeros(&[3073])));
+    check(read(&fits, whole, 1), &["test_batch.bin", "no such file"]);
+    check(read(&fits, whole - 1, 1), &["at most", "unpacked"]);
+}
+
+#[test]
+fn a_set_is_unpacked_once_to_be_looked_at() {
+    let folder = Folder::new("once");
+    let whole = gzip(&tar_of("c/data_batch_1.bin", tar::EntryType::Regular));
+    let path = folder.write("a.tar.gz", &whole).display().to_string();
+    for text in [path.clone(), format!("cifar10:{path}")] {
+        let opened = || package::archive::OPENED.with(std::cell::Cell::get);
+        let before = opened();
+        let report = check::Found::at(&text).unwrap().check(&Loading::default()).unwrap();
+        assert_eq!((report.set, report.problems.len()), (SourceName::Cifar10, 0));
+        assert_eq!(opened() - before, 1, "{text}");
+    }
 }
 
 #[test]

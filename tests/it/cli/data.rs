@@ -1,6 +1,6 @@
 //! `dimask data check`, and training on every kind of set, through the binary.
 
-use super::{Bench, Done, run};
+use super::{Bench, Done, program, run, run_command};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,73 @@ fn every_set_is_recognised_in_every_packaging() {
     let done = check(&bench, own, &[]).ok();
     assert!(done.stdout.contains("60,000 images (all of the official ones)"), "{}", done.stdout);
     assert_eq!(done.stdout.matches("the official file (md5").count(), 4, "{}", done.stdout);
+    // By its name alone, as after --data; what is there under that name comes first.
+    let by_name = check(&bench, "fashion-mnist", &[]).ok();
+    assert_eq!(by_name.stdout, done.stdout);
+    check(&bench, "cifar10", &[]).fails(1, &["cifar10", "not found", "DIMASK_DATA"]);
+}
+
+/// `data check` without `--sheet`, in a folder.
+fn check_in(folder: &Path, data: &str, temporary: &Path) -> Done {
+    let mut command = program(&["data", "check", data]);
+    command.current_dir(folder).env("TMPDIR", temporary);
+    run_command(command)
+}
+
+#[test]
+fn the_sheet_is_never_among_the_data() {
+    let bench = Bench::new("sheet");
+    let sets = bench.path("sets");
+    let set = sets.join("cifar-10-batches-bin");
+    copy(&bench.path("cifar-10-batches-bin"), &set);
+    let (elsewhere, temporary) = (bench.path("here"), bench.path("temporary"));
+    fs::create_dir_all(&elsewhere).expect("the folder can be made");
+    fs::create_dir_all(&temporary).expect("the folder can be made");
+    let list = |folder: &Path| fs::read_dir(folder).expect("it can be read").count();
+
+    // The folder that was given is kept clean, not only the official one below it.
+    for folder in [&sets, &set] {
+        let file = folder.join("x.png").display().to_string();
+        for data in [sets.display().to_string(), format!("cifar10:{}", sets.display())] {
+            run(&["data", "check", &data, "--sheet", &file]).fails(2, &["--sheet", "among the"]);
+        }
+        let done = check_in(folder, &sets.display().to_string(), &temporary).ok();
+        assert!(done.stdout.contains("(this folder is among the data)"), "{}", done.stdout);
+        check_in(folder, ".", &temporary).ok();
+        // Where the folder for temporary files is among the data too, there is no place left.
+        check_in(folder, "..", folder).fails(2, &["--sheet", "give a file elsewhere"]);
+    }
+    assert_eq!((list(&sets), list(&set)), (1, 3));
+    assert_eq!(list(&temporary), 4, "one a check");
+    // Beside the data, the file has its usual name.
+    check_in(&elsewhere, "../sets", &temporary).ok();
+    assert!(elsewhere.join("contact-sheet.png").exists());
+    // An archive is no folder: beside it is fine, in its place is not.
+    let archive = elsewhere.join("a.tar.gz");
+    fs::copy(fixture("stl10_binary.tar.gz"), &archive).expect("it can be copied");
+    check_in(&elsewhere, "a.tar.gz", &temporary).ok();
+    let path = archive.display().to_string();
+    run(&["data", "check", &path, "--sheet", &path]).fails(2, &["--sheet", "among the data"]);
+    // The sets' own folder, found by the variable.
+    let mut command = program(&["data", "check", "cifar10"]);
+    command.current_dir(&sets).env("DIMASK_DATA", &sets).env("TMPDIR", &temporary);
+    assert!(run_command(command).ok().stdout.contains("among the data"));
+    assert_eq!(list(&sets), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_before_the_work() {
+    let bench = Bench::new("unwritable");
+    let nowhere = bench.text("nowhere/x.png");
+    let done = check(&bench, &fixture("mnist"), &["--size", "20"]).ok();
+    assert!(done.stdout.contains("drawn in"));
+    let done = run(&["data", "check", &fixture("mnist"), "--sheet", &nowhere]);
+    assert_eq!(done.stdout, "", "nothing has been read");
+    done.fails(1, &["nowhere/x.png"]);
+    // Before a missing run is: nothing else has been looked at.
+    run(&["features", &bench.text("no-run"), "--out", &nowhere]).fails(1, &["nowhere/x.png"]);
+    let folder = bench.text("cifar-10-batches-bin");
+    run(&["features", &bench.text("no-run"), "--out", &folder]).fails(1, &["batches-bin: is a"]);
 }
 
 #[test]
@@ -48,24 +115,42 @@ fn what_is_wrong_is_named_and_the_code_is_1() {
     let batch = cifar.join("data_batch_2.bin");
     let bytes = fs::read(&batch).expect("it is there");
     fs::write(&batch, &bytes[..bytes.len() - 1]).expect("it can be written");
-    check(&bench, &path, &[]).fails(1, &["data_batch_2.bin", "a record of 3073", "cs.toronto.edu"]);
+    let done = check(&bench, &path, &[]);
+    wrong(&done, &["data_batch_2.bin: byte 70679: expected a record of 3073"]);
+    done.fails(1, &["batches-bin: 1 fault, ", "cs.toronto.edu"]);
     // Everything that is missing, by its name.
     fs::remove_file(cifar.join("data_batch_1.bin")).expect("it was there");
     let done = check(&bench, &format!("cifar10:{path}"), &[]);
-    assert!(done.stdout.contains("wrong: ") && done.stdout.contains("the file data_batch_1.bin"));
-    done.fails(1, &["data_batch_1.bin", "2 problems", "cs.toronto.edu"]);
+    wrong(&done, &["the file data_batch_1.bin", "data_batch_2.bin"]);
+    done.fails(1, &["2 faults", "cs.toronto.edu"]);
 
     let pets = bench.path("pets");
     copy(Path::new(&fixture("folder")), &pets);
     fs::write(pets.join("cats/b.png"), "no image").expect("it can be written");
     fs::remove_file(pets.join("cats/a.png")).expect("it was there");
     let path = pets.display().to_string();
-    check(&bench, &path, &[]).fails(1, &["cats/b.png", "2 problems"]);
+    let done = check(&bench, &path, &[]);
+    wrong(&done, &["cats/b.png", "1 image cannot be read"]);
+    assert!(!done.stderr.contains("can be had"), "of one's own images: {}", done.stderr);
+    done.fails(1, &["pets: 2 faults"]);
     assert!(bench.path("sheet.png").exists(), "the others are drawn");
     check(&bench, &bench.text("nowhere"), &[]).fails(1, &["nowhere"]);
     let inside = pets.join("cats/sheet.png").display().to_string();
     run(&["data", "check", &path, "--sheet", &inside]).fails(2, &["--sheet", "among the data"]);
     assert!(!pets.join("cats/sheet.png").exists());
+}
+
+/// Fails unless standard output has a line `wrong:` for each of the faults, and standard error does
+/// not say them again.
+#[track_caller]
+fn wrong(done: &Done, faults: &[&str]) {
+    let found: Vec<&str> =
+        done.stdout.lines().filter_map(|line| line.strip_prefix("wrong: ")).collect();
+    assert_eq!(found.len(), faults.len(), "{found:?}");
+    for (found, fault) in found.iter().zip(faults) {
+        assert!(found.contains(fault), "{found:?} does not say {fault:?}");
+        assert!(!done.stderr.contains(found), "told twice: {found}");
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

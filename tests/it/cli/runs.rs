@@ -194,6 +194,26 @@ fn a_stopped_run_saves_its_state() {
 }
 
 #[test]
+fn the_memory_of_a_run_is_told_before() {
+    let bench = Bench::new("memory");
+    for more in [&["--batch-size", "64"][..], &["--batch-size", "16", "--set", "eval.probes=full"]]
+    {
+        let usual = ["--images", "512", "--epochs", "1", "--set", "data.test_images=2000"];
+        let usual = [&["train", "--data", "fashion-mnist"], &usual[..], more].concat();
+        let told = run(&[&usual[..], &["--dry-run"]].concat()).ok().stdout;
+        let run_folder = bench.text(more[1]);
+        run(&[&usual[..], &["--out", &run_folder, "--set", "eval.linear_epochs=1"]].concat()).ok();
+        let summary = bench.json(&format!("{}/summary.json", more[1]));
+        let Some(peak) = summary["peak_memory_bytes"].as_f64() else { return };
+        let line = told.lines().find(|line| line.starts_with("memory")).expect("it is told");
+        let told: f64 = line.split_whitespace().nth(2).and_then(|n| n.parse().ok()).expect(line);
+        assert!(line.contains(" MB "), "{line}");
+        let ratio = told * 1e6 / peak;
+        assert!((0.67..1.5).contains(&ratio), "told {told} MB, took {} MB", peak / 1e6);
+    }
+}
+
+#[test]
 fn a_dry_run_only_tells() {
     let bench = Bench::new("dry");
     let Done { stdout, .. } = run(&bench.train("run", &["--dry-run"])).ok();
