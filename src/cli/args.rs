@@ -32,7 +32,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Judge the features of a run's checkpoint again
     Eval(EvalArgs),
-    /// Write the features of a run's checkpoint to a safetensors file
+    /// Write the features of a run's checkpoint to a safetensors file: train.features and
+    /// test.features, labels, and of a run with a mask train.unmasked and test.unmasked
     Features(FeaturesArgs),
     /// Print all settings as TOML, as preset, file and flags make them
     Config(Box<SettingArgs>),

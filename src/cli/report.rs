@@ -77,10 +77,11 @@ pub(super) fn summary(config: &RunConfig, summary: &Summary, out: &Path) -> Stri
         ("summary", folder.summary()),
         ("settings", folder.config()),
     ];
-    let files = files.map(|(what, path)| vec![what.to_string(), path.display().to_string()]);
+    let there = files.iter().filter(|(_, path)| path.exists());
     let seconds = duration(summary.seconds);
     let rate = summary.images_per_second;
-    let places: String = files.iter().map(|row| format!("{:<9} {}\n", row[0], row[1])).collect();
+    let places: String =
+        there.map(|(what, path)| format!("{what:<9} {}\n", path.display())).collect();
     format!("{judged}\ntrained in {seconds} ({rate:.0} images/s{memory})\n{places}")
 }
 

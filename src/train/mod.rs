@@ -24,7 +24,7 @@ pub(crate) mod tests_support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use run::{Outcome, load, resume, run};
+pub use run::{Outcome, first_state, load, resume, run};
 
 use metrics::{EpochRecord, StepRecord};
 

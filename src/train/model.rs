@@ -1,8 +1,8 @@
 //! From settings to networks and back: building a state, saving it, reading it.
 //!
-//! In a file the encoder's tensors have torchvision's bare names and torch's layouts, so that
-//! PyTorch's `load_state_dict` takes them; everything else has a prefix: `head.`, `mask.`,
-//! `optim.`.
+//! In a file the encoder's tensors have torch's layouts and bare names, `resnet18`'s those of
+//! torchvision and `conv4`'s those of an `nn.Sequential`, so that PyTorch's `load_state_dict` takes
+//! them; everything else has a prefix: `head.`, `mask.`, `optim.`, `memory.`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -114,7 +114,8 @@ fn a_run_leaves_what_it_promises() {
     let joint = config.loss.w_con * con + config.loss.w_drr * drr;
     assert!((first.loss - joint).abs() < 1e-4 * joint, "{first:?}");
     let Record::Epoch(last) = &records[11] else { panic!("{records:?}") };
-    assert!(last.knn5 == found.trained.knn5 && last.mask_min < last.mask_max);
+    assert!((last.knn5.unwrap() - found.trained.knn5.unwrap()).abs() < 0.01);
+    assert!(last.mask_min < last.mask_max);
 
     let checkpoint = Container::read(&folder.checkpoint()).unwrap();
     let shape = |name: &str| checkpoint.tensors[name].shape.clone();
@@ -226,7 +227,7 @@ fn divergence_is_named_and_leaves_the_last_good_checkpoint() {
     let error = run(&config, &out, &mut (), &Stop::default()).unwrap_err();
     let Error::Diverged { step, part } = &error else { panic!("{error}") };
     assert!(*step >= 2 && part.contains("layer"), "{error}");
-    let (_, _, state) = load(&out, Ok).unwrap();
+    let (_, _, state) = load(&out, Ok, &mut ()).unwrap();
     crate::nn::Module::visit(&state.network, &mut |name, var: &crate::autodiff::Var, _| {
         assert!(var.value().is_finite(), "{name}");
     });
@@ -288,6 +289,6 @@ fn weights_come_from_a_file_or_an_error_names_the_tensor() {
     assert!(text.contains("settings: expected the run's"), "{text}");
     written.meta.clear();
     written.write(&file).unwrap();
-    let text = load(&first, Ok).unwrap_err().to_string();
+    let text = load(&first, Ok, &mut ()).unwrap_err().to_string();
     assert!(text.contains("expected a checkpoint of dimask"), "{text}");
 }
