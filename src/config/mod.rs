@@ -7,6 +7,7 @@
 //! ([`RunConfig::check`]).
 
 mod check;
+mod effect;
 mod layers;
 mod presets;
 mod words;

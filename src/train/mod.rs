@@ -19,6 +19,8 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_effect;
+#[cfg(test)]
 pub(crate) mod tests_support;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::container::{Container, Data, Stored};
 use super::settings::settings;
 use crate::autodiff::Var;
-use crate::config::{BtMode, EncoderName, HeadEnd, MetaMode, Method, RunConfig, Squash, hex};
+use crate::config::{EncoderName, HeadEnd, MetaMode, Method, RunConfig, Squash, hex};
 use crate::error::{Error, Result};
 use crate::metamask::{self, HeadShapes, Mask, MaskForm, Memory, Network, Target};
 use crate::nn::{
@@ -51,8 +51,6 @@ pub fn first_state(config: &RunConfig, channels: usize) -> State {
 
 fn head_shapes(config: &RunConfig) -> HeadShapes {
     let model = &config.model;
-    let one_head = config.method == Method::BarlowTwins && config.loss.bt_mode == BtMode::OneHead;
-    let has_redundancy = config.mask.enabled && config.loss.w_drr > 0.0 && !one_head;
     HeadShapes {
         base: model.contrastive_head.clone(),
         end: match model.contrastive_end {
@@ -63,7 +61,10 @@ fn head_shapes(config: &RunConfig) -> HeadShapes {
             true => model.predictor_head.clone(),
             false => Vec::new(),
         },
-        redundancy: if has_redundancy { model.redundancy_head.clone() } else { Vec::new() },
+        redundancy: match config.has_redundancy() {
+            true => model.redundancy_head.clone(),
+            false => Vec::new(),
+        },
     }
 }
 

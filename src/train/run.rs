@@ -112,9 +112,7 @@ pub fn load(
     if epoch < own.epochs {
         let epochs = own.epochs;
         observer.note(&format!(
-            "the run is not finished: epoch {epoch} of {epochs}, step {step}; go on with: dimask \
-             train --resume {}",
-            dir.display()
+            "the run is not finished: this is epoch {epoch} of {epochs}, step {step}"
         ));
     }
     Ok((config, images, state))

@@ -253,6 +253,23 @@ fn weights_come_from_a_file_or_an_error_names_the_tensor() {
         assert_eq!(again.tensors[name], written.tensors[name], "{name}");
     }
 
+    // A run tells what was in the file, also one that has gone on since.
+    let from = |name: &str, settings: &[&str]| {
+        let out = dir.path().join(name);
+        let base = [&init, "mask.enabled=false", "epochs=1"];
+        stopped_at(&config_of(&[&base, settings].concat()), &out, 2);
+        resumed(&out)
+    };
+    let (one, same) = (from("one", &[]), from("same", &[]));
+    assert_eq!(one.init_sha256.as_ref().map(String::len), Some(64));
+    assert_eq!((&one.init_sha256, &one.weights_sha256), (&same.init_sha256, &same.weights_sha256));
+    let bytes = fs::read(&file).unwrap();
+    model::checkpoint(&plain, &model::first_state(&plain, 3), 0, 0).write(&file).unwrap();
+    let other = from("other", &[]);
+    assert_eq!(other.config_sha256, one.config_sha256, "the file has the same name");
+    assert_ne!(other.init_sha256, one.init_sha256);
+    fs::write(&file, bytes).unwrap();
+
     // Logits are taken in their own form only.
     for (settings, expected, whole) in [
         (["mask.meta=exact", "mask.squash=sigmoid"], "the encoder, the heads, the mask", true),
