@@ -91,6 +91,23 @@ fn a_stopped_run_comes_to_the_bits_of_one_that_was_not() {
 }
 
 #[test]
+fn a_resumed_run_remembers_its_best_epoch() {
+    let dir = TempDir::new("best");
+    write_cifar(dir.path());
+    let config = config(dir.path(), &["data.val_split=8"]);
+    let summary = run(&config, &dir.path().join("whole"), &mut (), &Stop::default()).unwrap();
+    assert!(summary.best_epoch.is_some() && summary.judgement.best.knn5.is_some());
+    // After either epoch; after the last one, all that could be best has been.
+    for step in [5, 10] {
+        let part = dir.path().join(format!("part{step}"));
+        stopped_at(&config, &part, step);
+        let again = resumed(&part);
+        assert_eq!(again.best_epoch, summary.best_epoch, "stopped at {step}");
+        assert_eq!(again.judgement, summary.judgement, "stopped at {step}");
+    }
+}
+
+#[test]
 fn a_run_leaves_what_it_promises() {
     let dir = TempDir::new("run");
     write_cifar(dir.path());
