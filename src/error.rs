@@ -50,7 +50,7 @@ pub enum Error {
         /// What was found.
         what: String,
     },
-    /// The user asked the run to stop; what was done is saved.
+    /// The user asked for a stop; a run has saved what it had done.
     Interrupted {
         /// The signal's number: 2 for Ctrl-C, 15 for a termination request.
         signal: i32,
@@ -107,7 +107,7 @@ impl fmt::Display for Error {
                 write!(f, "the run diverged at step {step}: {part} is not finite")
             }
             Error::Wrong { what } => f.write_str(what),
-            Error::Interrupted { signal } => write!(f, "stopped by signal {signal}, state saved"),
+            Error::Interrupted { signal } => write!(f, "stopped by signal {signal}"),
         }
     }
 }

@@ -6,9 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
 use super::experiment::{ExperimentCommand, TuneArgs};
+use super::output;
 use crate::config::{Layers, RunConfig};
 use crate::data::Source;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// MetaMask: self-supervised image representations with a meta-learned dimensional mask.
 ///
@@ -32,7 +33,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Judge the features of a run's checkpoint again
     Eval(EvalArgs),
-    /// Write the features of a run's checkpoint to a safetensors file
+    /// Write the features of a run's checkpoint to a safetensors file: train.features and
+    /// test.features, labels, and of a run with a mask train.unmasked and test.unmasked
     Features(FeaturesArgs),
     /// Print all settings as TOML, as preset, file and flags make them
     Config(Box<SettingArgs>),
@@ -292,7 +294,10 @@ impl SettingArgs {
     /// # Errors
     /// `Usage` naming the flag or the file's key at fault; `Io` if the file cannot be read.
     pub fn resolve(&self) -> Result<RunConfig> {
-        self.layers()?.finish()
+        let layers = self.layers()?;
+        let config = layers.clone().finish()?;
+        check_effect(&layers, std::slice::from_ref(&config))?;
+        Ok(config)
     }
 
     /// The same, with room for more on top.
@@ -352,6 +357,23 @@ impl SettingArgs {
         }
         Ok(layers)
     }
+}
+
+/// Refuses flags that change nothing in any of the runs `configs`, and notes what a file sets in
+/// vain.
+///
+/// # Errors
+/// `Usage` naming the flag.
+pub fn check_effect(layers: &Layers, configs: &[RunConfig]) -> Result<()> {
+    let idle = layers.idle(configs);
+    if let Some((flag, reason)) = idle.iter().find(|(source, _)| source.starts_with("--")) {
+        return Err(Error::usage(*flag, format!("has no effect: {reason}")));
+    }
+    if !idle.is_empty() {
+        let keys: Vec<&str> = idle.iter().map(|(source, _)| *source).collect();
+        output::progress(&format!("note: without effect in this run: {}", keys.join(", ")));
+    }
+    Ok(())
 }
 
 /// A number as TOML has it; any other text stays one, and is refused where a number must be.

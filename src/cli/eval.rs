@@ -23,12 +23,12 @@ pub(super) fn eval(args: &EvalArgs) -> Result<()> {
     let votes = args.knn.as_deref().map(votes).transpose()?.unwrap_or_default();
     let fine_tuning = fine_tuning(args)?;
     let change = |config| with_data(config, args.data.as_deref());
-    let (mut config, images, state) = train::load(&args.dir, change)?;
+    let (mut progress, stop) = (Progress::new(), Stop::default());
+    let (mut config, images, state) = train::load(&args.dir, change, &mut progress)?;
     config.eval.baselines = true;
     if args.full {
         config.eval.probes = Probes::Full;
     }
-    let (mut progress, stop) = (Progress::new(), Stop::default());
     watch_signals(&stop)?;
     let best = best_state(args, &images)?;
     let judge = Judge::new(&images, &config);
@@ -54,6 +54,9 @@ pub(super) fn eval(args: &EvalArgs) -> Result<()> {
 fn fine_tuning(args: &EvalArgs) -> Result<Option<FineTune>> {
     let EvalArgs { labels, lr, .. } = *args;
     let Some(epochs) = args.fine_tune else { return Ok(None) };
+    if epochs == 0 {
+        return Err(Error::usage("--fine-tune", "is 0, must be at least 1"));
+    }
     if !(labels > 0.0 && labels <= 1.0) {
         return Err(Error::usage("--labels", format!("is {labels}, must be above 0, at most 1")));
     }

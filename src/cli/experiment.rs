@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::args::SettingArgs;
+use super::args::{SettingArgs, check_effect};
 use super::progress::Progress;
 use super::train::watch_signals;
 use super::{output, report};
@@ -149,6 +149,7 @@ fn run_confounder(args: &ConfounderArgs) -> Result<()> {
         variants: Vec::new(),
         tuned: None,
     };
+    check_effects(&request, &[Variant::Plain, Variant::Masked])?;
     let out = folder(args.out.as_deref(), "confounder");
     let (mut progress, stop) = watch()?;
     output::progress(&format!("in {}", out.display()));
@@ -172,6 +173,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<()> {
         variants: Vec::new(),
         tuned: None,
     };
+    check_effects(&request, &[Variant::Plain, Variant::Masked])?;
     let search = Search {
         trials: args.trials,
         seeds: args.seeds,
@@ -195,6 +197,18 @@ pub(super) fn tune(args: &TuneArgs) -> Result<()> {
 
 fn at_least_one(flag: &str, count: usize) -> Result<()> {
     if count > 0 { Ok(()) } else { Err(Error::usage(flag, "is 0, must be at least 1")) }
+}
+
+/// Refuses flags that change nothing in any run of an experiment.
+fn check_effects(request: &Request, variants: &[Variant]) -> Result<()> {
+    let mut configs = Vec::new();
+    for &method in &request.methods {
+        for &variant in variants {
+            // What makes no sense at all is told where the runs are made.
+            configs.extend(request.config(method, variant, 1));
+        }
+    }
+    check_effect(&request.layers, &configs)
 }
 
 /// The line that was typed, which repeats the experiment.
@@ -242,6 +256,7 @@ fn run_table(args: &TableArgs) -> Result<()> {
         tuned: args.tuned.clone(),
     };
     at_least_one("--seeds", args.seeds.unwrap_or(3))?;
+    check_effects(&request, &request.variants)?;
     let out = folder(args.out.as_deref(), "table");
     let (mut progress, stop) = watch()?;
     let mut rounds: Box<dyn Rounds> = match &args.budget {

@@ -2,17 +2,19 @@
 
 use super::args::{FeaturesArgs, with_data};
 use super::output;
+use super::progress::Progress;
 use crate::error::Result;
 use crate::train::container::{Container, Stored, check_writable};
 use crate::train::evaluate::{Judge, masked};
 use crate::train::load;
 
-/// Writes `train.features` and `test.features` (under the mask), `train.unmasked` and
-/// `test.unmasked`, and the labels where there are any, as safetensors.
+/// Writes `train.features` and `test.features` and the labels where there are any, as safetensors;
+/// of a run with a mask these features are under it, and `train.unmasked` and `test.unmasked` are
+/// the same without.
 pub(super) fn features(args: &FeaturesArgs) -> Result<()> {
     check_writable(&args.out)?;
     let change = |config| with_data(config, args.data.as_deref());
-    let (config, images, state) = load(&args.dir, change)?;
+    let (config, images, state) = load(&args.dir, change, &mut Progress::new())?;
     let judge = Judge::new(&images, &config);
     let mut container = Container::default();
     container.meta.insert("config".into(), config.canonical().into());
@@ -21,8 +23,11 @@ pub(super) fn features(args: &FeaturesArgs) -> Result<()> {
             continue;
         }
         let unmasked = judge.features(&state, set)?;
-        let features = masked(&unmasked, &state);
-        for (kind, tensor) in [("features", features), ("unmasked", unmasked)] {
+        let mut kinds = vec![("features", masked(&unmasked, &state))];
+        if config.mask.enabled {
+            kinds.push(("unmasked", unmasked));
+        }
+        for (kind, tensor) in kinds {
             let stored = Stored::f32(tensor.shape(), tensor.to_vec());
             container.tensors.insert(format!("{name}.{kind}"), stored);
         }

@@ -20,16 +20,24 @@ pub(super) fn gradcheck(args: &GradcheckArgs) -> Result<()> {
         return Err(Error::usage("--order", reason));
     }
     let all = args.op.is_none() && args.loss.is_none() && args.method.is_none();
-    let mut checked = Checked::default();
+    // Every name before the first check, which may take its time.
+    let mut groups = Vec::new();
     if all || args.op.is_some() {
         let known = operations().iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
-        let rows = chosen(operations(), args.op.as_deref(), "--op", &known)?;
-        checked.rows(&format!("operations, to order {}", args.order), &rows, args.order)?;
+        groups.push(("operations", chosen(operations(), args.op.as_deref(), "--op", &known)?));
     }
+    let known = Method::ALL.map(Method::key);
     if all || args.loss.is_some() {
-        let known = Method::ALL.map(Method::key).join(", ");
-        let rows = chosen(losses(), args.loss.as_deref(), "--loss", &known)?;
-        checked.rows(&format!("losses, to order {}", args.order), &rows, args.order)?;
+        let rows = chosen(losses(), args.loss.as_deref(), "--loss", &known.join(", "))?;
+        groups.push(("losses", rows));
+    }
+    if let Some(name) = args.method.as_deref().filter(|name| !known.contains(name)) {
+        let reason = format!("{name:?} is none of {}", known.join(", "));
+        return Err(Error::usage("--method", reason));
+    }
+    let mut checked = Checked::default();
+    for (what, rows) in groups {
+        checked.rows(&format!("{what}, to order {}", args.order), &rows, args.order)?;
     }
     if all || args.method.is_some() {
         checked.methods(args.method.as_deref())?;
@@ -87,11 +95,6 @@ impl Checked {
 
     /// The mask's gradient of one method or of all, through every trial step.
     fn methods(&mut self, name: Option<&str>) -> Result<()> {
-        let known = Method::ALL.map(Method::key);
-        if let Some(name) = name.filter(|name| !known.contains(name)) {
-            let reason = format!("{name:?} is none of {}", known.join(", "));
-            return Err(Error::usage("--method", reason));
-        }
         let head = ["mask gradient", "trial step", "", "error against the other ways to get it"];
         let mut table = vec![head.map(String::from).to_vec()];
         for method in Method::ALL.into_iter().filter(|m| name.is_none_or(|name| m.key() == name)) {

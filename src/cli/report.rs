@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::output::table;
-use crate::config::{MetaMode, RunConfig};
+use crate::config::{BtMode, MetaMode, Method, RunConfig, TrialStep};
 use crate::eval::Scores;
 use crate::train::estimate::Estimate;
 use crate::train::evaluate::Judgement;
@@ -11,17 +11,42 @@ use crate::train::folder::RunFolder;
 use crate::train::images::Images;
 use crate::train::metrics::Summary;
 
-/// What a run trains, in words.
+/// What a run trains, in words: the method, and in brackets what is not as usual.
 pub(super) fn method(config: &RunConfig) -> String {
     let base = config.method;
-    match (config.mask.enabled, config.mask.meta) {
-        (false, _) => base.to_string(),
-        (true, MetaMode::Off) => format!("{base} + redundancy loss, mask of ones"),
-        (true, MetaMode::Random) => format!("{base} + redundancy loss, random mask"),
-        (true, MetaMode::Regular) => format!("{base} + redundancy loss, mask as a weight"),
-        (true, MetaMode::Exact) => format!("{base} + MetaMask"),
-        (true, MetaMode::FiniteDifference) => format!("{base} + MetaMask (finite difference)"),
-        (true, MetaMode::FirstOrder) => format!("{base} + MetaMask (first order)"),
+    if !config.mask.enabled {
+        return base.to_string();
+    }
+    let redundancy = if config.has_redundancy() { " + redundancy loss" } else { "" };
+    let (what, gradient) = match config.mask.meta {
+        MetaMode::Off => (format!("{redundancy}, mask of ones"), ""),
+        MetaMode::Random => (format!("{redundancy}, random mask"), ""),
+        MetaMode::Regular => (format!("{redundancy}, mask as a weight"), ""),
+        MetaMode::Exact => (" + MetaMask".to_string(), ""),
+        MetaMode::FiniteDifference => (" + MetaMask".to_string(), "finite difference"),
+        MetaMode::FirstOrder => (" + MetaMask".to_string(), "first order"),
+    };
+    let form = match (base, config.loss.bt_mode) {
+        (Method::BarlowTwins, BtMode::OneHead) => "one head",
+        (Method::BarlowTwins, BtMode::NtXent) => "NT-Xent",
+        _ => "",
+    };
+    let trial = match config.mask.trial {
+        _ if config.idle("mask.trial").is_some() => "",
+        TrialStep::Contrastive => "",
+        TrialStep::Joint => "joint trial step",
+        TrialStep::JointShared => "shared trial step",
+    };
+    let steps = match config.mask.unroll {
+        1 => String::new(),
+        steps => format!("{steps} trial steps"),
+    };
+    let weight = if config.loss.w_drr == 0.0 { "no redundancy loss" } else { "" };
+    let unusual = [form, gradient, trial, &steps, weight];
+    let unusual: Vec<&str> = unusual.into_iter().filter(|words| !words.is_empty()).collect();
+    match unusual[..] {
+        [] => format!("{base}{what}"),
+        _ => format!("{base}{what} ({})", unusual.join(", ")),
     }
 }
 
@@ -77,10 +102,11 @@ pub(super) fn summary(config: &RunConfig, summary: &Summary, out: &Path) -> Stri
         ("summary", folder.summary()),
         ("settings", folder.config()),
     ];
-    let files = files.map(|(what, path)| vec![what.to_string(), path.display().to_string()]);
+    let there = files.iter().filter(|(_, path)| path.exists());
     let seconds = duration(summary.seconds);
     let rate = summary.images_per_second;
-    let places: String = files.iter().map(|row| format!("{:<9} {}\n", row[0], row[1])).collect();
+    let places: String =
+        there.map(|(what, path)| format!("{what:<9} {}\n", path.display())).collect();
     format!("{judged}\ntrained in {seconds} ({rate:.0} images/s{memory})\n{places}")
 }
 
@@ -166,6 +192,31 @@ pub(super) fn grouped(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_called_by_what_is_not_as_usual() {
+        let title = |settings: &[&str]| {
+            let mut layers = crate::config::Layers::preset("small").unwrap();
+            settings.iter().for_each(|setting| layers.set_text(setting).unwrap());
+            method(&layers.finish().unwrap())
+        };
+        assert_eq!(title(&[]), "SimCLR + MetaMask");
+        assert_eq!(title(&["mask.enabled=false", "mask.trial=joint"]), "SimCLR");
+        assert_eq!(
+            title(&["method=barlow-twins", "loss.bt_mode=nt-xent", "mask.trial=joint-shared"]),
+            "Barlow Twins + MetaMask (NT-Xent, shared trial step)"
+        );
+        assert_eq!(
+            title(&["mask.unroll=3", "mask.trial=joint", "loss.w_drr=0"]),
+            "SimCLR + MetaMask (joint trial step, 3 trial steps, no redundancy loss)"
+        );
+        assert_eq!(title(&["mask.meta=first-order"]), "SimCLR + MetaMask (first order)");
+        assert_eq!(title(&["mask.meta=off"]), "SimCLR + redundancy loss, mask of ones");
+        assert_eq!(
+            title(&["method=barlow-twins", "mask.meta=off", "loss.bt_mode=one-head"]),
+            "Barlow Twins, mask of ones (one head)"
+        );
+    }
 
     #[test]
     fn units_suit_the_number() {

@@ -16,7 +16,7 @@ use crate::train::estimate::estimate;
 use crate::train::folder::{RunFolder, free_folder};
 use crate::train::images::Images;
 use crate::train::metrics::Summary;
-use crate::train::{Outcome, Stop, model, resume, run};
+use crate::train::{Outcome, Stop, first_state, model, resume, run};
 
 /// Trains, and prints the table of the run.
 pub(super) fn train(args: &TrainArgs) -> Result<()> {
@@ -53,7 +53,8 @@ pub(super) fn train(args: &TrainArgs) -> Result<()> {
     let costs = args.profile.then(kernels::profile::stop);
     let summary = result.inspect_err(|e| {
         if let Error::Interrupted { .. } = e {
-            output::progress(&format!("go on with: dimask train --resume {}", out.display()));
+            let dir = out.display();
+            output::progress(&format!("state saved; go on with: dimask train --resume {dir}"));
         }
     })?;
     print_summary(&summary, &out)?;
@@ -80,7 +81,11 @@ fn dry_run(args: &TrainArgs) -> Result<()> {
     let checkpoint = args.resume.as_ref().map(|dir| RunFolder::new(dir).checkpoint());
     let done = match checkpoint.filter(|path| path.exists()) {
         Some(path) => model::read_checkpoint(&config, images.train.channels, &path)?.1,
-        None => 0,
+        None => {
+            // What is wrong with the file of first weights shows as it would in a run.
+            first_state(&config, &images, &mut Progress::new())?;
+            0
+        }
     };
     output::print(&report::plan(&config, &images, &estimate(&config, &images, done)?))
 }

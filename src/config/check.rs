@@ -144,6 +144,10 @@ impl RunConfig {
         within("mask.random_rate", self.mask.random_rate, 0.0, 0.99)?;
         let unroll = self.mask.unroll;
         at_least("mask.unroll", unroll, 1)?;
+        // The graph of every trial step stays in memory until the last is differentiated.
+        require(unroll <= 16, "mask.unroll", || {
+            format!("is {unroll}, must be at most 16: memory grows with every trial step")
+        })?;
         require(unroll == 1 || self.mask.meta == MetaMode::Exact, "mask.unroll", || {
             format!("is {unroll}, but only meta = \"exact\" has more than one trial step")
         })?;
@@ -222,6 +226,7 @@ mod tests {
         refused(&["loss.queue=0"], "loss.queue: is 0");
         refused(&["optimizer.adam_betas=[0.9, 1.0]"], "optimizer.adam_betas: has 1");
         refused(&["mask.unroll=2", "mask.meta=first-order"], "mask.unroll: is 2, but only");
+        refused(&["mask.unroll=17"], "mask.unroll: is 17, must be at most 16");
         refused(&["schedule.warmup_epochs=99"], "schedule.warmup_epochs: is 99, must be below");
         refused(
             &["schedule.per=epoch", "schedule.warmup_epochs=1"],

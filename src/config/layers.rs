@@ -28,9 +28,18 @@ pub struct Layers {
     /// The ground of the layers, if it is a preset.
     preset: Option<Preset>,
     /// What has been set over it, in order.
-    settings: Vec<(String, Value)>,
+    settings: Vec<Setting>,
     /// The whole.
     table: Table,
+}
+
+/// A setting over a preset.
+#[derive(Clone, Debug)]
+struct Setting {
+    key: String,
+    value: Value,
+    /// What errors call the place it was written in.
+    source: String,
 }
 
 impl Layers {
@@ -90,10 +99,12 @@ impl Layers {
         let value = self.put(key, value).map_err(|reason| Error::usage(source, reason))?;
         match self.table.clone().try_into::<RunConfig>() {
             Ok(config) => {
-                self.settings.push((key.to_string(), value));
-                if let ("method" | "mask.enabled", Some(preset)) = (key, self.preset) {
+                let (key, source) = (key.to_string(), source.to_string());
+                self.settings.push(Setting { key, value, source });
+                let key = &self.settings[self.settings.len() - 1].key;
+                if let ("method" | "mask.enabled", Some(preset)) = (&**key, self.preset) {
                     self.table = preset.table(config.method, config.mask.enabled);
-                    for (key, value) in self.settings.clone() {
+                    for Setting { key, value, .. } in self.settings.clone() {
                         self.put(&key, value).expect("every preset has the same keys");
                     }
                 }
@@ -136,6 +147,33 @@ impl Layers {
         let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
         let value = value.unwrap_or_else(|| Value::String(text.to_string()));
         self.set(key, value, &format!("--set {key}"))
+    }
+
+    /// The settings that were set here and have no effect in any of the runs `configs`, each with
+    /// the place it was written in and the reason.
+    ///
+    /// A set of them that comes under one name, as an augmentation does, is like a preset: nobody
+    /// has asked for each. So is what a file repeats of the preset.
+    pub fn idle(&self, configs: &[RunConfig]) -> Vec<(&str, &'static str)> {
+        let why = |key: &str| {
+            let mut reasons = configs.iter().map(|config| config.idle(key));
+            let reason = reasons.next()??;
+            reasons.all(|reason| reason.is_some()).then_some(reason)
+        };
+        let asked_for = |setting: &&Setting| match &*setting.source {
+            "--augment" => false,
+            flag if flag.starts_with("--") => true,
+            _ => configs.iter().any(|config| self.differs(setting, config)),
+        };
+        let asked_for = self.settings.iter().filter(asked_for);
+        asked_for.filter_map(|setting| Some((&*setting.source, why(&setting.key)?))).collect()
+    }
+
+    /// Whether a setting is another than the preset's for the method of `config`.
+    fn differs(&self, setting: &Setting, config: &RunConfig) -> bool {
+        let Some(preset) = self.preset else { return true };
+        let mut table = preset.table(config.method, config.mask.enabled);
+        locate(&mut table, &setting.key).is_ok_and(|own| *own != setting.value)
     }
 
     /// The checked whole.
@@ -337,6 +375,25 @@ mod tests {
         let wrong = message(layers.set_text("augment.hue='much'"));
         assert!(wrong.contains("much") && wrong.contains("two"), "{wrong}");
         assert!(message(layers.augment("simclr")).contains("official, symmetric, asymmetric"));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told_where_somebody_asked_for_it() {
+        let mut layers = Layers::preset("demo").unwrap();
+        let file = "[loss]\nbeta = 2\nqueue = 4096\ntemperature = 0.7";
+        layers.text(file, "run.toml").unwrap();
+        layers.augment("symmetric").unwrap();
+        layers.set("mask.trial", "contrastive".into(), "--trial-step").unwrap();
+        layers.set("mask.meta", "off".into(), "--meta").unwrap();
+        let config = layers.clone().finish().unwrap();
+        let found = |configs: &[RunConfig]| -> Vec<String> {
+            layers.idle(configs).iter().map(|(source, _)| source.to_string()).collect()
+        };
+        // Not the queue, which the file only repeats.
+        assert_eq!(found(std::slice::from_ref(&config)), ["run.toml: loss.beta", "--trial-step"]);
+        // One run in which it has an effect is enough.
+        let hcl = RunConfig { method: Method::Hcl, ..config.clone() };
+        assert_eq!(found(&[config, hcl]), ["--trial-step"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ([`RunConfig::check`]).
 
 mod check;
+mod effect;
 mod layers;
 mod presets;
 mod words;
@@ -39,7 +40,7 @@ pub struct RunConfig {
     pub checkpoint_every: usize,
     /// A safetensors file to take the first weights from; empty: drawn from the seed.
     ///
-    /// The encoder's tensors must all be there, under torchvision's names and in torch's layouts;
+    /// The encoder's tensors must all be there, under the names and in the layouts of checkpoints;
     /// heads are taken too where the file has them, and the mask where it was learned in this run's
     /// form.
     pub init: String,

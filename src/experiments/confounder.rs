@@ -138,7 +138,7 @@ fn measure(
     [class_knn200, class_linear]: [Option<f64>; 2],
     class_unmasked: Option<f64>,
 ) -> Result<Measured> {
-    let (config, images, state) = load(run, Ok)?;
+    let (config, images, state) = load(run, Ok, &mut ())?;
     let [train, test] = Judge::new(&images, &config).unmasked_features(&state)?;
     let Some(labels) = &images.test.labels else {
         return Err(Error::usage("--data", "the images have no classes"));

@@ -93,6 +93,19 @@ pub struct MetaGradient<T: Real> {
     pub direction_norm: Option<f64>,
 }
 
+impl<T: Real> MetaGradient<T> {
+    /// Which part of a gradient that is not finite is the first that is not.
+    pub(super) fn first_non_finite(&self) -> &'static str {
+        if !self.outer_loss.is_finite() {
+            "outer loss of the mask"
+        } else if !self.first_order.is_finite() {
+            "first-order part of the mask gradient"
+        } else {
+            "second-order part of the mask gradient"
+        }
+    }
+}
+
 /// The exact gradient: one forward-mode push through the encoder, second order in the heads only.
 #[track_caller]
 pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {

@@ -71,7 +71,7 @@ impl<T: Real, E: Encode<T>> State<T, E> {
 /// The place where numbers stopped being finite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NonFinite {
-    /// `loss_con`, `loss_drr`, `loss`, `gradient` or `mask gradient`.
+    /// `loss_con`, `loss_drr`, `loss`, `gradient`, `mask gradient` or a part of the last.
     pub part: &'static str,
     /// The first layer whose parameters, batch moments or gradients are not finite; absent if all
     /// of them are, so that the part itself is to blame.

@@ -210,7 +210,9 @@ pub fn step<T: Real, E: Encode<T>>(
     if let Some(gradient) = gradient {
         if !gradient.is_finite() {
             let layer = first_non_finite_layer(&state.network, &[], &[]);
-            report.non_finite = Some(NonFinite { part: "mask gradient", layer });
+            let meta = report.mask.as_ref().and_then(|mask| mask.meta.as_ref());
+            let part = meta.map_or("mask gradient", MetaGradient::first_non_finite);
+            report.non_finite = Some(NonFinite { part, layer });
             return (state, report);
         }
         state = state.mask_step(gradient, settings);

@@ -411,6 +411,16 @@ fn a_step_that_is_not_finite_is_not_taken() {
     let same = |(a, b): (&Var<f64>, &Var<f64>)| a.value() == b.value();
     assert!(params(&after.network).iter().zip(&params(&before.network)).all(same));
 
+    // Of a mask gradient the part is named: after a step this long the weights are finite, and
+    // what comes out of them is not.
+    let x_fine = tiny(TrialStep::Contrastive).x;
+    let long = Sgd { lr: 1e200, ..Sgd::default() };
+    let long = Settings { optimizer: Optimizer::Sgd(long), ..Settings::default() };
+    let (after, report) = step(before.clone(), &x_fine, &long);
+    let NonFinite { part, layer } = report.non_finite.expect("the trial step overflows");
+    assert!(part.contains("of the mask") && layer.is_none(), "{part} {layer:?}");
+    assert_eq!(after.mask, before.mask);
+
     // A sick weight is named before the moments that it spoils.
     let sick = before.network.map_params(&mut |name, var, _| match name {
         "base.fc2.weight" => Var::constant(var.value().scale(f64::INFINITY)),

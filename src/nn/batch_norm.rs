@@ -47,8 +47,7 @@ impl<T: Real> BatchNorm<T> {
         self.forward_then(x, Then::Nothing, pass)
     }
 
-    /// [`BatchNorm::forward`] and what follows it, in one operation where the batch has its own
-    /// moments.
+    /// [`BatchNorm::forward`] and what follows it, in one operation.
     ///
     /// # Panics
     /// As [`BatchNorm::forward`]; if a shortcut has not the shape of `x`, or what is pooled is not
@@ -71,16 +70,7 @@ impl<T: Real> BatchNorm<T> {
                 let (mean, var) = running
                     .get(name)
                     .unwrap_or_else(|| panic!("batch_norm {name}: no running moments"));
-                let eps = T::from_f64(self.eps);
-                let scale = &self.weight / Var::constant(var.map(|var| (var + eps).sqrt()));
-                let shift = &self.bias - &scale * Var::constant(mean.clone());
-                let y = x * scale + shift;
-                match then {
-                    Then::Nothing => y,
-                    Then::Relu => y.relu(),
-                    Then::AddRelu(shortcut) => (y + shortcut).relu(),
-                    Then::MaxPoolRelu => y.max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
-                }
+                x.normalize_then([&self.weight, &self.bias], [mean, var], self.eps, then)
             }
         }
     }

@@ -130,7 +130,7 @@ pub struct EpochRecord {
 /// The end's figures.
 ///
 /// In the file the scores of a row have its prefix, as in `raw_knn5`: accuracies in percent, `null`
-/// where they are not known.
+/// where they are not known. Accuracies are rounded to two places, times to milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// What the features are worth.
@@ -154,6 +154,33 @@ pub struct Summary {
     pub weights_sha256: String,
     /// SHA-256 of the settings' canonical form.
     pub config_sha256: String,
+    /// SHA-256 of the file that the first weights came from, if they came from one: with the
+    /// settings' the same, so are the runs.
+    #[serde(default)]
+    pub init_sha256: Option<String>,
+}
+
+/// A figure rounded to a number of decimal places.
+pub(super) fn rounded(figure: f64, places: i32) -> f64 {
+    let unit = 10f64.powi(places);
+    (figure * unit).round() / unit
+}
+
+impl Judgement {
+    /// The same in percent of two places.
+    pub(super) fn rounded(self) -> Judgement {
+        let row = |scores: Scores| {
+            let named = BTreeMap::from(scores.named());
+            Scores::from_named(|name| named[name].map(|score| rounded(score, 2)))
+        };
+        Judgement {
+            raw: row(self.raw),
+            untrained: row(self.untrained),
+            unmasked: row(self.unmasked),
+            best: row(self.best),
+            trained: row(self.trained),
+        }
+    }
 }
 
 impl Serialize for Judgement {
@@ -328,6 +355,16 @@ mod tests {
         assert_eq!(kept, [step(1), step(2), epoch]);
         metrics.add(&step(3)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+    }
+
+    #[test]
+    fn figures_of_a_summary_have_no_noise() {
+        let noisy = 100.0 * 0.433; // 43.300000000000004
+        let scores = Scores { knn5: Some(noisy), linear: Some(200.0 / 3.0), ..Scores::default() };
+        let judgement = Judgement { best: scores, ..Judgement::default() }.rounded();
+        let found = [judgement.best.knn5, judgement.best.linear, judgement.best.knn200];
+        assert_eq!(found, [Some(43.3), Some(66.67), None]);
+        assert_eq!(rounded(12.345_678_9, 3).to_string(), "12.346");
     }
 
     #[test]

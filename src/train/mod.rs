@@ -19,12 +19,14 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_effect;
+#[cfg(test)]
 pub(crate) mod tests_support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use run::{Outcome, load, resume, run};
+pub use run::{Outcome, first_state, load, resume, run};
 
 use metrics::{EpochRecord, StepRecord};
 

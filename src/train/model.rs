@@ -1,8 +1,8 @@
 //! From settings to networks and back: building a state, saving it, reading it.
 //!
-//! In a file the encoder's tensors have torchvision's bare names and torch's layouts, so that
-//! PyTorch's `load_state_dict` takes them; everything else has a prefix: `head.`, `mask.`,
-//! `optim.`.
+//! In a file the encoder's tensors have torch's layouts and bare names, `resnet18`'s those of
+//! torchvision and `conv4`'s those of an `nn.Sequential`, so that PyTorch's `load_state_dict` takes
+//! them; everything else has a prefix: `head.`, `mask.`, `optim.`, `memory.`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::container::{Container, Data, Stored};
 use super::settings::settings;
 use crate::autodiff::Var;
-use crate::config::{BtMode, EncoderName, HeadEnd, MetaMode, Method, RunConfig, Squash, hex};
+use crate::config::{EncoderName, HeadEnd, MetaMode, Method, RunConfig, Squash, hex};
 use crate::error::{Error, Result};
 use crate::metamask::{self, HeadShapes, Mask, MaskForm, Memory, Network, Target};
 use crate::nn::{
@@ -51,8 +51,6 @@ pub fn first_state(config: &RunConfig, channels: usize) -> State {
 
 fn head_shapes(config: &RunConfig) -> HeadShapes {
     let model = &config.model;
-    let one_head = config.method == Method::BarlowTwins && config.loss.bt_mode == BtMode::OneHead;
-    let has_redundancy = config.mask.enabled && config.loss.w_drr > 0.0 && !one_head;
     HeadShapes {
         base: model.contrastive_head.clone(),
         end: match model.contrastive_end {
@@ -63,7 +61,10 @@ fn head_shapes(config: &RunConfig) -> HeadShapes {
             true => model.predictor_head.clone(),
             false => Vec::new(),
         },
-        redundancy: if has_redundancy { model.redundancy_head.clone() } else { Vec::new() },
+        redundancy: match config.has_redundancy() {
+            true => model.redundancy_head.clone(),
+            false => Vec::new(),
+        },
     }
 }
 

@@ -4,16 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
+
 use super::container::Container;
 use super::evaluate::{EPOCH_BANK, Judge};
 use super::folder::{Lock, RunFolder};
 use super::images::Images;
-use super::metrics::{Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes};
+use super::metrics::{
+    Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes, rounded,
+};
 use super::model::{self, State};
 use super::prefetch::{Course, Prefetch};
 use super::settings::settings;
 use super::{Observer, Plan, Stop};
-use crate::config::{Method, RunConfig};
+use crate::config::{Method, RunConfig, hex};
 use crate::error::{Error, Result};
 use crate::eval::collapse::mask_entropy;
 use crate::metamask::{Settings, StepReport, step};
@@ -65,10 +69,10 @@ pub fn run(
         ));
         config.loss.queue = images;
     }
-    let state = first_state(&config, &images, observer)?;
+    let start = first_state(&config, &images, observer)?;
     let folder = RunFolder::new(out);
     let lock = folder.create(&config)?;
-    Run::open(config, folder, lock, images, state, 0)?.train(observer, stop)
+    Run::open(config, folder, lock, images, start)?.train(observer, stop)
 }
 
 /// Goes on with the run in the folder `dir`, from its checkpoint or, without one, from the start.
@@ -83,50 +87,88 @@ pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Ou
         return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
     }
     let mut images = Images::load(&config)?;
-    let (state, step) = match folder.checkpoint().exists() {
+    let start = match folder.checkpoint().exists() {
         true => restore(&config, &mut images, &folder.checkpoint())?,
-        false => (first_state(&config, &images, observer)?, 0),
+        false => first_state(&config, &images, observer)?,
     };
-    Run::open(config, folder, lock, images, state, step)?.train(observer, stop).map(Outcome::Done)
+    Run::open(config, folder, lock, images, start)?.train(observer, stop).map(Outcome::Done)
 }
 
-/// The settings, images and weights of the run in `dir`, with `change` made to its settings.
+/// The settings, images and weights of the run in `dir`, with `change` made to its settings; a run
+/// that has not come to its last epoch is noted.
 ///
 /// # Errors
 /// As the readers of settings, images and checkpoints.
 pub fn load(
     dir: &Path,
     change: impl FnOnce(RunConfig) -> Result<RunConfig>,
+    observer: &mut dyn Observer,
 ) -> Result<(RunConfig, Images, State)> {
     let folder = RunFolder::new(dir);
     let own = folder.read_config()?;
     let config = change(own.clone())?;
     let mut images = Images::load(&config)?;
-    let (state, _) = restore(&own, &mut images, &folder.checkpoint())?;
+    let Start { state, step, epoch, .. } = restore(&own, &mut images, &folder.checkpoint())?;
+    if epoch < own.epochs {
+        let epochs = own.epochs;
+        observer.note(&format!(
+            "the run is not finished: this is epoch {epoch} of {epochs}, step {step}"
+        ));
+    }
     Ok((config, images, state))
 }
 
-/// The state in a checkpoint and its number of steps; the images are normalised as it learned them.
-fn restore(config: &RunConfig, images: &mut Images, path: &Path) -> Result<(State, usize)> {
+/// What a run goes on from.
+#[derive(Debug)]
+pub struct Start {
+    state: State,
+    /// Steps done.
+    step: usize,
+    /// Epochs done.
+    epoch: usize,
+    /// SHA-256 of the file that the first weights came from, if they came from one.
+    init_sha256: Option<String>,
+}
+
+/// What is in a checkpoint; the images are normalised as it learned them.
+fn restore(config: &RunConfig, images: &mut Images, path: &Path) -> Result<Start> {
     let checkpoint = Container::read(path)?;
     let channels = images.train.channels;
-    let restored = model::restore(config, channels, &checkpoint, path)?;
+    let (state, step) = model::restore(config, channels, &checkpoint, path)?;
     let normalization = model::stored_normalization(&checkpoint, path)?;
     if normalization.iter().any(|values| values.len() != channels) {
         let expected = format!("a value for each of {channels} channels");
         return Err(Error::format(path, "metadata: mean, std", expected, "others"));
     }
     images.set_normalization(normalization);
-    Ok(restored)
+    let meta = &checkpoint.meta;
+    let epoch = meta.get("epoch").and_then(|epoch| epoch.as_u64()).unwrap_or(0) as usize;
+    let init_sha256 = meta.get(INIT_KEY).and_then(|text| text.as_str()).map(String::from);
+    Ok(Start { state, step, epoch, init_sha256 })
 }
 
-fn first_state(config: &RunConfig, images: &Images, observer: &mut dyn Observer) -> Result<State> {
+/// Where a checkpoint remembers the contents of the file that the first weights came from.
+const INIT_KEY: &str = "init_sha256";
+
+/// What a new run starts from; which parts of `init` were taken is noted.
+///
+/// # Errors
+/// `Io` or `Format` if the file with the first weights cannot be read or does not fit.
+pub fn first_state(
+    config: &RunConfig,
+    images: &Images,
+    observer: &mut dyn Observer,
+) -> Result<Start> {
     let mut state = model::first_state(config, images.train.channels);
+    let mut init_sha256 = None;
     if !config.init.is_empty() {
-        let taken = model::read_first_weights(config, &mut state, Path::new(&config.init))?;
+        let path = Path::new(&config.init);
+        let taken = model::read_first_weights(config, &mut state, path)?;
         observer.note(&format!("from {}: {taken}", config.init));
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        init_sha256 = Some(hex(&Sha256::digest(bytes)));
     }
-    Ok(state)
+    Ok(Start { state, step: 0, epoch: 0, init_sha256 })
 }
 
 /// A run in progress.
@@ -145,6 +187,8 @@ struct Run {
     epoch_start: f64,
     /// The best epoch so far, if images are held out to tell it.
     best: Option<Best>,
+    /// SHA-256 of the file that the first weights came from.
+    init_sha256: Option<String>,
     clock: Clock,
     _lock: Lock,
 }
@@ -155,8 +199,7 @@ impl Run {
         folder: RunFolder,
         lock: Lock,
         images: Images,
-        state: State,
-        step: usize,
+        Start { state, step, init_sha256, .. }: Start,
     ) -> Result<Run> {
         let (metrics, kept) = Metrics::open(&folder.metrics(), step)?;
         let epoch = step / images.steps_per_epoch(&config) + 1;
@@ -182,6 +225,7 @@ impl Run {
             epoch_records,
             epoch_start,
             best,
+            init_sha256,
             clock,
             _lock: lock,
         })
@@ -250,7 +294,7 @@ impl Run {
         if let Some(place) = &report.non_finite {
             let layer = match &place.layer {
                 Some(layer) => format!("first in the layer {layer}"),
-                None => "all layers are finite".to_string(),
+                None => "the weights of all layers are finite".to_string(),
             };
             let part = format!("{} ({layer})", place.part);
             return Err(self.diverged(part, observer));
@@ -374,6 +418,9 @@ impl Run {
         let epoch = self.step / self.images.steps_per_epoch(&self.config);
         let mut checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
         model::store_normalization(&mut checkpoint, self.images.normalization());
+        if let Some(sha256) = &self.init_sha256 {
+            checkpoint.meta.insert(INIT_KEY.into(), sha256.as_str().into());
+        }
         checkpoint.write(&self.folder.checkpoint())
     }
 
@@ -396,15 +443,16 @@ impl Run {
         let images = self.step * self.config.batch_size;
         let seconds = self.epoch_start; // No epoch has begun since the last one's end.
         let summary = Summary {
-            judgement,
+            judgement: judgement.rounded(),
             best_epoch: self.best.map(|best| best.epoch),
-            judging_seconds: began.elapsed().as_secs_f64(),
-            seconds,
-            images_per_second: images as f64 / seconds,
+            judging_seconds: rounded(began.elapsed().as_secs_f64(), 3),
+            seconds: rounded(seconds, 3),
+            images_per_second: rounded(images as f64 / seconds, 1),
             peak_memory_bytes: peak_memory_bytes(),
             seed: self.config.seed,
             weights_sha256: model::weights_sha256(&self.config, self.state(), self.step),
             config_sha256: self.config.sha256(),
+            init_sha256: self.init_sha256,
         };
         summary.write(&self.folder)?;
         Ok(summary)

@@ -71,6 +71,35 @@ fn check(
     }
 }
 
+#[test]
+fn normalising_by_given_moments_equals_its_definition() {
+    // Widths below and above a row that is read alone, sides that do not pool evenly, no images.
+    for [n, h, w, c] in [[3, 5, 4, 6], [2, 7, 9, 300], [1, 2, 2, 1], [0, 4, 4, 5]] {
+        let x = random(90, &[&[n, h, w, c], &[n, h, w, c]]);
+        let vectors = random(91, &[&[c], &[c], &[c], &[c]]);
+        let [mean, var] = [&vectors[0], &vectors[1].map(|v| v * v)];
+        let result = |var_of: fn(Tensor<f64>) -> Var<f64>| {
+            let [x, shortcut] = [0, 1].map(|i| var_of(x[i].clone()));
+            let [weight, bias] = [2, 3].map(|i| var_of(vectors[i].clone()));
+            let all = [Then::Nothing, Then::Relu, Then::AddRelu(&shortcut), Then::MaxPoolRelu];
+            all.map(|then| x.normalize_then([&weight, &bias], [mean, var], 1e-5, then))
+        };
+        let (fused, defined) = (result(Var::constant), result(Var::leaf));
+        let [mean, var, weight, bias] =
+            [mean, var, &vectors[2], &vectors[3]].map(|v| Var::constant(v.clone()));
+        let plain = (Var::constant(x[0].clone()) - mean) / (var + 1e-5).sqrt() * weight + bias;
+        let with_shortcut = (&plain + &Var::constant(x[1].clone())).relu();
+        let pooled = plain.relu().max_pool2d([2, 2], [2, 2], [0, 0]);
+        let expected = [plain.clone(), plain.relu(), with_shortcut, pooled];
+        for (at, expected) in expected.iter().enumerate() {
+            assert!(!fused[at].is_recorded() && defined[at].is_recorded());
+            let what = format!("tail {at} of {:?}", [n, h, w, c]);
+            assert_tensors_close(&what, fused[at].value(), expected.value(), tolerance::FUSED);
+            assert_tensors_close(&what, defined[at].value(), expected.value(), tolerance::FUSED);
+        }
+    }
+}
+
 fn random(seed: u64, shapes: &[&[usize]]) -> Vec<Tensor<f64>> {
     let mut numbers = Numbers::new(seed);
     shapes.iter().map(|shape| numbers.tensor(shape, -1.2, 1.2)).collect()

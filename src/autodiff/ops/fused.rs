@@ -91,6 +91,49 @@ impl<T: Real> Var<T> {
         BatchNorm { y, mean: stats.mean, var: stats.var }
     }
 
+    /// Batch normalisation by a mean and a variance `[C]` from elsewhere, and what follows it.
+    ///
+    /// One pass over memory where nothing is recorded, as in an evaluation; else, and by
+    /// definition, a composition.
+    ///
+    /// # Panics
+    /// As [`Var::batch_norm_then`]; if a moment is not `[C]`.
+    #[track_caller]
+    pub fn normalize_then(
+        &self,
+        [weight, bias]: [&Var<T>; 2],
+        [mean, var]: [&Tensor<T>; 2],
+        eps: f64,
+        then: Then<'_, T>,
+    ) -> Var<T> {
+        let eps = T::from_f64(eps);
+        let inv_std = var.map(|var| T::ONE / (var + eps).sqrt());
+        let shortcut = match then {
+            Then::AddRelu(shortcut) => Some(shortcut),
+            _ => None,
+        };
+        let operands = [self, weight, bias].into_iter().chain(shortcut);
+        if operands.clone().any(Var::is_recorded) {
+            let deviation = self - &Var::constant(mean.clone());
+            let y = deviation * (weight * &Var::constant(inv_std)) + bias;
+            return match then {
+                Then::Nothing => y,
+                Then::Relu => y.relu(),
+                Then::AddRelu(shortcut) => (y + shortcut).relu(),
+                Then::MaxPoolRelu => y.max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
+            };
+        }
+        let (x, moments, affine) = (self.value(), [mean, &inv_std], [weight.value(), bias.value()]);
+        Var::constant(match then {
+            Then::Nothing => x.normalize(moments, affine, Tail::Nothing),
+            Then::Relu => x.normalize(moments, affine, Tail::Relu),
+            Then::AddRelu(shortcut) => {
+                x.normalize(moments, affine, Tail::AddRelu(shortcut.value().as_slice()))
+            }
+            Then::MaxPoolRelu => x.normalize_pool(moments, affine),
+        })
+    }
+
     /// [`Var::batch_norm`] without the affine map.
     ///
     /// # Panics

@@ -95,6 +95,7 @@ fn results(figures: &[(f64, Option<f64>)]) -> Results {
                 seed,
                 weights_sha256: String::new(),
                 config_sha256: String::new(),
+                init_sha256: None,
             };
             let ended = match figure {
                 Some(_) => Ended::Finished(Box::new(summary)),

@@ -13,7 +13,9 @@ mod pooled;
 use super::Real;
 use blocks::{Affine, Blocks, Line};
 
-pub use pooled::{DEAD, batch_norm_pool, batch_norm_pool_grad, batch_norm_pool_tangent};
+pub use pooled::{
+    DEAD, batch_norm_pool, batch_norm_pool_grad, batch_norm_pool_tangent, normalize_pool,
+};
 
 /// What follows the normalisation in the same pass.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,36 @@ pub fn batch_norm<T: Real>(
     }
     let blocks = Blocks::new(groups, rows, c);
     moments(&blocks, x, eps, mean, inv_std, var);
+    normalize(x, groups, rows, c, mean, inv_std, weight, bias, tail, y);
+}
+
+/// The last pass of [`batch_norm`] alone, with a mean and an `inv_std` from elsewhere.
+///
+/// # Panics
+/// As [`batch_norm`].
+#[track_caller]
+pub fn normalize<T: Real>(
+    x: &[T],
+    groups: usize,
+    rows: usize,
+    c: usize,
+    mean: &[T],
+    inv_std: &[T],
+    weight: &[T],
+    bias: &[T],
+    tail: Tail<'_, T>,
+    y: &mut [T],
+) {
+    check("normalize", [groups, rows, c], &[x.len(), y.len()]);
+    check_channels("normalize", c, &[weight.len(), bias.len()]);
+    check_channels("normalize", groups * c, &[mean.len(), inv_std.len()]);
+    if let Tail::AddRelu(shortcut) = tail {
+        check("normalize", [groups, rows, c], &[shortcut.len()]);
+    }
+    if y.is_empty() {
+        return;
+    }
+    let blocks = Blocks::new(groups, rows, c);
     let affine = Affine::groups(&blocks, mean, inv_std, weight, Some(bias));
     blocks.each(blocks.pieces(y, c), |group, span, y| {
         let Affine { mean, scale, bias } = &affine[group];

@@ -36,7 +36,7 @@ pub fn batch_norm_pool<T: Real>(
     inv_std: &mut [T],
     var: &mut [T],
 ) {
-    let pooled = check("batch_norm_pool", [n, h, w, c], groups, x.len(), &[y.len(), picks.len()]);
+    check("batch_norm_pool", [n, h, w, c], groups, x.len(), &[y.len(), picks.len()]);
     check_channels("batch_norm_pool", c, &[weight.len(), bias.len()]);
     check_channels("batch_norm_pool", groups * c, &[mean.len(), inv_std.len(), var.len()]);
     if x.is_empty() {
@@ -44,10 +44,33 @@ pub fn batch_norm_pool<T: Real>(
     }
     let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
     moments(&blocks, x, eps, mean, inv_std, var);
-    let affine = Affine::groups(&blocks, mean, inv_std, weight, Some(bias));
+    normalize_pool(x, [n, h, w, c], groups, mean, inv_std, weight, bias, y, picks);
+}
+
+/// The last pass of [`batch_norm_pool`] alone, with a mean and an `inv_std` from elsewhere.
+///
+/// # Panics
+/// As [`batch_norm_pool`].
+#[track_caller]
+pub fn normalize_pool<T: Real>(
+    x: &[T],
+    [n, h, w, c]: [usize; 4],
+    groups: usize,
+    mean: &[T],
+    inv_std: &[T],
+    weight: &[T],
+    bias: &[T],
+    y: &mut [T],
+    picks: &mut [u8],
+) {
+    let pooled = check("normalize_pool", [n, h, w, c], groups, x.len(), &[y.len(), picks.len()]);
+    check_channels("normalize_pool", c, &[weight.len(), bias.len()]);
+    check_channels("normalize_pool", groups * c, &[mean.len(), inv_std.len()]);
     if y.is_empty() {
         return;
     }
+    let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
+    let affine = Affine::groups(&blocks, mean, inv_std, weight, Some(bias));
     let pieces = blocks.pieces(y, pooled).into_iter().zip(blocks.pieces(picks, pooled));
     blocks.each(pieces.collect(), |group, span, (y, picks)| {
         let images = x[span].chunks_exact(h * w * c);

@@ -124,6 +124,46 @@ impl<T: Real> Tensor<T> {
         (y, stats, Picks { bytes: Arc::new(bytes), shape })
     }
 
+    /// The last pass of [`Tensor::batch_norm`] alone, by moments `[C]` from elsewhere.
+    ///
+    /// # Panics
+    /// As [`Tensor::batch_norm`], and if the moments are not `[C]`.
+    #[track_caller]
+    pub(crate) fn normalize(
+        &self,
+        [mean, inv_std]: [&Tensor<T>; 2],
+        [weight, bias]: [&Tensor<T>; 2],
+        tail: Tail<'_, T>,
+    ) -> Tensor<T> {
+        let c = mean.len();
+        let rows = self.len() / c.max(1);
+        let n_read = (1 + usize::from(matches!(tail, Tail::AddRelu(_)))) * self.len();
+        let [x, mean, inv_std, weight, bias] =
+            [self, mean, inv_std, weight, bias].map(Tensor::as_slice);
+        Tensor::passed("normalize", n_read, self.shape(), |y| {
+            norm::normalize(x, 1, rows, c, mean, inv_std, weight, bias, tail, y);
+        })
+    }
+
+    /// [`Tensor::normalize`] of images, 2x2 max-pooling, ReLU.
+    ///
+    /// # Panics
+    /// As [`Tensor::normalize`]; if the shape is not that of images.
+    #[track_caller]
+    pub(crate) fn normalize_pool(
+        &self,
+        [mean, inv_std]: [&Tensor<T>; 2],
+        [weight, bias]: [&Tensor<T>; 2],
+    ) -> Tensor<T> {
+        let shape @ [n, h, w, c] = images(self.shape(), "normalize_pool");
+        let [x, mean, inv_std, weight, bias] =
+            [self, mean, inv_std, weight, bias].map(Tensor::as_slice);
+        let mut picks = Buffer::stale(n * (h / 2) * (w / 2) * c);
+        Tensor::passed("normalize_pool", self.len(), &[n, h / 2, w / 2, c], |y| {
+            norm::normalize_pool(x, shape, 1, mean, inv_std, weight, bias, y, &mut picks);
+        })
+    }
+
     /// Room for the statistics, once the shapes are checked.
     #[track_caller]
     fn stats(&self, weight: &Tensor<T>, bias: &Tensor<T>, groups: usize) -> BatchNormStats<T> {

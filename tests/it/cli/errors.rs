@@ -173,6 +173,44 @@ fn impossible_settings_are_refused_by_name() {
 }
 
 #[test]
+fn settings_without_effect_are_refused_where_they_were_asked_for() {
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["--bt-mode", "one-head"], &["--bt-mode: has no effect", "barlow-twins"]),
+        (&["--meta", "regular", "--trial-step", "joint"], &["--trial-step: ", "trial step"]),
+        (&["--no-mask", "--meta", "exact"], &["--meta: has no effect", "no mask"]),
+        (&["--meta", "off", "--set", "mask.unroll=1"], &["--set mask.unroll: has no effect"]),
+        (&["--meta", "off", "--set", "mask.unroll=2"], &["mask.unroll: is 2"]),
+        (&["--set", "mask.unroll=17"], &["mask.unroll: is 17", "16"]),
+        (&["--method", "byol", "--temperature", "0.5"], &["--temperature", "no temperature"]),
+    ];
+    for (words, says) in cases {
+        run(&[&["config"], words].concat()).fails(2, says);
+    }
+    run(&["experiment", "table", "--methods", "simclr,byol", "--bt-mode", "one-head"])
+        .fails(2, &["--bt-mode: has no effect"]);
+
+    // A file may hold more than a run looks at, as a run's own does; it is only told.
+    let bench = Bench::new("idle");
+    let path = bench.text("settings.toml");
+    fs::write(&path, "[loss]\nbeta = 2.0\ntau_plus = 0.1\n").expect("it can be written");
+    let told = run(&["config", "--config", &path]).ok().stderr;
+    assert!(told.contains("without effect") && told.contains("settings.toml: loss.beta"), "{told}");
+    assert!(!told.contains("tau_plus"), "it is the preset's: {told}");
+    assert!(run(&["config", "--config", &path, "--method", "hcl"]).ok().stderr.is_empty());
+}
+
+#[test]
+fn what_is_wrong_shows_before_any_work() {
+    let bench = Bench::new("early");
+    let init = ["--dry-run", "--init", &bench.text("none.safetensors")];
+    run(&bench.train("run", &init)).fails(1, &["none.safetensors"]);
+    run(&["eval", &bench.text("run"), "--fine-tune", "0"]).fails(2, &["--fine-tune", "at least 1"]);
+    let done = run(&["gradcheck", "--op", "relu", "--method", "moco"]);
+    assert_eq!(done.stdout, "", "nothing is checked before all names are known");
+    done.fails(2, &["--method", "moco", "simclr"]);
+}
+
+#[test]
 fn unknown_words_are_refused() {
     let bench = Bench::new("unknown");
     let path = bench.text("settings.toml");

@@ -122,7 +122,11 @@ impl Bench {
             ("--set", "model.redundancy_head=[16, 16]"),
             ("--set", "eval.linear_epochs=2"),
         ];
-        let usual = usual.iter().filter(|(flag, _)| *flag == "--set" || !more.contains(flag));
+        let idle = |value: &str| more.contains(&"--no-mask") && value.contains("redundancy");
+        let usual = usual.iter().filter(|(flag, value)| match *flag {
+            "--set" => !idle(value),
+            flag => !more.contains(&flag),
+        });
         let words = ["train"].into_iter().chain(usual.flat_map(|(flag, value)| [*flag, value]));
         words.chain(more.iter().copied()).map(String::from).collect()
     }

@@ -79,9 +79,13 @@ fn a_run_leaves_what_it_should_and_can_be_looked_at_again() {
         .collect();
     assert!(convolutions.contains(&vec![32, 3, 3, 3]), "{convolutions:?}");
 
-    // A finished run is finished; its folder is not free.
+    // A finished run is finished; its folder is not free; what has gone is not listed.
     let before = bench.read("run/summary.json");
-    run(&["train", "--resume", &bench.text("run")]).ok();
+    let again = run(&["train", "--resume", &bench.text("run")]).ok().stdout;
+    assert!(again.contains("checkpoint.safetensors"), "{again}");
+    fs::remove_file(bench.path("run/checkpoint.safetensors")).expect("it was there");
+    let again = run(&["train", "--resume", &bench.text("run")]).ok().stdout;
+    assert!(!again.contains("checkpoint.safetensors"), "{again}");
     assert_eq!(bench.read("run/summary.json"), before);
     run(&bench.train("run", &[])).fails(2, &["already has a run", "--resume"]);
 }
@@ -191,6 +195,10 @@ fn a_stopped_run_saves_its_state() {
     let status = child.wait().expect("it ends");
     assert_eq!(status.code(), Some(128 + 15));
     assert!(bench.path("run/checkpoint.safetensors").exists());
+    // What has not come to its end is judged all the same, and says so.
+    let judged = run(&["eval", &bench.text("run")]).ok();
+    assert!(judged.stderr.contains("the run is not finished: this is epoch"), "{}", judged.stderr);
+    assert!(judged.stderr.contains("of 200, step"), "{}", judged.stderr);
 }
 
 #[test]
@@ -260,6 +268,13 @@ fn every_method_and_form_of_the_gradient_runs() {
         run(&bench.train(out, &[&short[..], more].concat())).ok();
         let weights = bench.weights(out);
         assert_eq!(weights.len(), 64, "{out}");
+    }
+    // Without a mask there is one kind of features, with a mask there are two.
+    for (out, expected) in [("plain", false), ("off", true)] {
+        let file = bench.text(&format!("{out}.safetensors"));
+        let said = run(&["features", &bench.text(out), "--out", &file]).ok().stdout;
+        assert!(said.contains("test.features"), "{said}");
+        assert_eq!(said.contains("test.unmasked"), expected, "{said}");
     }
     // A mask that does not learn and a mask that does are different runs.
     assert_ne!(bench.weights("off"), bench.weights("plain"));
