@@ -1,11 +1,8 @@
 //! Matrix products: GFLOP/s against the fused-multiply-add limit of the machine.
 //!
-//! `cargo bench --bench gemm -- [--json] [--only NAME] [--variants] [--budget SECONDS]`; threads by
+//! `cargo bench --bench gemm -- [--json] [--only NAME] [--budget SECONDS]`; threads by
 //! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`. Workload names are those of
-//! `peers/torch_kernels.py`. The definition is timed on a few rows, on one thread; `--variants` adds
-//! the crate matrixmultiply, on one thread and at the level that it finds itself.
-
-#![allow(unsafe_code)] // The other crate takes pointers.
+//! `peers/torch_kernels.py`. The definition is timed on a few rows, on one thread.
 
 use dimask::kernels::Real;
 use dimask::kernels::gemm::{Trans, gemm, naive};
@@ -42,28 +39,10 @@ fn product<T: Real>(bench: &Bench, name: &str, trans: Trans, (m, k, n): (usize, 
     bench.measure_beside(name, count, || gemm(trans, m, n, k, &a, &b, &mut c), definition);
 }
 
-/// The plain product in `f32` by the crate matrixmultiply.
-fn matrixmultiply(bench: &Bench, (m, k, n): (usize, usize, usize)) {
-    let name = format!("gemm_{m}x{k}x{n}_matrixmultiply");
-    if !bench.variants() || !bench.wants(&name) {
-        return;
-    }
-    let (a, b) = (noise::<f32>(m * k), noise::<f32>(k * n));
-    let mut c = vec![0.0f32; m * n];
-    let (row_a, row_b) = (k as isize, n as isize);
-    bench.measure(&name, Count::Flop(2 * m * n * k), || {
-        let c = c.as_mut_ptr();
-        let (a, b) = (a.as_ptr(), b.as_ptr());
-        // SAFETY: the three slices have the lengths of their shapes, in rows.
-        unsafe { matrixmultiply::sgemm(m, k, n, 1.0, a, row_a, 1, b, row_b, 1, 0.0, c, row_b, 1) }
-    });
-}
-
 fn main() {
     let bench = Bench::from_args();
     for (m, k, n) in SIZES {
         product::<f32>(&bench, &format!("gemm_{m}x{k}x{n}"), Trans::Nn, (m, k, n));
-        matrixmultiply(&bench, (m, k, n));
     }
     product::<f64>(&bench, "gemm_1024x1024x1024_f64", Trans::Nn, (1024, 1024, 1024));
     // Forward and backward of a linear layer; weights are `[in, out]`.

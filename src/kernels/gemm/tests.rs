@@ -108,12 +108,40 @@ fn agrees_with_another_crate_at_sizes_too_large_for_the_definition() {
     let (a, b) = (noise::<f64>(m * k, 5), noise::<f64>(k * n, 6));
     let (mut ours, mut theirs) = (vec![0.0; m * n], vec![0.0; m * n]);
     gemm(Trans::Nn, m, n, k, &a, &b, &mut ours);
-    let (row_a, row_b) = (k as isize, n as isize);
+    let [row_a, row_b] = [k as isize, n as isize];
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), theirs.as_mut_ptr());
     // SAFETY: the three slices have the lengths of their shapes, in rows.
     unsafe { matrixmultiply::dgemm(m, k, n, 1.0, a, row_a, 1, b, row_b, 1, 0.0, c, row_b, 1) };
     for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         assert!((ours - theirs).abs() < 1e-10, "element {i}: {ours}, {theirs}");
+    }
+}
+
+/// `RAYON_NUM_THREADS=1 cargo test --release --lib beside_another_crate -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn beside_another_crate() {
+    let best = |flop: usize, f: &mut dyn FnMut()| {
+        let seconds = (0..20).map(|_| {
+            let start = std::time::Instant::now();
+            f();
+            start.elapsed().as_secs_f64()
+        });
+        flop as f64 / seconds.fold(f64::MAX, f64::min) / 1e9
+    };
+    for (m, k, n) in [(64, 64, 64), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024)] {
+        let (a, b) = (noise::<f32>(m * k, 5), noise::<f32>(k * n, 6));
+        let mut c = vec![0.0; m * n];
+        let ours = best(2 * m * n * k, &mut || gemm(Trans::Nn, m, n, k, &a, &b, &mut c));
+        let theirs = best(2 * m * n * k, &mut || {
+            let ([x, y], z) = ([&a, &b].map(|x| x.as_ptr()), c.as_mut_ptr());
+            let [row_a, row_b] = [k as isize, n as isize];
+            // SAFETY: the three slices have the lengths of their shapes, in rows.
+            unsafe {
+                matrixmultiply::sgemm(m, k, n, 1.0, x, row_a, 1, y, row_b, 1, 0.0, z, row_b, 1)
+            }
+        });
+        println!("{m}x{k}x{n}: {ours:.1} GFLOP/s, matrixmultiply {theirs:.1}");
     }
 }
 
