@@ -67,6 +67,33 @@ impl<T: Real> Classifier<T> {
         Tensor::from_vec(scores, &[n, classes])
     }
 
+    /// What each dimension contributes to each class: entry `(k, j)` of `[classes, D]` is the mean
+    /// over the rows of class `k` of `w_kj · h_j`, `h` the standardised features; 0 of a class
+    /// without rows.
+    ///
+    /// # Panics
+    /// As [`Classifier::scores`], if there is not one label a row, or one is not below `classes`.
+    #[track_caller]
+    pub fn contributions<U: Real>(&self, x: &Tensor<U>, labels: &[u32]) -> Tensor<f64> {
+        let [n, d] = features(x, "linear probe: test");
+        assert!(labels.len() == n && d == self.weight.shape()[0], "contributions: {:?}", x.shape());
+        let classes = self.bias.len();
+        let (mut sums, mut counts) = (vec![0.0; classes * d], vec![0usize; classes]);
+        let mut h = vec![0.0f64; d];
+        for (row, &label) in x.as_slice().chunks(d).zip(labels) {
+            self.moments.standardize(row, &mut h);
+            counts[label as usize] += 1;
+            let own = &mut sums[label as usize * d..][..d];
+            own.iter_mut().zip(&h).for_each(|(sum, h)| *sum += h);
+        }
+        let entry = |i: usize| {
+            let (class, dimension) = (i / d, i % d);
+            let weight = self.weight.as_slice()[dimension * classes + class].to_f64();
+            weight * sums[i] / counts[class].max(1) as f64
+        };
+        Tensor::from_fn(&[classes, d], entry)
+    }
+
     /// The share of rows of `x [N, D]` whose label is among the `top` largest logits; NaN without
     /// rows.
     ///
@@ -194,6 +221,22 @@ mod tests {
             for (got, expected) in got.as_slice().iter().zip(expected.as_slice()) {
                 assert!((got - expected).abs() < 1e-14, "{got} {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn contributions_add_up_to_the_mean_logit_of_a_class() {
+        let (x, labels) = blobs::<f32>(300, 6, 3, 0.5, 1);
+        let settings = LinearProbe { epochs: 3, ..LinearProbe::default() };
+        let classifier = linear_probe(&x, &labels, 3, &settings, 1);
+        let (found, logits) = (classifier.contributions(&x, &labels), classifier.scores(&x));
+        for class in 0..3 {
+            let own = (0..300).filter(|&row| labels[row] as usize == class);
+            let mean =
+                own.map(|row| f64::from(logits.as_slice()[row * 3 + class])).sum::<f64>() / 100.0;
+            let sum: f64 = found.as_slice()[class * 6..][..6].iter().sum();
+            let bias = f64::from(classifier.bias.as_slice()[class]);
+            assert!((mean - bias - sum).abs() < 1e-4, "{mean} {bias} {sum}");
         }
     }
 

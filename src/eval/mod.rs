@@ -3,6 +3,7 @@
 //! Features are matrices `[N, D]` that somebody else computed; an encoder's, the raw pixels', all
 //! go through the same functions. Nothing here trains an encoder, reads a file or prints.
 
+pub mod bound;
 pub mod collapse;
 pub mod dimensions;
 pub mod few_labels;
@@ -10,8 +11,11 @@ pub mod interval;
 pub mod knn;
 mod lbfgs;
 pub mod linear_probe;
+pub mod pca;
 mod rows;
+pub mod selection;
 pub mod statistics;
+pub mod tsne;
 
 use crate::error::{Error, Result};
 use crate::kernels::Real;

@@ -107,6 +107,35 @@ pub fn mean_abs_correlation<T: Real>(x: &Tensor<T>) -> f64 {
     sum / (n * (d * d - d).max(1)) as f64
 }
 
+/// The correlation of every dimension of `a [N, D]` with every one of `b [N, D]`, over the rows:
+/// `[D, D]`, entry `(i, j)` between dimension `i` of `a` and `j` of `b`, in -1 to 1.
+///
+/// Of two views' features this is the matrix that Barlow Twins takes to the identity; of `b = a` it
+/// is the correlation of the dimensions with each other. A constant dimension has 0 everywhere.
+///
+/// # Panics
+/// If the shapes differ or are no matrices.
+#[track_caller]
+pub fn correlation<T: Real>(a: &Tensor<T>, b: &Tensor<T>) -> Tensor<f64> {
+    let [n, _] = features(a, "correlation");
+    assert!(a.shape() == b.shape(), "correlation: {:?} and {:?}", a.shape(), b.shape());
+    let mut c = standardized(a).matmul_tn(&standardized(b));
+    c.make_mut().iter_mut().for_each(|c| *c /= n as f64);
+    c
+}
+
+/// Every dimension of `x [N, D]` less its mean, over its deviation (biased); 0 if it is constant.
+///
+/// # Panics
+/// If `x` is not a matrix.
+#[track_caller]
+pub fn standardized<T: Real>(x: &Tensor<T>) -> Tensor<f64> {
+    let [n, d] = features(x, "standardized");
+    let (moments, mut y) = (Moments::of(x), vec![0.0; n * d]);
+    y.chunks_mut(d).zip(x.as_slice().chunks(d)).for_each(|(y, x)| moments.standardize(x, y));
+    Tensor::from_vec(y, &[n, d])
+}
+
 /// The two lengths of a matrix of features `[N, D]`.
 #[track_caller]
 pub(super) fn features<R: Rows>(x: &R, what: &str) -> [usize; 2] {
@@ -153,7 +182,7 @@ impl Moments {
     }
 
     /// These moments with all deviations taken as 1, but for constant dimensions: they centre.
-    fn shift_only(mut self) -> Moments {
+    pub(super) fn shift_only(mut self) -> Moments {
         self.inv_std
             .iter_mut()
             .filter(|inverse| **inverse > 0.0)
@@ -176,7 +205,7 @@ impl Moments {
 }
 
 /// `yᵀ y [D, D]` of the rows of `x` after `moments`, in f64, a block of rows at a time.
-fn gram<T: Real>(x: &Tensor<T>, moments: &Moments) -> Tensor<f64> {
+pub(super) fn gram<T: Real>(x: &Tensor<T>, moments: &Moments) -> Tensor<f64> {
     let d = x.shape()[1];
     let mut sum = Tensor::zeros(&[d, d]);
     for block in x.as_slice().chunks(BLOCK * d) {
@@ -294,6 +323,9 @@ mod tests {
         let line = Tensor::from_fn(&[8, 3], |i| (i / 3) as f64 * [1.0, -2.0, 0.5][i % 3]);
         assert!((effective_rank(&line) - 1.0).abs() < 1e-5);
         close(mean_abs_correlation(&line), 1.0);
+        let signs = [[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]].concat();
+        let found = correlation(&line, &line);
+        found.as_slice().iter().zip(signs).for_each(|(&got, sign)| close(got, sign));
         let point = Tensor::full(&[8, 3], 0.1f32);
         close(effective_rank(&point), 0.0);
         close(mean_abs_correlation(&point), 0.0);
