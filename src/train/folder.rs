@@ -3,11 +3,12 @@
 //! | file | what |
 //! |---|---|
 //! | `config.toml` | every setting |
-//! | `metrics.jsonl` | a line a step, a line an epoch |
+//! | `metrics.jsonl` | a line a step, now and then with the mask, a line an epoch |
 //! | `checkpoint.safetensors` | the last whole state |
 //! | `best.safetensors` | the state after the best epoch, where images are held out to tell it |
 //! | `summary.json` | the end's figures; its presence says that the run is finished |
 //! | `profile.json` | where the time went, if that was asked for |
+//! | `report.html`, `report-figures`, `mask-figures` | what `dimask report` and `mask` have drawn |
 //! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
 
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -74,8 +74,21 @@ pub struct StepRecord {
     pub second_order_cosine: Option<f64>,
     /// Length of their difference over that of the second-order part.
     pub second_order_error: Option<f64>,
+    /// The mask's factors after the step, on [`MASKS`] steps of a run at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Vec<f32>>,
     /// Training time so far, in seconds.
     pub elapsed: f64,
+}
+
+/// How often a run records its mask, evenly apart and at its end.
+pub const MASKS: usize = 200;
+
+/// Whether the mask is recorded after step `step` of `steps` in all.
+///
+/// It depends on nothing else, so that a run which stops and goes on records the same.
+pub fn records_mask(step: usize, steps: usize) -> bool {
+    step == steps || step.is_multiple_of(steps.div_ceil(MASKS))
 }
 
 /// What an epoch came to.
@@ -309,6 +322,23 @@ impl Metrics {
     }
 }
 
+/// The records of a run, which may still be going on.
+///
+/// # Errors
+/// `Io` if the file cannot be read; `Format` naming the line that is no record, unless it is the
+/// last one and unfinished.
+pub fn read(path: &Path) -> Result<Vec<Record>> {
+    let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let record = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|e| {
+            let place = format!("line {}", number + 1);
+            Error::format(path, place, "a record of a step or an epoch", e.to_string())
+        })
+    };
+    whole.enumerate().map(record).collect()
+}
+
 /// The most memory this process has held, in bytes, where the system says.
 pub fn peak_memory_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
@@ -351,10 +381,23 @@ mod tests {
         text.push_str("{\"kind\":\"step\",\"st"); // As a kill in the middle of a write leaves it.
         fs::write(&path, text).unwrap();
 
+        assert_eq!(read(&path).unwrap().len(), 4, "a run that goes on can be read");
         let (mut metrics, kept) = Metrics::open(&path, 2).unwrap();
         assert_eq!(kept, [step(1), step(2), epoch]);
         metrics.add(&step(3)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+        fs::write(&path, "{}\n").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("line 1: expected a record"), "{error}");
+    }
+
+    #[test]
+    fn a_run_records_its_mask_often_enough_and_not_too_often() {
+        for steps in [1, 7, 199, 200, 201, 780, 77_600] {
+            let count = (1..=steps).filter(|&step| records_mask(step, steps)).count();
+            assert!((steps.min(MASKS / 2)..=MASKS).contains(&count), "{steps} steps: {count}");
+            assert!(records_mask(steps, steps));
+        }
     }
 
     #[test]

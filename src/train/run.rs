@@ -11,7 +11,8 @@ use super::evaluate::{EPOCH_BANK, Judge};
 use super::folder::{Lock, RunFolder};
 use super::images::Images;
 use super::metrics::{
-    Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes, rounded,
+    Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes, records_mask,
+    rounded,
 };
 use super::model::{self, State};
 use super::prefetch::{Course, Prefetch};
@@ -310,6 +311,7 @@ impl Run {
         let mask = report.mask.as_ref();
         let meta = mask.and_then(|mask| mask.meta.as_ref());
         let agreement = mask.and_then(|mask| mask.agreement);
+        let steps = self.config.epochs * self.images.steps_per_epoch(&self.config);
         StepRecord {
             step: self.step,
             epoch: epoch + 1,
@@ -326,6 +328,9 @@ impl Run {
             meta_error: agreement.map(|found| found.gradient_error),
             second_order_cosine: agreement.map(|found| found.second_order),
             second_order_error: agreement.map(|found| found.second_order_error),
+            mask: mask
+                .filter(|_| records_mask(self.step, steps))
+                .map(|_| self.state().mask.factors().to_vec()),
             elapsed: self.clock.elapsed(),
         }
     }

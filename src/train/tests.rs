@@ -201,12 +201,23 @@ fn every_method_resumes_to_the_same_bits_with_and_without_the_mask() {
             assert_eq!(resumed(&part).weights_sha256, summary.weights_sha256, "{settings:?}");
             let bytes = |out: &Path| fs::read(RunFolder::new(out).checkpoint()).unwrap();
             assert!(bytes(&part) == bytes(&whole), "{settings:?}");
+            assert_eq!(masks(&part), masks(&whole), "{settings:?}");
+            assert_eq!(masks(&whole).len(), if masked { 10 } else { 0 });
             let Record::Epoch(last) = records(&whole).remove(11) else { panic!() };
             assert!(last.feature_std.unwrap() > 0.0 && last.effective_rank.unwrap() > 1.0);
             assert!(last.projection_std.unwrap() > 0.0 && last.projection_rank.unwrap() > 1.0);
             assert_eq!(last.mask_entropy.is_some(), masked);
         }
     }
+}
+
+/// The masks that a run has recorded.
+fn masks(out: &Path) -> Vec<Vec<f32>> {
+    let mask = |record| match record {
+        Record::Step(step) => step.mask,
+        Record::Epoch(_) => None,
+    };
+    records(out).into_iter().filter_map(mask).collect()
 }
 
 /// Remembers what is noted.
