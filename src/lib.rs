@@ -27,8 +27,8 @@
 //!
 //! # Modules, from the bottom up
 //! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; with the feature `cli`: `config`, `train`, `report`, `experiments`,
-//! `cli`; with the feature `proptest`: `strategies`.
+//! [`augment`], [`eval`]; with the feature `cli`: `config`, `train`, `report`, `figures`,
+//! `experiments`, `cli`; with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -36,6 +36,8 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod experiments;
+#[cfg(feature = "cli")]
+pub mod figures;
 #[cfg(feature = "cli")]
 pub mod report;
 #[cfg(feature = "cli")]

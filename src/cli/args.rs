@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::experiment::{ExperimentCommand, TuneArgs};
 use super::output;
+use super::pictures::{MaskArgs, ReportArgs};
 use crate::config::{Layers, RunConfig};
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -36,6 +37,10 @@ pub enum Command {
     /// Write the features of a run's checkpoint to a safetensors file: train.features and
     /// test.features, labels, and of a run with a mask train.unmasked and test.unmasked
     Features(FeaturesArgs),
+    /// Draw runs side by side as one page: curves, mask, maps, neighbours
+    Report(ReportArgs),
+    /// Look at the mask of a run: its course, its histogram, what each dimension is worth
+    Mask(MaskArgs),
     /// Print all settings as TOML, as preset, file and flags make them
     Config(Box<SettingArgs>),
     /// List the methods, the presets, and what each loss is at the start

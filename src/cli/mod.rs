@@ -13,6 +13,7 @@ mod features;
 mod gradcheck;
 mod methods;
 pub mod output;
+mod pictures;
 mod profile;
 mod progress;
 mod report;
@@ -28,7 +29,9 @@ use crate::error::{Error, Result};
 use crate::kernels::conv::Choice;
 use crate::kernels::dispatch::Level;
 use crate::kernels::parallel::start_pool;
+use crate::train::folder::free_folder;
 use args::{Cli, Command, TrainArgs};
+use pictures::ReportArgs;
 
 /// Runs the program with these arguments, the first of which is its name.
 ///
@@ -56,10 +59,12 @@ fn dispatch(cli: Cli) -> Result<()> {
     check_level()?;
     check_path()?;
     match cli.command {
-        None => train::train(&TrainArgs::default()),
+        None => demo(),
         Some(Command::Train(args)) => train::train(&args),
         Some(Command::Eval(args)) => eval::eval(&args),
         Some(Command::Features(args)) => features::features(&args),
+        Some(Command::Report(args)) => pictures::report(&args),
+        Some(Command::Mask(args)) => pictures::mask(&args),
         Some(Command::Config(args)) => config::config(&args),
         Some(Command::Data(args)) => data::data(&args),
         Some(Command::Experiment(command)) => experiment::experiment(&command),
@@ -67,6 +72,13 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Gradcheck(args)) => gradcheck::gradcheck(&args),
         Some(Command::Methods) => methods::methods(),
     }
+}
+
+/// The main job: a run, and the page of it.
+fn demo() -> Result<()> {
+    let out = free_folder("demo");
+    train::train(&TrainArgs { out: Some(out.clone()), ..TrainArgs::default() })?;
+    pictures::report(&ReportArgs { dirs: vec![out], out: None, points: 2000 })
 }
 
 /// Makes the thread pool of `--threads`, or else of `DIMASK_THREADS`; results do not depend on it.

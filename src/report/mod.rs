@@ -1,6 +1,15 @@
-//! Records to files that people and programs read: CSV, JSON, Markdown.
+//! Records to files that people and programs read: CSV, JSON, Markdown, drawings, a page.
 //!
-//! A [`Table`] is columns and rows of values; it knows no experiment and touches no file.
+//! A [`Table`] is columns and rows of values, an [`svg::Svg`] a drawing; [`chart`] and [`picture`]
+//! draw, and a [`page::Page`] holds what was drawn. Nothing here knows an experiment or touches a
+//! file.
+
+pub mod bars;
+pub mod chart;
+pub mod map;
+pub mod page;
+pub mod picture;
+pub mod svg;
 
 use std::fmt::Write;
 

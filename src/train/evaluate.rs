@@ -165,9 +165,8 @@ impl<'a> Judge<'a> {
             return Ok(None);
         }
         let features = masked(&self.features(state, &watched)?, state);
-        let pass = &mut Pass::eval(&state.running);
-        let projections = state.network.heads.project(&Var::constant(features.clone()), pass).z;
-        Ok(Some([&features, projections.value()].map(Spread::of)))
+        let projections = projections(&features, state);
+        Ok(Some([&features, &projections].map(Spread::of)))
     }
 
     /// The first `count` images of the bank.
@@ -216,12 +215,28 @@ impl<'a> Judge<'a> {
         let mut features = Vec::with_capacity(set.len() * state.network.encoder.features());
         for batch in all.chunks(BATCH) {
             let x = self.images.evaluation(set, batch)?;
-            let mut pass = Pass::eval(&state.running);
-            let h = state.network.encoder.forward(&Var::constant(x), &mut pass);
-            features.extend_from_slice(h.value().as_slice());
+            features.extend_from_slice(encoded(state, x).as_slice());
         }
         Ok(Tensor::from_vec(features, &[set.len(), state.network.encoder.features()]))
     }
+
+    /// The same of normalised images `[N, H, W, C]`, such as random views.
+    pub fn features_of(&self, state: &State, images: &Tensor) -> Tensor {
+        let (n, len) = (images.shape()[0], images.len() / images.shape()[0].max(1));
+        let mut features = Vec::new();
+        for batch in images.as_slice().chunks(BATCH * len) {
+            let shape = [&[batch.len() / len], &images.shape()[1..]].concat();
+            features
+                .extend_from_slice(encoded(state, Tensor::from_slice(batch, &shape)).as_slice());
+        }
+        Tensor::from_vec(features, &[n, state.network.encoder.features()])
+    }
+}
+
+/// One batch through the encoder.
+fn encoded(state: &State, x: Tensor) -> Tensor {
+    let mut pass = Pass::eval(&state.running);
+    state.network.encoder.forward(&Var::constant(x), &mut pass).value().clone()
 }
 
 /// The normalised pixels of a set, `[N, H · W · C]`, made of its bytes when they are looked at.
@@ -267,6 +282,12 @@ fn head(set: &Dataset, count: usize) -> Dataset {
 /// Whether a mask weighs all features alike, so that neighbours do not see it.
 fn is_even(factors: &[f32]) -> bool {
     factors.iter().all(|&factor| factor == factors[0])
+}
+
+/// The base method's projections of masked features `[N, D]`, with batch-norm's running moments.
+pub fn projections(masked: &Tensor, state: &State) -> Tensor {
+    let pass = &mut Pass::eval(&state.running);
+    state.network.heads.project(&Var::constant(masked.clone()), pass).z.value().clone()
 }
 
 /// Features `[N, D]` times the mask's factors.

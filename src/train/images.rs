@@ -126,8 +126,16 @@ impl Images {
     /// # Errors
     /// As [`Dataset::read`].
     pub fn pair(&self, batch: &[usize], epoch: u64, seed: u64) -> Result<Tensor> {
-        let (images, [first, second]) = (self.train.read(batch)?, &self.views);
-        Ok(augment::pair([first, second], &images, self.train.size(), batch, epoch, seed))
+        self.pair_of(&self.train, batch, epoch, seed)
+    }
+
+    /// The same of the images `batch` of another set, such as those that features are judged on.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn pair_of(&self, set: &Dataset, batch: &[usize], epoch: u64, seed: u64) -> Result<Tensor> {
+        let (images, [first, second]) = (set.read(batch)?, &self.views);
+        Ok(augment::pair([first, second], &images, set.size(), batch, epoch, seed))
     }
 
     /// The images `batch` of a set as evaluation sees them: only normalised, `[N, H, W, C]`.

@@ -27,9 +27,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &[]),
+    ("figures", &["error", "tensor", "data", "eval", "config", "train", "report"]),
     (
         "experiments",
-        &["error", "rng", "tensor", "nn", "metamask", "data", "eval", "config", "train", "report"],
+        &[
+            "error", "rng", "tensor", "nn", "metamask", "data", "eval", "config", "train",
+            "report", "figures",
+        ],
     ),
     ("strategies", &["kernels::Real", "tensor"]),
 ];

@@ -3,6 +3,7 @@
 mod data;
 mod errors;
 mod experiments;
+mod pictures;
 mod runs;
 
 use crate::support::{Numbers, TempDir};
