@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::args::{SettingArgs, check_effect};
+use super::pictured::{self, BoundArgs, DimensionsArgs, PicturedArgs, RandomMasksArgs};
 use super::progress::Progress;
 use super::train::watch_signals;
 use super::{output, report};
@@ -25,6 +26,14 @@ pub enum ExperimentCommand {
     Table(Box<TableArgs>),
     /// Images with a planted nuisance: does the mask turn the dimensions down that carry it
     Confounder(Box<ConfounderArgs>),
+    /// Features as a picture, what dimensions say about classes, how they repeat each other
+    Features(Box<PicturedArgs>),
+    /// Random masks over one representation, with a control of the best one's luck
+    RandomMasks(Box<RandomMasksArgs>),
+    /// Accuracy of Barlow Twins against the width of its projector, plain and with MetaMask
+    Dimensions(Box<DimensionsArgs>),
+    /// Every term of the paper's bound on trained runs, plain and with MetaMask
+    Bound(Box<BoundArgs>),
 }
 
 /// Flags of `experiment table`.
@@ -120,11 +129,15 @@ pub(super) fn experiment(command: &ExperimentCommand) -> Result<()> {
     match command {
         ExperimentCommand::Table(args) => run_table(args),
         ExperimentCommand::Confounder(args) => run_confounder(args),
+        ExperimentCommand::Features(args) => pictured::features(args),
+        ExperimentCommand::RandomMasks(args) => pictured::random_masks(args),
+        ExperimentCommand::Dimensions(args) => pictured::dimensions(args),
+        ExperimentCommand::Bound(args) => pictured::bound(args),
     }
 }
 
 /// What is watched while an experiment goes on, and the signals that stop it.
-fn watch() -> Result<(Progress, Stop)> {
+pub(super) fn watch() -> Result<(Progress, Stop)> {
     let (progress, stop) = (Progress::new(), Stop::default());
     watch_signals(&stop)?;
     Ok((progress, stop))
@@ -195,12 +208,12 @@ pub(super) fn tune(args: &TuneArgs) -> Result<()> {
     Ok(())
 }
 
-fn at_least_one(flag: &str, count: usize) -> Result<()> {
+pub(super) fn at_least_one(flag: &str, count: usize) -> Result<()> {
     if count > 0 { Ok(()) } else { Err(Error::usage(flag, "is 0, must be at least 1")) }
 }
 
 /// Refuses flags that change nothing in any run of an experiment.
-fn check_effects(request: &Request, variants: &[Variant]) -> Result<()> {
+pub(super) fn check_effects(request: &Request, variants: &[Variant]) -> Result<()> {
     let mut configs = Vec::new();
     for &method in &request.methods {
         for &variant in variants {
@@ -212,7 +225,7 @@ fn check_effects(request: &Request, variants: &[Variant]) -> Result<()> {
 }
 
 /// The line that was typed, which repeats the experiment.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let words = std::env::args().skip(1).map(|word| match word.contains([' ', '"', '\'']) {
         true => format!("'{}'", word.replace('\'', "'\\''")),
         false => word,
@@ -226,7 +239,7 @@ fn command_line() -> String {
 ///
 /// # Errors
 /// As [`SettingArgs::layers`]; `Usage` for a flag that every run decides for itself.
-fn shared_layers(args: &SettingArgs) -> Result<Layers> {
+pub(super) fn shared_layers(args: &SettingArgs) -> Result<Layers> {
     let own = [
         ("--method", args.method.is_some(), "the experiment's own flags choose the methods"),
         ("--no-mask", args.no_mask, "the experiment runs both ways"),
@@ -284,7 +297,7 @@ fn run_table(args: &TableArgs) -> Result<()> {
 }
 
 /// Says how to go on with an experiment that was stopped.
-fn going_on(error: &Error, command: &str) {
+pub(super) fn going_on(error: &Error, command: &str) {
     if let Error::Interrupted { .. } = error {
         output::progress(&format!("go on with: {command}"));
     }
@@ -326,7 +339,7 @@ fn describe(plan: &Plan, request: &Request) -> String {
 }
 
 /// The folder of an experiment: the one that was named, or the first free one.
-fn folder(out: Option<&Path>, name: &str) -> PathBuf {
+pub(super) fn folder(out: Option<&Path>, name: &str) -> PathBuf {
     out.map_or_else(|| free_folder(name), Path::to_path_buf)
 }
 

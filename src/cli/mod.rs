@@ -13,6 +13,7 @@ mod features;
 mod gradcheck;
 mod methods;
 pub mod output;
+mod pictured;
 mod pictures;
 mod profile;
 mod progress;

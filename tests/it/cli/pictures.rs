@@ -115,3 +115,52 @@ fn what_cannot_be_drawn_is_said() {
     fs::write(&metrics, "{\"kind\":\"step\"}\n").expect("the file can be written");
     run(&["report", &plain]).fails(1, &["metrics.jsonl", "line 1", "a record of a step"]);
 }
+
+/// The words of an experiment on the bench's images, small enough for seconds.
+fn words(bench: &Bench, name: &str, more: &[&str]) -> Vec<String> {
+    let train = bench.train(name, &["--epochs", "1"]);
+    let begin = ["experiment", name].map(String::from);
+    begin
+        .into_iter()
+        .chain(train[1..].iter().cloned())
+        .chain(more.iter().map(ToString::to_string))
+        .collect()
+}
+
+#[test]
+fn experiments_with_pictures_answer_their_questions() {
+    let bench = Bench::new("pictured");
+    let cases: [(&str, &[&str], &[&str]); 4] = [
+        ("features", &[], &["effective rank", "Verdict: With MetaMask dimensions repeat"]),
+        ("random-masks", &["--masks", "1"], &["its lead on the other half", "learned mask"]),
+        ("dimensions", &["--widths", "8,16"], &["lambda x D fixed", "best at width"]),
+        (
+            "bound",
+            &[],
+            &["L_con", "ln(M/K)", "even mask", "the decomposition is exact", "interval"],
+        ),
+    ];
+    for (name, more, parts) in cases {
+        let words = words(&bench, name, more);
+        let done = run(&words).ok();
+        for part in parts {
+            assert!(done.stdout.contains(part), "{name}: no {part} in\n{}", done.stdout);
+        }
+        assert!(done.stdout.contains(&format!("dimask experiment {name}")), "{}", done.stdout);
+        let page = bench.read(&format!("{name}/{name}.html"));
+        check_page(&bench.path(name), &format!("{name}-figures"), &page);
+        let table = bench.read(&format!("{name}/{name}.csv"));
+        assert!(table.lines().count() > 1, "{table}");
+        // A second time finds the same runs.
+        let again = run(&words).ok();
+        let rows = |text: &str| {
+            text.lines().filter(|l| l.starts_with('|')).map(String::from).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(&again.stdout), rows(&done.stdout), "{name}");
+    }
+    run(&words(&bench, "dimensions", &["--widths", "8,x"])).fails(2, &["--widths", "\"x\""]);
+    run(&words(&bench, "random-masks", &["--masks", "0"])).fails(2, &["--masks"]);
+    run(&words(&bench, "bound", &["--theory-temperature", "0"]))
+        .fails(2, &["--theory-temperature"]);
+    run(&words(&bench, "features", &["--method", "simclr,byol"])).fails(2, &["--method"]);
+}

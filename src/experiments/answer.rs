@@ -1,0 +1,64 @@
+//! What an experiment leaves: its words, its numbers, its pictures.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::figures;
+use crate::report::Table;
+use crate::report::page::{Figure, Page, Section};
+use crate::train::container::write_atomically;
+
+/// The answer to an experiment's question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The experiment's name, and that of its files.
+    pub name: &'static str,
+    /// The question, as a heading.
+    pub title: String,
+    /// How it was asked.
+    pub text: String,
+    /// The command that repeats it.
+    pub command: String,
+    /// Training and judging, in seconds.
+    pub seconds: f64,
+    /// What was found, a row a case.
+    pub table: Table,
+    /// What holds and what does not, a sentence or more each.
+    pub verdicts: Vec<String>,
+    /// The pictures.
+    pub figures: Vec<Figure>,
+}
+
+impl Answer {
+    /// The answer as Markdown, without the pictures.
+    pub fn markdown(&self) -> String {
+        let Answer { title, text, command, seconds, .. } = self;
+        let mut words =
+            format!("# {title}\n\n    {command}\n\n{:.1} minutes. {text}\n\n", seconds / 60.0);
+        words.push_str(&self.table.to_markdown());
+        self.verdicts.iter().for_each(|verdict| words.push_str(&format!("\nVerdict: {verdict}\n")));
+        words
+    }
+
+    /// Writes `NAME.md`, `NAME.csv`, and `NAME.html` with its figures beside it, into a folder.
+    ///
+    /// # Errors
+    /// As [`figures::write`].
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let file = |end: &str| folder.join(format!("{}.{end}", self.name));
+        write_atomically(&file("md"), self.markdown().as_bytes())?;
+        write_atomically(&file("csv"), self.table.to_csv().as_bytes())?;
+        let section = Section {
+            title: "Pictures".into(),
+            text: self.verdicts.join(" "),
+            figures: self.figures.clone(),
+        };
+        let page = Page {
+            title: self.title.clone(),
+            text: format!("{} ({})", self.text, self.command),
+            tables: vec![("Figures".into(), self.table.clone())],
+            sections: vec![section],
+        };
+        figures::write(&page, &file("html"))
+    }
+}
