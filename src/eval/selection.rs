@@ -19,11 +19,11 @@ pub struct Choice {
     pub unseen: f64,
 }
 
-/// Chooses the best candidate on the images `first`, and compares it with the reference there and on
-/// the others.
+/// Chooses the best candidate on the images `first`, and compares it with the reference there and
+/// on the others.
 ///
-/// `candidates[c][i]` says whether candidate `c` is right about image `i`. The choice never looks at
-/// the images that are not in `first`.
+/// `candidates[c][i]` says whether candidate `c` is right about image `i`. The choice never looks
+/// at the images that are not in `first`.
 ///
 /// # Panics
 /// If there are no candidates, lengths differ, or one of the two halves is empty.
@@ -42,8 +42,8 @@ pub fn choose(candidates: &[Vec<bool>], reference: &[bool], first: &[bool]) -> C
     Choice { index, seen: lead(true), unseen: lead(false) }
 }
 
-/// Makes the choice of [`choose`] on each of `2 · halvings` random halves of the images: both halves
-/// of each halving choose once.
+/// Makes the choice of [`choose`] on each of `2 · halvings` random halves of the images: both
+/// halves of each halving choose once.
 ///
 /// # Panics
 /// As [`choose`], if there are fewer than two images.

@@ -139,7 +139,8 @@ fn conditional(squares: &[(u32, f64)], perplexity: f64) -> Vec<(u32, f64)> {
     squares.iter().map(|&(j, _)| j).zip(at((low * high).sqrt()).0).collect()
 }
 
-/// The gradient of the divergence, with `attraction` on `p`: `4 Σ (pᵢⱼ - qᵢⱼ)(yᵢ - yⱼ) / (1 + |yᵢ - yⱼ|²)`.
+/// The gradient of the divergence, with `attraction` on `p`:
+/// `4 Σ (pᵢⱼ - qᵢⱼ)(yᵢ - yⱼ) / (1 + |yᵢ - yⱼ|²)`.
 fn gradient(p: &[Vec<(u32, f32)>], y: &[[f32; 2]], attraction: f32) -> Vec<[f32; 2]> {
     let (xs, ys): (Vec<f32>, Vec<f32>) = y.iter().map(|y| (y[0], y[1])).unzip();
     // Of each row: Σ q, Σ q² (yᵢ - yⱼ), unnormalised; eight partial sums, which fill a register.

@@ -1,8 +1,8 @@
 //! The paper's Fig. 1a: features as a picture, what dimensions say about classes, how much they
 //! repeat each other; the base method beside MetaMask over it.
 //!
-//! The paper gives no formula for its picture: here a pixel is the standardised value of a dimension
-//! for an image.
+//! The paper gives no formula for its picture: here a pixel is the standardised value of a
+//! dimension for an image.
 
 use std::path::Path;
 use std::time::Instant;

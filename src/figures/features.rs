@@ -18,16 +18,19 @@ use crate::report::{Table, bars};
 use crate::tensor::Tensor;
 use crate::train::evaluate::{Judge, masked};
 
-pub(super) const CORRELATION: &str = "The correlation of every feature dimension of one view with every one of the other, over a \
-     few hundred training images. Dimensions that repeat each other stand together. A red \
-     diagonal says that views agree, colour off it that dimensions repeat each other.";
-pub(super) const MAPS: &str = "Test images by their masked features: along the two directions of greatest variance (PCA), \
-     and so that neighbours stay neighbours (t-SNE, in which distances between clouds mean \
-     little). Classes are coloured and named; no label was used to learn or to place them.";
-pub(super) const NEIGHBOURS: &str = "A test image, then the eight training images with the nearest features; blue frames are of \
-     its class, orange ones are not. Images that were taken for another class come first.";
-pub(super) const CONFUSION: &str = "Test images by their class, and what their 200 nearest \
-     neighbours among training images say.";
+pub(super) const CORRELATION: &str = "\
+    The correlation of every feature dimension of one view with every one of the other, over a \
+    few hundred training images. Dimensions that repeat each other stand together. A red \
+    diagonal says that views agree, colour off it that dimensions repeat each other.";
+pub(super) const MAPS: &str = "\
+    Test images by their masked features: along the two directions of greatest variance (PCA), \
+    and so that neighbours stay neighbours (t-SNE, in which distances between clouds mean \
+    little). Classes are coloured and named; no label was used to learn or to place them.";
+pub(super) const NEIGHBOURS: &str = "\
+    A test image, then the eight training images with the nearest features; blue frames are of \
+    its class, orange ones are not. Images that were taken for another class come first.";
+pub(super) const CONFUSION: &str = "\
+    Test images by their class, and what their 200 nearest neighbours among training images say.";
 
 /// Images of which views are correlated.
 const PAIRS: usize = 512;

@@ -7,8 +7,9 @@ use crate::report::Table;
 use crate::report::page::Figure;
 use crate::report::picture::{BETWEEN, Picture};
 
-pub(super) const TEXT: &str = "Training images, each followed by two random views. The networks are asked to find the views \
-     of one image alike: what views destroy, features need not know.";
+pub(super) const TEXT: &str = "\
+    Training images, each followed by two random views. The networks are asked to find the views \
+    of one image alike: what views destroy, features need not know.";
 
 /// Images beside each other.
 const COLUMNS: usize = 3;

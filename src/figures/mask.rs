@@ -15,9 +15,10 @@ use crate::train::Observer;
 use crate::train::evaluate::{Judge, masked};
 
 /// How to read the figures of a mask.
-pub(super) const TEXT: &str = "One factor for each feature dimension, the same for all images, learned by differentiating \
-     the base method's loss through a training step. Only the ratios of factors matter to \
-     neighbours.";
+pub(super) const TEXT: &str = "\
+    One factor for each feature dimension, the same for all images, learned by differentiating \
+    the base method's loss through a training step. Only the ratios of factors matter to \
+    neighbours.";
 
 /// The course of the mask, its range over the steps and its last histogram, with the names of
 /// their files; nothing of a run without a mask.
@@ -138,7 +139,7 @@ pub fn ablation(run: &Run, extent: &Extent, observer: &mut dyn Observer) -> Resu
     let (n, d) = (labels.len(), features.shape()[1]);
     let (mut changes, mut errors) = (Vec::new(), Vec::new());
     for dimension in 0..d {
-        if dimension % 32 == 0 {
+        if dimension.is_multiple_of(32) {
             observer.note(&format!("dropping dimension {dimension} of {d}"));
         }
         let without = right(&dropped(&bank_features, dimension), &dropped(&features, dimension));

@@ -1,8 +1,8 @@
 //! What runs look like: figures of run folders, and the page that holds them.
 //!
-//! [`page`] draws one page of one or more runs, [`write`] puts it and its figures into files. Each
-//! file of this module has the figures of one question. All of them look at a few thousand images
-//! at most, the same for all runs of one set, and none changes a run.
+//! [`page`] draws one page of one or more runs, [`write()`] puts it and its figures into files.
+//! Each file of this module has the figures of one question. All of them look at a few thousand
+//! images at most, the same for all runs of one set, and none changes a run.
 
 mod curves;
 pub mod features;

@@ -26,17 +26,13 @@ fn check_page(beside: &Path, folder: &str, html: &str) {
     }
     assert!(values(html, "src").is_empty());
     for address in values(html, "href") {
-        let (begin, end) = address.split_at(address.find([',', '/', '#']).unwrap_or(0));
-        match begin {
-            "" | "data:" | "data:image/png;base64" => {}
-            _ if begin == folder => {
-                let path = beside.join(format!("{folder}{end}"));
-                let text = fs::read_to_string(path).expect(address);
-                assert!(text.len() > 20, "{address} is empty");
-                assert!(!text.contains("NaN"), "{address} has no number where one should be");
-            }
-            _ => panic!("the page asks for {address}"),
+        if address.starts_with('#') || address.starts_with("data:") {
+            continue;
         }
+        assert!(address.starts_with(&format!("{folder}/")), "the page asks for {address}");
+        let text = fs::read_to_string(beside.join(address)).expect(address);
+        assert!(text.len() > 20, "{address} is empty");
+        assert!(!text.contains("NaN"), "{address} has no number where one should be");
     }
     for tag in ["figure", "section", "svg", "div", "table", "main", "figcaption", "text"] {
         let begun =
