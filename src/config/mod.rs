@@ -307,40 +307,40 @@ impl RunConfig {
     /// What a run with these settings trains, in words: the method, and in brackets what is not as
     /// usual.
     pub fn title(&self) -> String {
-    let base = self.method;
-    if !self.mask.enabled {
-        return base.to_string();
-    }
-    let redundancy = if self.has_redundancy() { " + redundancy loss" } else { "" };
-    let (what, gradient) = match self.mask.meta {
-        MetaMode::Off => (format!("{redundancy}, mask of ones"), ""),
-        MetaMode::Random => (format!("{redundancy}, random mask"), ""),
-        MetaMode::Regular => (format!("{redundancy}, mask as a weight"), ""),
-        MetaMode::Exact => (" + MetaMask".to_string(), ""),
-        MetaMode::FiniteDifference => (" + MetaMask".to_string(), "finite difference"),
-        MetaMode::FirstOrder => (" + MetaMask".to_string(), "first order"),
-    };
-    let form = match (base, self.loss.bt_mode) {
-        (Method::BarlowTwins, BtMode::OneHead) => "one head",
-        (Method::BarlowTwins, BtMode::NtXent) => "NT-Xent",
-        _ => "",
-    };
-    let trial = match self.mask.trial {
-        _ if self.idle("mask.trial").is_some() => "",
-        TrialStep::Contrastive => "",
-        TrialStep::Joint => "joint trial step",
-        TrialStep::JointShared => "shared trial step",
-    };
-    let steps = match self.mask.unroll {
-        1 => String::new(),
-        steps => format!("{steps} trial steps"),
-    };
-    let weight = if self.loss.w_drr == 0.0 { "no redundancy loss" } else { "" };
-    let unusual = [form, gradient, trial, &steps, weight];
-    let unusual: Vec<&str> = unusual.into_iter().filter(|words| !words.is_empty()).collect();
-    match unusual[..] {
-        [] => format!("{base}{what}"),
-        _ => format!("{base}{what} ({})", unusual.join(", ")),
-    }
+        let base = self.method;
+        if !self.mask.enabled {
+            return base.to_string();
+        }
+        let redundancy = if self.has_redundancy() { " + redundancy loss" } else { "" };
+        let (what, gradient) = match self.mask.meta {
+            MetaMode::Off => (format!("{redundancy}, mask of ones"), ""),
+            MetaMode::Random => (format!("{redundancy}, random mask"), ""),
+            MetaMode::Regular => (format!("{redundancy}, mask as a weight"), ""),
+            MetaMode::Exact => (" + MetaMask".to_string(), ""),
+            MetaMode::FiniteDifference => (" + MetaMask".to_string(), "finite difference"),
+            MetaMode::FirstOrder => (" + MetaMask".to_string(), "first order"),
+        };
+        let form = match (base, self.loss.bt_mode) {
+            (Method::BarlowTwins, BtMode::OneHead) => "one head",
+            (Method::BarlowTwins, BtMode::NtXent) => "NT-Xent",
+            _ => "",
+        };
+        let trial = match self.mask.trial {
+            _ if self.idle("mask.trial").is_some() => "",
+            TrialStep::Contrastive => "",
+            TrialStep::Joint => "joint trial step",
+            TrialStep::JointShared => "shared trial step",
+        };
+        let steps = match self.mask.unroll {
+            1 => String::new(),
+            steps => format!("{steps} trial steps"),
+        };
+        let weight = if self.loss.w_drr == 0.0 { "no redundancy loss" } else { "" };
+        let unusual = [form, gradient, trial, &steps, weight];
+        let unusual: Vec<&str> = unusual.into_iter().filter(|words| !words.is_empty()).collect();
+        match unusual[..] {
+            [] => format!("{base}{what}"),
+            _ => format!("{base}{what} ({})", unusual.join(", ")),
+        }
     }
 }

@@ -165,7 +165,10 @@ fn answer(runs: &[Run], widths: &[usize], seeds: usize, command: &str, seconds: 
         }
         if seeds > 1 {
             for seed in 0..seeds {
-                let at = |&width: &usize| [width as f64, scores(runs, sweep, width, 0)[seed]];
+                let at = |&width: &usize| {
+                    let of_seed = scores(runs, sweep, width, 0).get(seed).copied();
+                    [width as f64, of_seed.unwrap_or(f64::NAN)]
+                };
                 let points = widths.iter().map(at).collect();
                 series.push(Series::new("", Mark::Thin, colour, points));
             }

@@ -53,7 +53,7 @@ impl Run {
     /// # Errors
     /// As [`load`] and the readers of records and summaries.
     pub fn open(dir: &Path) -> Result<Run> {
-        let (config, images, state) = load(dir, Ok)?;
+        let (config, images, state) = load(dir, Ok, &mut ())?;
         let folder = RunFolder::new(dir);
         let records = metrics::read(&folder.metrics())?;
         let summary = folder.is_finished().then(|| Summary::read(&folder)).transpose()?;
