@@ -66,13 +66,13 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
 /// Prints what the mask is and what it does, and draws it.
 pub(super) fn mask(args: &MaskArgs) -> Result<()> {
     let extent = extent(args.points)?;
-    let run = Run::open(&args.dir)?;
+    let mut progress = Progress::new();
+    let run = Run::open(&args.dir, &mut progress)?;
     if !run.config.mask.enabled {
         let reason = format!("{} was trained without a mask", args.dir.display());
         return Err(Error::usage("DIR", reason));
     }
     let out = args.out.clone().unwrap_or_else(|| args.dir.join("mask-figures"));
-    let mut progress = Progress::new();
     let mut drawn: Vec<_> =
         figures(&run).into_iter().map(|(name, figure)| run.figure(&name, 1, figure)).collect();
     if drawn.len() < 2 {

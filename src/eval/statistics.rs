@@ -72,7 +72,8 @@ pub fn feature_std<T: Real>(x: &Tensor<T>) -> f64 {
 ///
 /// With `σ` the singular values of the centred features and `p = σ / Σσ`, the rank is
 /// `exp(-Σ p ln p)`: `D` for a round cloud, 1 for a line, 0 for a point. The `σ` are the square
-/// roots of the eigenvalues of the covariance, by Jacobi's method in O(D³).
+/// roots of the eigenvalues of the covariance, or of the products of rows if those are fewer, by
+/// Jacobi's method in O(min(N, D)³).
 ///
 /// # Panics
 /// If `x` is not a matrix.
@@ -80,10 +81,18 @@ pub fn feature_std<T: Real>(x: &Tensor<T>) -> f64 {
 /// Source: Garrido et al. 2023 (RankMe), arXiv 2210.02885; theirs does not centre.
 #[track_caller]
 pub fn effective_rank<T: Real>(x: &Tensor<T>) -> f64 {
-    let d = features(x, "effective_rank")[1];
-    let covariance = gram(x, &Moments::of(x).shift_only());
-    let singular: Vec<f64> =
-        eigenvalues(covariance.to_vec(), d).iter().map(|value| value.max(0.0).sqrt()).collect();
+    let [n, d] = features(x, "effective_rank");
+    let moments = Moments::of(x).shift_only();
+    let products = if n < d {
+        let mut y = vec![0.0; n * d];
+        y.chunks_mut(d).zip(x.as_slice().chunks(d)).for_each(|(y, x)| moments.standardize(x, y));
+        let y = Tensor::from_vec(y, &[n, d]);
+        y.matmul_nt(&y)
+    } else {
+        gram(x, &moments)
+    };
+    let eigenvalues = eigenvalues(products.to_vec(), n.min(d));
+    let singular: Vec<f64> = eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
     let total: f64 = singular.iter().sum();
     if total == 0.0 {
         return 0.0;
@@ -330,6 +339,14 @@ mod tests {
         close(effective_rank(&point), 0.0);
         close(mean_abs_correlation(&point), 0.0);
         close(feature_std(&point), 0.0);
+    }
+
+    #[test]
+    fn rows_fewer_than_dimensions_have_the_rank_of_the_same_rows_twice() {
+        let (x, _) = blobs::<f64>(20, 30, 4, 0.3, 5);
+        let twice = Tensor::concat(&[&x, &x], 0);
+        // A centred cloud of n points has n - 1 directions; what is left of the last is rounding.
+        assert!((effective_rank(&x) - effective_rank(&twice)).abs() < 1e-4);
     }
 
     #[test]

@@ -46,12 +46,12 @@ const BLOCK: usize = 512;
 /// `N / 12` are those of Kobak and Berens 2019.
 #[track_caller]
 pub fn tsne<T: Real>(x: &Tensor<T>, settings: &Tsne) -> Vec<[f32; 2]> {
-    let [n, d] = features(x, "tsne");
+    let [n, _] = features(x, "tsne");
     assert!(x.is_finite(), "tsne: a feature is not finite");
     if n < 4 {
         return (0..n).map(|i| [i as f32, 0.0]).collect();
     }
-    let unit = unit_rows(x, d);
+    let unit = unit_rows(x);
     let p = affinities(&unit, settings.perplexity.min((n - 1) as f64 / 3.0));
     let start = pca(&unit, 2);
     let scores = start.scores.as_slice();
@@ -81,7 +81,13 @@ pub fn tsne<T: Real>(x: &Tensor<T>, settings: &Tsne) -> Vec<[f32; 2]> {
     y
 }
 
-fn unit_rows<T: Real>(x: &Tensor<T>, d: usize) -> Tensor<f32> {
+/// The rows of `x [N, D]` over their lengths; a row of zeros stays.
+///
+/// # Panics
+/// If `x` is not a matrix.
+#[track_caller]
+pub fn unit_rows<T: Real>(x: &Tensor<T>) -> Tensor<f32> {
+    let [_, d] = features(x, "unit_rows");
     let mut unit = Vec::with_capacity(x.len());
     for row in x.as_slice().chunks(d) {
         let length = row.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt().max(1e-12);
@@ -189,7 +195,7 @@ mod tests {
     #[test]
     fn similarities_add_up_to_one_and_are_symmetric() {
         let (x, _) = blobs::<f32>(120, 8, 3, 0.5, 1);
-        let p = affinities(&unit_rows(&x, 8), 10.0);
+        let p = affinities(&unit_rows(&x), 10.0);
         let total: f64 = p.iter().flatten().map(|&(_, p)| f64::from(p)).sum();
         assert!((total - 1.0).abs() < 1e-4, "{total}");
         let of = |i: usize, j: usize| -> f32 {
@@ -204,7 +210,7 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_the_divergence() {
         let (x, _) = blobs::<f32>(40, 5, 2, 0.5, 2);
-        let p = affinities(&unit_rows(&x, 5), 5.0);
+        let p = affinities(&unit_rows(&x), 5.0);
         let y: Vec<[f32; 2]> = (0..40).map(|i| [(i % 7) as f32 * 0.5, (i % 5) as f32]).collect();
         let divergence = |y: &[[f32; 2]]| -> f64 {
             let square = |i: usize, j: usize| -> f64 {

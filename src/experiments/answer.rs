@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::error::Result;
 use crate::figures;
 use crate::report::Table;
@@ -35,7 +37,7 @@ impl Answer {
         let Answer { title, text, command, seconds, .. } = self;
         let mut words =
             format!("# {title}\n\n    {command}\n\n{:.1} minutes. {text}\n\n", seconds / 60.0);
-        words.push_str(&self.table.to_markdown());
+        words.push_str(&rounded(&self.table).to_markdown());
         self.verdicts.iter().for_each(|verdict| words.push_str(&format!("\nVerdict: {verdict}\n")));
         words
     }
@@ -60,5 +62,31 @@ impl Answer {
             sections: vec![section],
         };
         figures::write(&page, &file("html"))
+    }
+}
+
+/// The table with numbers of four decimals, but for those so small that nothing would be left.
+fn rounded(table: &Table) -> Table {
+    let round = |value: &Value| match value.as_f64().filter(|_| value.is_f64()) {
+        Some(x) if x.abs() >= 1e-3 => ((x * 1e4).round() / 1e4).into(),
+        _ => value.clone(),
+    };
+    let rows = table.rows.iter().map(|row| row.iter().map(round).collect()).collect();
+    Table { columns: table.columns.clone(), rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people_are_short_and_none_is_lost() {
+        let mut table = Table::new(&["name", "value"]);
+        let values: [Value; 4] = [68.97999999999999.into(), 5e-16.into(), 7.into(), Value::Null];
+        values.into_iter().for_each(|value| table.push(vec!["x".into(), value]));
+        let text = rounded(&table).to_markdown();
+        for part in ["| 68.98 |", "| 5e-16 |", "| 7 |"] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
     }
 }

@@ -61,7 +61,7 @@ pub fn bounds(
             continue;
         };
         let clock = Instant::now();
-        let run = Run::open(&folder(out, &cell))?;
+        let run = Run::open(&folder(out, &cell), observer)?;
         observer.note(&format!("measuring {name}"));
         let factors = run.state.mask.factors().to_vec();
         measured.push(measure(&run, name.clone(), &factors, settings)?);

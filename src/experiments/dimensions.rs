@@ -55,6 +55,8 @@ impl Sweep {
         let variant = if self == Sweep::Masked { Variant::Masked } else { Variant::Plain };
         let mut config = request.config(Method::BarlowTwins, variant, seed)?;
         config.eval.baselines = false;
+        // The rank of wide projections is found in the cube of the images that are watched.
+        config.eval.watch_images = config.eval.watch_images.min(256);
         let head = match self {
             Sweep::Masked => &mut config.model.redundancy_head,
             _ => &mut config.model.contrastive_head,

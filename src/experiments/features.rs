@@ -77,7 +77,7 @@ pub fn features(
             continue;
         };
         let clock = Instant::now();
-        let run = Run::open(&folder(out, &cell))?;
+        let run = Run::open(&folder(out, &cell), observer)?;
         let scores = summary.judgement.trained;
         let (scalars, figures) = look(&run, &name, variant)?;
         let [correlation, rank, dimensions] = scalars;

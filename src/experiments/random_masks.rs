@@ -113,7 +113,7 @@ pub fn random_masks(
             continue;
         };
         let clock = Instant::now();
-        let run = Run::open(&folder(out, &cell))?;
+        let run = Run::open(&folder(out, &cell), observer)?;
         let found = look(&run, draws, observer, stop)?;
         for (vote, (judge, _)) in VOTES.iter().enumerate() {
             judged(&mut answer, &found, vote, judge, &name, variant);

@@ -9,7 +9,7 @@ use crate::eval::pca::pca;
 use crate::eval::statistics::{
     confusion as counts, correlation as correlate, effective_rank, standardized,
 };
-use crate::eval::tsne::{Tsne, tsne};
+use crate::eval::tsne::{Tsne, tsne, unit_rows};
 use crate::report::map::{map, table};
 use crate::report::page::Figure;
 use crate::report::picture::{BETWEEN, Colours, Heat, Picture, shrink};
@@ -23,8 +23,8 @@ pub(super) const CORRELATION: &str = "\
     few hundred training images. Dimensions that repeat each other stand together. A red \
     diagonal says that views agree, colour off it that dimensions repeat each other.";
 pub(super) const MAPS: &str = "\
-    Test images by their masked features: along the two directions of greatest variance (PCA), \
-    and so that neighbours stay neighbours (t-SNE, in which distances between clouds mean \
+    Test images by the directions of their masked features: along the two of greatest variance \
+    (PCA), and so that neighbours stay neighbours (t-SNE, in which distances between clouds mean \
     little). Classes are coloured and named; no label was used to learn or to place them.";
 pub(super) const NEIGHBOURS: &str = "\
     A test image, then the eight training images with the nearest features; blue frames are of \
@@ -131,7 +131,7 @@ pub(super) fn maps(run: &Run, looked: &Looked) -> Vec<(String, Figure)> {
         let svg = map(points, labels, &names);
         named(name, title, text, svg, table(points, labels, &names))
     };
-    let found = pca(&looked.features, 2);
+    let found = pca(&unit_rows(&looked.features), 2);
     let k = found.shares.len();
     let along = |i: usize, axis: usize| {
         if axis < k { found.scores.as_slice()[i * k + axis] } else { 0.0 }

@@ -52,8 +52,8 @@ impl Run {
     ///
     /// # Errors
     /// As [`load`] and the readers of records and summaries.
-    pub fn open(dir: &Path) -> Result<Run> {
-        let (config, images, state) = load(dir, Ok, &mut ())?;
+    pub fn open(dir: &Path, observer: &mut dyn Observer) -> Result<Run> {
+        let (config, images, state) = load(dir, Ok, observer)?;
         let folder = RunFolder::new(dir);
         let records = metrics::read(&folder.metrics())?;
         let summary = folder.is_finished().then(|| Summary::read(&folder)).transpose()?;
@@ -137,7 +137,7 @@ pub fn page(dirs: &[&Path], extent: &Extent, observer: &mut dyn Observer) -> Res
     let mut runs: Vec<Run> = Vec::new();
     for dir in dirs {
         observer.note(&format!("reading {}", dir.display()));
-        let mut run = Run::open(dir)?;
+        let mut run = Run::open(dir, observer)?;
         if runs.iter().any(|other| other.folder.root() == run.folder.root()) {
             return Err(Error::usage("DIR", format!("{} is named twice", dir.display())));
         }
