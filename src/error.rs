@@ -3,6 +3,7 @@
 //! The numeric core panics on misuse and does no input or output; everything here is an event of
 //! the world that a caller can meet with a correct program.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
@@ -95,10 +96,25 @@ impl Error {
     }
 }
 
+/// What to do where the system refuses; empty where its own words say so.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "; make room, or choose another place"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; look at its permissions, or choose another place"
+        }
+        _ => "",
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::Io { path, source } => {
+                write!(f, "{}: {source}{}", path.display(), advice(source.kind()))
+            }
             Error::Format { path, place, expected, found } => {
                 write!(f, "{}: {place}: expected {expected}, found {found}", path.display())
             }

@@ -46,6 +46,7 @@ mod pull;
 mod push;
 mod var;
 mod vjp;
+pub mod watch;
 
 pub use op::OP_NAMES;
 pub use ops::fused::{BatchNorm, Then};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::op::{Context, Node};
 use super::var::Var;
 use super::vjp::vjp;
+use super::watch::{self, Direction};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -166,6 +167,7 @@ impl<T: Real> Open<T> {
                     true => &*sum + &g,
                     false => add_in_place(std::mem::replace(sum, Var::scalar(0.0)), &g),
                 };
+                watch::see(|| "add", sum.value(), &[&g]);
             }
         }
     }
@@ -187,8 +189,12 @@ impl<T: Real> Open<T> {
             if !wanted.contains(&true) {
                 continue;
             }
+            let _rule = watch::rule(Direction::Backward, &node);
             let rule = Context { node: &node, recording: self.recording, wanted: &wanted };
             let cotangents = vjp(&g, &rule);
+            for dx in cotangents.iter().flatten() {
+                watch::see(|| node.op.name(), dx.value(), &[&g]);
+            }
             drop(g);
             for ((_, parent), cotangent) in node.parents.iter().zip(cotangents) {
                 if let (Some(parent), Some(g)) = (parent.as_ref().filter(|p| on_path(p)), cotangent)

@@ -9,6 +9,7 @@ use super::jvp::jvp;
 use super::op::{Context, Node};
 use super::pull::{end_ids, path};
 use super::var::Var;
+use super::watch::{self, Direction};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -68,7 +69,10 @@ pub(crate) fn walk<T: Real>(
         let parent = |node: &Option<Arc<Node<T>>>| moving.tangent(node.as_ref()?.id);
         let operands: Vec<_> = node.parents.iter().map(|(_, node)| parent(node)).collect();
         let wanted: Vec<bool> = operands.iter().map(Option::is_some).collect();
+        let _rule = watch::rule(Direction::Forward, &node);
         let dy = jvp(&operands, &Context { node: &node, recording, wanted: &wanted });
+        let moved: Vec<&Var<T>> = operands.iter().flatten().collect();
+        watch::see(|| node.op.name(), dy.value(), &moved);
         drop(operands);
         moving.set(id, dy);
         node.parent_nodes().for_each(|parent| moving.release(parent.id));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::op::{Node, Op};
+use super::watch;
 use crate::kernels::Real;
 use crate::tensor::{Shape, Tensor};
 
@@ -58,10 +59,13 @@ impl<T: Real> Var<T> {
         op: impl FnOnce() -> Op<T>,
     ) -> Var<T> {
         if operands.iter().all(|operand| operand.node.is_none()) {
+            watch::see(|| op().name(), &value, operands);
             return Var::constant(value);
         }
         let parents = operands.iter().map(|v| (Shape::new(v.shape()), v.node.clone())).collect();
         let node = Node::new(op(), Shape::new(value.shape()), parents);
+        watch::see(|| node.op.name(), &value, operands);
+        watch::made(node.id);
         Var { value, node: Some(node) }
     }
 

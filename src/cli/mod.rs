@@ -17,6 +17,7 @@ mod pictured;
 mod pictures;
 mod profile;
 mod progress;
+mod replay;
 mod report;
 mod sheet;
 mod train;
@@ -71,6 +72,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Experiment(command)) => experiment::experiment(&command),
         Some(Command::Tune(args)) => experiment::tune(&args),
         Some(Command::Gradcheck(args)) => gradcheck::gradcheck(&args),
+        Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Methods) => methods::methods(),
     }
 }

@@ -16,7 +16,7 @@ use crate::train::estimate::estimate;
 use crate::train::folder::{RunFolder, free_folder};
 use crate::train::images::Images;
 use crate::train::metrics::Summary;
-use crate::train::{Outcome, Stop, first_state, model, resume, run};
+use crate::train::{Outcome, Stop, first_state, last_state, resume, run};
 
 /// Trains, and prints the table of the run.
 pub(super) fn train(args: &TrainArgs) -> Result<()> {
@@ -52,10 +52,14 @@ pub(super) fn train(args: &TrainArgs) -> Result<()> {
     progress.clear();
     let costs = args.profile.then(kernels::profile::stop);
     let summary = result.inspect_err(|e| {
-        if let Error::Interrupted { .. } = e {
-            let dir = out.display();
-            output::progress(&format!("state saved; go on with: dimask train --resume {dir}"));
-        }
+        let saved = match e {
+            Error::Interrupted { .. } => "state saved",
+            Error::Io { .. } if RunFolder::new(&out).checkpoint().exists() => {
+                "the last state that was saved is kept"
+            }
+            _ => return,
+        };
+        output::progress(&format!("{saved}; go on with: dimask train --resume {}", out.display()));
     })?;
     print_summary(&summary, &out)?;
     match costs {
@@ -77,13 +81,17 @@ fn dry_run(args: &TrainArgs) -> Result<()> {
         Some(dir) => RunFolder::new(dir).read_config()?,
         None => args.settings.resolve()?,
     };
-    let images = Images::load(&config)?;
-    let checkpoint = args.resume.as_ref().map(|dir| RunFolder::new(dir).checkpoint());
-    let done = match checkpoint.filter(|path| path.exists()) {
-        Some(path) => model::read_checkpoint(&config, images.train.channels, &path)?.1,
+    let mut images = Images::load(&config)?;
+    let mut progress = Progress::new();
+    let last = match &args.resume {
+        Some(dir) => last_state(&config, &mut images, &RunFolder::new(dir), &mut progress)?,
+        None => None,
+    };
+    let done = match last {
+        Some(start) => start.steps(),
         None => {
             // What is wrong with the file of first weights shows as it would in a run.
-            first_state(&config, &images, &mut Progress::new())?;
+            first_state(&config, &images, &mut progress)?;
             0
         }
     };
@@ -92,13 +100,17 @@ fn dry_run(args: &TrainArgs) -> Result<()> {
 
 /// The first Ctrl-C or termination request asks the run to stop, the second ends the process.
 pub(super) fn watch_signals(stop: &Stop) -> Result<()> {
+    let refused = |e| Error::io("signal handlers", e);
+    let seen = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        let seen = Arc::new(AtomicBool::new(false));
         let second = flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen));
         second
-            .and_then(|_| flag::register(signal, seen))
+            .and_then(|_| flag::register(signal, Arc::clone(&seen)))
             .and_then(|_| flag::register_usize(signal, stop.flag(), signal as usize))
-            .map_err(|e| Error::io("signal handlers", e))?;
+            .map_err(refused)?;
     }
+    // A limit on the size of files would end the process; handled, writing fails and is told.
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map_err(refused)?;
     Ok(())
 }

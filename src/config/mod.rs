@@ -36,8 +36,8 @@ pub struct RunConfig {
     pub epochs: usize,
     /// Images a step; each gives two views. The last, partial batch of an epoch is left out.
     pub batch_size: usize,
-    /// Steps between checkpoints; 0: one at the end of every epoch only.
-    pub checkpoint_every: usize,
+    /// Steps or time between checkpoints; 0: one at the end of every epoch only.
+    pub checkpoint_every: Every,
     /// A safetensors file to take the first weights from; empty: drawn from the seed.
     ///
     /// The encoder's tensors must all be there, under the names and in the layouts of checkpoints;

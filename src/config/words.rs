@@ -248,6 +248,62 @@ pub enum Amount {
     Exactly(usize),
 }
 
+/// How often a run saves its state, besides at every epoch's end; in TOML a number of steps, or a
+/// time as in `"90s"`, `"10m"` or `"2h"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    /// After this many steps; 0: only at the end of every epoch.
+    Steps(usize),
+    /// After the step that ends this many seconds after the last save.
+    Seconds(u64),
+}
+
+/// The units of a time, the longest first.
+const UNITS: [(char, u64); 3] = [('h', 3600), ('m', 60), ('s', 1)];
+
+impl Every {
+    /// The time that a text says.
+    fn time(text: &str) -> Option<Every> {
+        let (_, unit) = UNITS.into_iter().find(|(letter, _)| text.ends_with(*letter))?;
+        let count: u64 = text[..text.len() - 1].parse().ok()?;
+        count.checked_mul(unit).filter(|&seconds| seconds > 0).map(Every::Seconds)
+    }
+}
+
+impl Serialize for Every {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Every::Steps(count) => serializer.serialize_u64(count as u64),
+            Every::Seconds(seconds) => {
+                let fits = |(_, unit): &(char, u64)| seconds.is_multiple_of(*unit);
+                let (letter, unit) = UNITS.into_iter().find(fits).expect("a second always fits");
+                serializer.collect_str(&format_args!("{}{letter}", seconds / unit))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Every {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Every;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number of steps, or a time as in \"90s\", \"10m\" or \"2h\"")
+            }
+            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Every, E> {
+                let wrong = || E::invalid_value(serde::de::Unexpected::Signed(count), &self);
+                usize::try_from(count).map(Every::Steps).map_err(|_| wrong())
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Every, E> {
+                let wrong = || E::invalid_value(serde::de::Unexpected::Str(text), &self);
+                Every::time(text).ok_or_else(wrong)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
 impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -38,7 +38,7 @@
 
 use super::cut::{Cut, Graph};
 use super::{Anchors, Heads, Mask, Network, Objective};
-use crate::autodiff::{Var, grad, grad_graph, push, push_graph};
+use crate::autodiff::{Var, grad, grad_graph, push, push_graph, watch};
 use crate::kernels::Real;
 use crate::nn::{Encode, Module, Pass, leaves, params, with_params};
 use crate::optim::{Optimizer, OptimizerState, norm};
@@ -146,6 +146,7 @@ pub fn unrolled<T: Real, E: Encode<T>>(
     steps: usize,
 ) -> MetaGradient<T> {
     assert!(steps > 0, "unrolled: there is no trial step");
+    watch::enter("the trial steps");
     let a = Var::leaf(problem.mask.logits.clone());
     let loss = |network: &Network<T, E>, trial: TrialStep| {
         let h = network.encoder.forward(&Var::constant(problem.x.clone()), &mut Pass::train(2));
@@ -225,6 +226,7 @@ impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
         let Graph { features, theta } = graph.expect("the trial step keeps its graph");
         let (outer, u) = self.outer(&grads, moved);
 
+        watch::enter("the second-order part");
         let (u_theta, u_phi) = u.split_at(theta.len());
         let h_dot = push(&[&features], &theta.iter().zip(u_theta).collect::<Vec<_>>()).remove(0);
         // From here on only the features' value is needed; the encoder's graph goes.
@@ -255,6 +257,7 @@ impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
             let none = Tensor::zeros(outer.first_order.shape());
             return outer.with(none);
         }
+        watch::enter("the second-order part");
         let step = r / length;
         let probe = |step: f64| {
             let mut u = u.iter();
@@ -299,6 +302,7 @@ impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
     /// The trial step's loss at ω, differentiated down to the features.
     #[track_caller]
     fn cut(&self) -> Cut<T> {
+        watch::enter("the trial step");
         let loss = |heads: &Heads<T>, masked: &Var<T>, _: &mut Pass<'_, T>| {
             self.trial_loss(self.trial, heads, masked)
         };
@@ -327,6 +331,7 @@ struct Outer<T: Real> {
 impl<T: Real> Outer<T> {
     #[track_caller]
     fn at<E: Encode<T>>(problem: &Problem<'_, T, E>, moved: &Network<T, E>) -> Outer<T> {
+        watch::enter("the loss after the trial step");
         let mut value = T::ZERO;
         let loss = |heads: &Heads<T>, masked: &Var<T>, _: &mut Pass<'_, T>| {
             let loss = problem.trial_loss(TrialStep::Contrastive, heads, masked);

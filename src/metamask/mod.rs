@@ -23,7 +23,7 @@ pub use memory::{Anchors, Memory, Target};
 pub use meta_gradient::{MetaGradient, Problem, TrialStep};
 pub use network::{HeadShapes, Heads, Network, Projections};
 pub use objective::{Joint, Objective};
-pub use state::{NonFinite, State};
+pub use state::{Moved, NonFinite, State};
 pub use step::{Agreement, MaskReport, Meta, Mode, Settings, StepReport, step};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The two losses on masked features, and their weighted sum.
 
 use super::{Anchors, Heads, Projections};
-use crate::autodiff::Var;
+use crate::autodiff::{Var, watch};
 use crate::kernels::Real;
 use crate::nn::Pass;
 use crate::ssl::{BarlowTwins, Loss, barlow_twins};
@@ -67,6 +67,7 @@ impl Objective {
         projections: &Projections<T>,
         anchors: Option<&Anchors<T>>,
     ) -> Var<T> {
+        watch::layer("L_con");
         let [p0, p1] = views(&projections.p);
         self.base.value(&p0, &p1, anchors)
     }
@@ -101,8 +102,10 @@ impl Objective {
     ) -> Joint<T> {
         let drr = heads.redundancy.as_ref().map(|head| {
             let [z0, z1] = views(&head.forward(features, pass));
+            watch::layer("L_drr");
             barlow_twins(&z0, &z1, &self.redundancy)
         });
+        watch::layer("L");
         let weighted = con.scale(self.w_con);
         let total = match &drr {
             Some(drr) => drr.scale(self.w_drr) + weighted,

@@ -76,6 +76,17 @@ pub struct NonFinite {
     /// The first layer whose parameters, batch moments or gradients are not finite; absent if all
     /// of them are, so that the part itself is to blame.
     pub layer: Option<String>,
+    /// What the step had moved by then.
+    pub moved: Moved,
+}
+
+/// What a step has moved before it found something that is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The state is the one from before the step.
+    Nothing,
+    /// The networks have taken their step, the mask and the memory have not.
+    Networks,
 }
 
 /// The first layer with a parameter that is not finite, else the first whose batch moments are

@@ -3,8 +3,8 @@
 use super::cut::Cut;
 use super::meta_gradient::{self, MetaGradient, Problem, Trial, TrialStep};
 use super::state::first_non_finite_layer;
-use super::{Anchors, Joint, Mask, Network, NonFinite, Objective, State};
-use crate::autodiff::Var;
+use super::{Anchors, Joint, Mask, Moved, Network, NonFinite, Objective, State};
+use crate::autodiff::{Var, watch};
 use crate::kernels::Real;
 use crate::nn::{Encode, LayerMoments, Module, Moments, Pass, into_params, params, with_params};
 use crate::optim::{Optimizer, Sgd, norm};
@@ -136,8 +136,9 @@ pub struct Agreement {
 ///    [`TrialStep::JointShared`] the regular step is the trial step.
 /// 4. *Memory*: BYOL's target follows the new weights, NNCLR's queue takes in the batch.
 ///
-/// A step whose numbers are not finite is not taken: the state comes back as it was before it, and
-/// the report says where it happened.
+/// A step whose loss or gradient is not finite is not taken: the state comes back as it was before
+/// it, and the report says where it happened. If only the mask's gradient is not finite, the
+/// networks have moved by then, which the report says too.
 ///
 /// # Panics
 /// If the batch does not fit the networks, or if the memory is not that of the base method's loss.
@@ -155,7 +156,7 @@ pub fn step<T: Real, E: Encode<T>>(
     ];
     if let Some((part, _)) = sick_loss.into_iter().find(|(_, value)| !value.is_finite()) {
         let layer = first_non_finite_layer(&state.network, &report.moments, &[]);
-        report.non_finite = Some(NonFinite { part, layer });
+        report.non_finite = Some(NonFinite { part, layer, moved: Moved::Nothing });
         return (state, report);
     }
     let shares =
@@ -167,7 +168,8 @@ pub fn step<T: Real, E: Encode<T>>(
     report.gradient_norm = norm(&grads);
     if !report.gradient_norm.is_finite() {
         let layer = first_non_finite_layer(&state.network, &report.moments, &grads);
-        report.non_finite = Some(NonFinite { part: "gradient", layer });
+        let moved = Moved::Nothing;
+        report.non_finite = Some(NonFinite { part: "gradient", layer, moved });
         return (state, report);
     }
     // A trial step that is shared starts from the weights as they still are.
@@ -212,7 +214,7 @@ pub fn step<T: Real, E: Encode<T>>(
             let layer = first_non_finite_layer(&state.network, &[], &[]);
             let meta = report.mask.as_ref().and_then(|mask| mask.meta.as_ref());
             let part = meta.map_or("mask gradient", MetaGradient::first_non_finite);
-            report.non_finite = Some(NonFinite { part, layer });
+            report.non_finite = Some(NonFinite { part, layer, moved: Moved::Networks });
             return (state, report);
         }
         state = state.mask_step(gradient, settings);
@@ -233,6 +235,7 @@ struct Look<T: Real> {
 /// The forward pass of the regular step, differentiated down to the features.
 #[track_caller]
 fn look<T: Real, E: Encode<T>>(state: &State<T, E>, x: &Tensor<T>, settings: &Settings) -> Look<T> {
+    watch::enter("the regular step");
     let mask = (settings.mode != Mode::Plain).then_some(&state.mask);
     let mut pass = Pass::train(2);
     let (mut z, mut anchors, mut losses) = (None, None, None);

@@ -405,7 +405,7 @@ fn a_step_that_is_not_finite_is_not_taken() {
     x.make_mut()[0] = f64::NAN;
     let before = state(3);
     let (after, report) = step(before.clone(), &x, &Settings::default());
-    let expected = NonFinite { part: "loss_con", layer: Some("bn1".into()) };
+    let expected = NonFinite { part: "loss_con", layer: Some("bn1".into()), moved: Moved::Nothing };
     assert_eq!(report.non_finite, Some(expected));
     assert_eq!(after.running, before.running);
     let same = |(a, b): (&Var<f64>, &Var<f64>)| a.value() == b.value();
@@ -417,7 +417,8 @@ fn a_step_that_is_not_finite_is_not_taken() {
     let long = Sgd { lr: 1e200, ..Sgd::default() };
     let long = Settings { optimizer: Optimizer::Sgd(long), ..Settings::default() };
     let (after, report) = step(before.clone(), &x_fine, &long);
-    let NonFinite { part, layer } = report.non_finite.expect("the trial step overflows");
+    let NonFinite { part, layer, moved } = report.non_finite.expect("the trial step overflows");
+    assert_eq!(moved, Moved::Networks);
     assert!(part.contains("of the mask") && layer.is_none(), "{part} {layer:?}");
     assert_eq!(after.mask, before.mask);
 

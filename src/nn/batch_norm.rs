@@ -2,7 +2,7 @@
 
 use super::pass::Mode;
 use super::{LayerMoments, Layout, Module, Pass};
-use crate::autodiff::{Then, Var};
+use crate::autodiff::{Then, Var, watch};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -55,6 +55,7 @@ impl<T: Real> BatchNorm<T> {
     #[track_caller]
     pub fn forward_then(&self, x: &Var<T>, then: Then<'_, T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let name = &self.name;
+        watch::layer(name);
         match pass.mode() {
             Mode::Train { groups, moments } => {
                 let channels = self.weight.value().len();

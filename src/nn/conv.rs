@@ -1,7 +1,7 @@
 //! The convolution layer, without bias: a batch-norm always follows it here and brings its own.
 
 use super::{Init, Layout, Module};
-use crate::autodiff::Var;
+use crate::autodiff::{Var, watch};
 use crate::kernels::Real;
 
 /// A two-dimensional convolution (cross-correlation) with zero padding and no bias.
@@ -39,6 +39,7 @@ impl<T: Real> Conv2d<T> {
     /// If `x` does not have `C` channels.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
+        watch::layer(&self.name);
         x.conv2d(&self.weight, [self.stride; 2], [self.padding; 2])
     }
 }

@@ -1,7 +1,7 @@
 //! The fully connected layer.
 
 use super::{Init, Layout, Module};
-use crate::autodiff::Var;
+use crate::autodiff::{Var, watch};
 use crate::kernels::Real;
 
 /// `y = x w + b`.
@@ -31,6 +31,7 @@ impl<T: Real> Linear<T> {
     /// If `x` does not have `in` columns.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
+        watch::layer(&self.name);
         let y = x.matmul(&self.weight);
         match &self.bias {
             Some(bias) => y + bias,

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -83,6 +83,21 @@ impl Container {
     /// # Errors
     /// `Io` if the system refuses.
     pub fn write(&self, path: &Path) -> Result<()> {
+        write_atomically(path, &self.serialized())
+    }
+
+    /// As [`Container::write`], and the file that was at `path` is at `kept` afterwards.
+    ///
+    /// At every moment a whole file is at `path` or, on file systems without hard links, at `kept`.
+    ///
+    /// # Errors
+    /// `Io` if the system refuses.
+    pub fn write_keeping(&self, path: &Path, kept: &Path) -> Result<()> {
+        let bytes = self.serialized();
+        replace(path, &bytes, || keep(path, kept)).map_err(|e| Error::io(path, e))
+    }
+
+    fn serialized(&self) -> Vec<u8> {
         let bytes: Vec<(&String, Dtype, &Vec<usize>, Vec<u8>)> =
             self.tensors.iter().map(|(n, t)| (n, t.dtype(), &t.shape, t.bytes())).collect();
         let mut meta = self.meta.clone();
@@ -94,7 +109,7 @@ impl Container {
             (name.as_str(), view.expect("a tensor has as many numbers as its shape says"))
         });
         let file = safetensors::serialize(views, Some(header));
-        write_atomically(path, &file.expect("names and shapes have been checked"))
+        file.expect("names and shapes have been checked")
     }
 
     /// Reads the file at `path` and, if this program wrote it, checks its hash.
@@ -186,16 +201,38 @@ fn beside(path: &Path) -> (&Path, PathBuf) {
 /// # Errors
 /// `Io` if the system refuses.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, || Ok(())).map_err(|e| Error::io(path, e))
+}
+
+/// The same; `before` is done when the new file is whole and not yet in its place.
+fn replace(path: &Path, bytes: &[u8], before: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let (folder, temporary) = beside(path);
     let write = || {
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        // The new name is safe only once its folder is; not every system opens folders.
-        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+        file.sync_all()
     };
-    write().map_err(|e| Error::io(path, e))
+    // On a full disk half a file would only be in the way.
+    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    before()?;
+    fs::rename(&temporary, path)?;
+    // The new name is safe only once its folder is; not every system opens folders.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Gives the file at `path`, if there is one, the name `kept` too, in the place of what had it.
+fn keep(path: &Path, kept: &Path) -> io::Result<()> {
+    let (_, link) = beside(kept);
+    if !path.exists() {
+        return Ok(());
+    }
+    if link.exists() {
+        fs::remove_file(&link)?;
+    }
+    match fs::hard_link(path, &link) {
+        Ok(()) => fs::rename(link, kept),
+        Err(_) => fs::rename(path, kept),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! | `config.toml` | every setting |
 //! | `metrics.jsonl` | a line a step, now and then with the mask, a line an epoch |
 //! | `checkpoint.safetensors` | the last whole state |
+//! | `previous.safetensors` | the whole state before that, in case the last one is damaged |
+//! | `damaged.safetensors` | a last state that was found damaged when the run went on |
+//! | `diverged.safetensors` | a step that left the finite numbers, for `dimask replay` |
 //! | `best.safetensors` | the state after the best epoch, where images are held out to tell it |
 //! | `summary.json` | the end's figures; its presence says that the run is finished |
 //! | `profile.json` | where the time went, if that was asked for |
@@ -51,6 +54,21 @@ impl RunFolder {
         self.root.join("checkpoint.safetensors")
     }
 
+    /// Where the whole state before the last one is.
+    pub fn previous(&self) -> PathBuf {
+        self.root.join("previous.safetensors")
+    }
+
+    /// Where a state goes that was found damaged.
+    pub fn damaged(&self) -> PathBuf {
+        self.root.join("damaged.safetensors")
+    }
+
+    /// Where a step is kept that left the finite numbers.
+    pub fn diverged(&self) -> PathBuf {
+        self.root.join("diverged.safetensors")
+    }
+
     /// Where the state after the best epoch is.
     pub fn best(&self) -> PathBuf {
         self.root.join("best.safetensors")
@@ -95,6 +113,9 @@ impl RunFolder {
     /// `Usage` if a run lives here already, or is being written by another process; `Io` if the
     /// system refuses.
     pub fn create(&self, config: &RunConfig) -> Result<Lock> {
+        fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
+        // First the lock: of two that begin here at the same time, one sees the other.
+        let lock = self.lock()?;
         let files = [self.config(), self.metrics(), self.checkpoint(), self.summary()];
         if let Some(used) = files.iter().find(|path| path.exists()) {
             return Err(Error::usage(
@@ -107,8 +128,6 @@ impl RunFolder {
                 ),
             ));
         }
-        fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
-        let lock = self.lock()?;
         write_atomically(&self.config(), config.to_toml().as_bytes())?;
         Ok(lock)
     }
@@ -137,7 +156,10 @@ impl RunFolder {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder); // Only for the message.
                 let holder = holder.trim();
-                let reason = format!("is in use by process {holder}, which is still running");
+                let reason = format!(
+                    "is in use by process {holder}, which is still running; wait for its end or \
+                     stop it, or choose another folder"
+                );
                 return Err(Error::usage(self.root.display().to_string(), reason));
             }
             // A file system without locks: better to run without one than not at all.

@@ -2,7 +2,7 @@
 
 use crate::augment::{self, Augment};
 use crate::config::{Amount, AugmentConfig, LearnFrom, Normalize, RunConfig};
-use crate::data::{Dataset, Splits, confounder};
+use crate::data::{Dataset, Splits, confounder, epoch_order};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -119,6 +119,14 @@ impl Images {
     /// Steps in an epoch: whole batches only.
     pub fn steps_per_epoch(&self, config: &RunConfig) -> usize {
         self.train.len() / config.batch_size
+    }
+
+    /// The images of the step after `step` steps, and its epoch.
+    pub fn batch(&self, config: &RunConfig, step: usize) -> (Vec<usize>, u64) {
+        let per_epoch = self.steps_per_epoch(config);
+        let epoch = (step / per_epoch) as u64;
+        let order = epoch_order(self.train.len(), config.seed, epoch);
+        (order[step % per_epoch * config.batch_size..][..config.batch_size].to_vec(), epoch)
     }
 
     /// Two random views of each of the training images `batch`: see [`augment::pair`].

@@ -6,6 +6,7 @@
 //! but prints nothing; an [`Observer`] is told what happens.
 
 pub mod container;
+pub mod diverged;
 pub mod estimate;
 pub mod evaluate;
 pub mod fine_tune;
@@ -16,17 +17,21 @@ pub mod model;
 pub mod prefetch;
 mod run;
 pub mod settings;
+mod start;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_effect;
+#[cfg(test)]
+mod tests_resume;
 #[cfg(test)]
 pub(crate) mod tests_support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use run::{Outcome, first_state, load, resume, run};
+pub use run::{Outcome, load, resume, run};
+pub use start::{Start, first_state, last_state};
 
 use metrics::{EpochRecord, StepRecord};
 

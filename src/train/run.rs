@@ -1,12 +1,11 @@
 //! The loop: epochs of steps, records, checkpoints, and the judgement at the end.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
-use super::container::Container;
+use super::diverged::{self, Dump};
 use super::evaluate::{EPOCH_BANK, Judge};
 use super::folder::{Lock, RunFolder};
 use super::images::Images;
@@ -17,11 +16,12 @@ use super::metrics::{
 use super::model::{self, State};
 use super::prefetch::{Course, Prefetch};
 use super::settings::settings;
+use super::start::{INIT_KEY, Start, first_state, last_state};
 use super::{Observer, Plan, Stop};
-use crate::config::{Method, RunConfig, hex};
+use crate::config::{Every, Method, RunConfig};
 use crate::error::{Error, Result};
 use crate::eval::collapse::mask_entropy;
-use crate::metamask::{Settings, StepReport, step};
+use crate::metamask::{Moved, Settings, StepReport, step};
 use crate::optim::norm;
 use crate::tensor::Tensor;
 
@@ -37,7 +37,7 @@ pub enum Outcome {
 /// Trains a new run in the folder `out` and judges it.
 ///
 /// `config.toml` and a first checkpoint are written before the first step, then a checkpoint at
-/// every epoch's end and every `checkpoint_every` steps.
+/// every epoch's end and as often as `checkpoint_every` says; the last two are kept.
 ///
 /// # Errors
 /// `Usage` if the settings make no sense or the folder has a run; as the readers of images and
@@ -88,10 +88,11 @@ pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Ou
         return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
     }
     let mut images = Images::load(&config)?;
-    let start = match folder.checkpoint().exists() {
-        true => restore(&config, &mut images, &folder.checkpoint())?,
-        false => first_state(&config, &images, observer)?,
+    let start = match last_state(&config, &mut images, &folder, observer)? {
+        Some(start) => start,
+        None => first_state(&config, &images, observer)?,
     };
+    start.put_aside(&folder)?;
     Run::open(config, folder, lock, images, start)?.train(observer, stop).map(Outcome::Done)
 }
 
@@ -109,7 +110,10 @@ pub fn load(
     let own = folder.read_config()?;
     let config = change(own.clone())?;
     let mut images = Images::load(&config)?;
-    let Start { state, step, epoch, .. } = restore(&own, &mut images, &folder.checkpoint())?;
+    let Some(start) = last_state(&own, &mut images, &folder, observer)? else {
+        return Err(Error::io(folder.checkpoint(), ErrorKind::NotFound.into()));
+    };
+    let Start { state, step, epoch, .. } = start;
     if epoch < own.epochs {
         let epochs = own.epochs;
         observer.note(&format!(
@@ -117,59 +121,6 @@ pub fn load(
         ));
     }
     Ok((config, images, state))
-}
-
-/// What a run goes on from.
-#[derive(Debug)]
-pub struct Start {
-    state: State,
-    /// Steps done.
-    step: usize,
-    /// Epochs done.
-    epoch: usize,
-    /// SHA-256 of the file that the first weights came from, if they came from one.
-    init_sha256: Option<String>,
-}
-
-/// What is in a checkpoint; the images are normalised as it learned them.
-fn restore(config: &RunConfig, images: &mut Images, path: &Path) -> Result<Start> {
-    let checkpoint = Container::read(path)?;
-    let channels = images.train.channels;
-    let (state, step) = model::restore(config, channels, &checkpoint, path)?;
-    let normalization = model::stored_normalization(&checkpoint, path)?;
-    if normalization.iter().any(|values| values.len() != channels) {
-        let expected = format!("a value for each of {channels} channels");
-        return Err(Error::format(path, "metadata: mean, std", expected, "others"));
-    }
-    images.set_normalization(normalization);
-    let meta = &checkpoint.meta;
-    let epoch = meta.get("epoch").and_then(|epoch| epoch.as_u64()).unwrap_or(0) as usize;
-    let init_sha256 = meta.get(INIT_KEY).and_then(|text| text.as_str()).map(String::from);
-    Ok(Start { state, step, epoch, init_sha256 })
-}
-
-/// Where a checkpoint remembers the contents of the file that the first weights came from.
-const INIT_KEY: &str = "init_sha256";
-
-/// What a new run starts from; which parts of `init` were taken is noted.
-///
-/// # Errors
-/// `Io` or `Format` if the file with the first weights cannot be read or does not fit.
-pub fn first_state(
-    config: &RunConfig,
-    images: &Images,
-    observer: &mut dyn Observer,
-) -> Result<Start> {
-    let mut state = model::first_state(config, images.train.channels);
-    let mut init_sha256 = None;
-    if !config.init.is_empty() {
-        let path = Path::new(&config.init);
-        let taken = model::read_first_weights(config, &mut state, path)?;
-        observer.note(&format!("from {}: {taken}", config.init));
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        init_sha256 = Some(hex(&Sha256::digest(bytes)));
-    }
-    Ok(Start { state, step: 0, epoch: 0, init_sha256 })
 }
 
 /// A run in progress.
@@ -191,6 +142,8 @@ struct Run {
     /// SHA-256 of the file that the first weights came from.
     init_sha256: Option<String>,
     clock: Clock,
+    /// When the state was saved last, or read.
+    saved: Instant,
     _lock: Lock,
 }
 
@@ -228,6 +181,7 @@ impl Run {
             best,
             init_sha256,
             clock,
+            saved: Instant::now(),
             _lock: lock,
         })
     }
@@ -258,8 +212,10 @@ impl Run {
             let epoch = self.step / steps_per_epoch;
             self.take_step(&views.take()?, epoch, steps_per_epoch, observer)?;
             let ended = self.step.is_multiple_of(steps_per_epoch);
-            let every = self.config.checkpoint_every;
-            let due = every > 0 && self.step.is_multiple_of(every);
+            let due = match self.config.checkpoint_every {
+                Every::Steps(count) => count > 0 && self.step.is_multiple_of(count),
+                Every::Seconds(seconds) => self.saved.elapsed() >= Duration::from_secs(seconds),
+            };
             let signal = stop.requested();
             let saves = ended || due || signal.is_some();
             if saves {
@@ -298,7 +254,7 @@ impl Run {
                 None => "the weights of all layers are finite".to_string(),
             };
             let part = format!("{} ({layer})", place.part);
-            return Err(self.diverged(part, observer));
+            return Err(self.diverged(part, place.moved, observer));
         }
         let record = self.record(&report, epoch, &settings);
         self.metrics.add(&Record::Step(record.clone()))?;
@@ -405,15 +361,46 @@ impl Run {
     /// Refuses a state that no checkpoint may hold: a run could not go on from it.
     fn check_finite(&self, observer: &mut dyn Observer) -> Result<()> {
         match self.state().first_non_finite() {
-            Some(place) => Err(self.diverged(format!("the state ({place})"), observer)),
+            Some(place) => {
+                Err(self.diverged(format!("the state ({place})"), Moved::Networks, observer))
+            }
             None => Ok(()),
         }
     }
 
-    fn diverged(&self, part: String, observer: &mut dyn Observer) -> Error {
+    /// The run's end where `part` is not finite: the step that did it is found, kept and told.
+    fn diverged(&self, part: String, moved: Moved, observer: &mut dyn Observer) -> Error {
+        observer.note(&format!("{part} is not finite: looking for the first value that is not"));
         let kept = self.folder.checkpoint();
-        observer.note(&format!("the last good state is kept in {}", kept.display()));
-        Error::Diverged { step: self.step, part }
+        let last = format!("the last good state is kept in {}", kept.display());
+        let dump = match moved {
+            Moved::Nothing if self.state().first_non_finite().is_none() => {
+                Dump::new(&self.config, &self.images, self.state().clone(), self.step - 1).map(Some)
+            }
+            _ => diverged::find(&self.config, &self.images, &self.folder, self.step),
+        };
+        let error = match dump {
+            Ok(Some(mut dump)) => {
+                dump.told = dump.cause();
+                dump.told.iter().skip(1).for_each(|line| observer.note(line));
+                let path = self.folder.diverged();
+                observer.note(&match dump.write(&path) {
+                    Ok(()) => {
+                        format!("the step is kept; look at it: dimask replay {}", path.display())
+                    }
+                    Err(error) => format!("the step could not be kept: {error}"),
+                });
+                let part = dump.told.first().cloned().unwrap_or(part);
+                Error::Diverged { step: dump.step + 1, part }
+            }
+            Ok(None) => Error::Diverged { step: self.step, part },
+            Err(error) => {
+                observer.note(&format!("the step could not be taken again: {error}"));
+                Error::Diverged { step: self.step, part }
+            }
+        };
+        observer.note(&last);
+        error
     }
 
     /// Writes the checkpoint; the state is finite.
@@ -426,7 +413,9 @@ impl Run {
         if let Some(sha256) = &self.init_sha256 {
             checkpoint.meta.insert(INIT_KEY.into(), sha256.as_str().into());
         }
-        checkpoint.write(&self.folder.checkpoint())
+        checkpoint.write_keeping(&self.folder.checkpoint(), &self.folder.previous())?;
+        self.saved = Instant::now();
+        Ok(())
     }
 
     fn finish(self, observer: &mut dyn Observer, stop: &Stop) -> Result<Summary> {

@@ -125,6 +125,11 @@ fn a_checkpoint_of_another_architecture_is_refused() {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
     });
+    let told = eval().ok().stderr;
+    for part in ["checkpoint.safetensors", "damage", "the one before serves", "not finished"] {
+        assert!(told.contains(part), "{told}");
+    }
+    fs::remove_file(bench.path("conv4/previous.safetensors")).expect("it was there");
     eval().fails(1, &["checkpoint.safetensors", "damage"]);
     edit(&path, |bytes| bytes.truncate(1000));
     eval().fails(1, &["checkpoint.safetensors", "safetensors file"]);
@@ -246,7 +251,15 @@ fn a_folder_without_a_run_is_named() {
 fn a_diverging_run_stops_and_keeps_its_last_good_state() {
     let bench = Bench::new("diverging");
     let more = ["--set", "optimizer.lr=1e30", "--set", "schedule.curve=constant"];
-    run(&bench.train("run", &more)).fails(1, &["diverged at step", "not finite"]);
+    let done = run(&bench.train("run", &more));
+    let replay = format!("dimask replay {}", bench.text("run/diverged.safetensors"));
+    for part in ["  result, [", "  operand 1, [", &replay, "the last good state is kept in"] {
+        assert!(done.stderr.contains(part), "no {part} in\n{}", done.stderr);
+    }
+    done.fails(1, &["diverged at step", " at the layer ", "not finite"]);
+    let again = run(&["replay", &bench.text("run/diverged.safetensors"), "--threads", "3"]).ok();
+    assert!(again.stdout.contains(" at the layer ") && again.stdout.contains("  result, ["));
+    run(&["replay", &bench.text("run/checkpoint.safetensors")]).fails(1, &["kept by dimask train"]);
     assert_finite(&bench.path("run/checkpoint.safetensors"));
     assert!(!bench.path("run/summary.json").exists());
 }

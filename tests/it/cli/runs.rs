@@ -159,7 +159,7 @@ fn a_run_without_a_checkpoint_starts_over() {
     let bench = Bench::new("over");
     run(&bench.train("run", &[])).ok();
     let weights = bench.weights("run");
-    for file in ["summary.json", "checkpoint.safetensors"] {
+    for file in ["summary.json", "checkpoint.safetensors", "previous.safetensors"] {
         fs::remove_file(bench.path(&format!("run/{file}"))).expect("the file was there");
     }
     run(&["train", "--resume", &bench.text("run")]).ok();

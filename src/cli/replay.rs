@@ -1,0 +1,34 @@
+//! `dimask replay`: a kept step once more, with a look at every value.
+
+use super::args::ReplayArgs;
+use super::output;
+use crate::error::{Error, Result};
+use crate::kernels::dispatch::level;
+use crate::train::diverged::Dump;
+
+/// Prints the first value of the step that is not finite.
+///
+/// # Errors
+/// As the reader of the file; `Wrong` if the step does not come to what was found when it was kept.
+pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
+    let dump = Dump::read(&args.dump)?;
+    let batch = format!("{} images, two views each", dump.images.len());
+    output::progress(&format!("step {}: {batch}, {}", dump.step + 1, dump.config.title()));
+    let cause = dump.cause();
+    let text: String = cause.iter().map(|line| format!("{line}\n")).collect();
+    output::print(&text)?;
+    if cause == dump.told {
+        return Ok(());
+    }
+    let then = dump.told.first().map_or("nothing", String::as_str);
+    let own = level().name();
+    let why = match dump.level == own {
+        true => String::new(),
+        false => format!(
+            "; it was computed with {} and now with {own}: rounding differs, try \
+             DIMASK_SIMD={}",
+            dump.level, dump.level
+        ),
+    };
+    Err(Error::Wrong { what: format!("when the step was kept, this was found: {then}{why}") })
+}
