@@ -60,11 +60,9 @@ const STEPS: usize = 4;
 /// Measurements of each kind, in turn, after one of each that is not counted.
 const ROUNDS: usize = 12;
 
-/// Takes turns between steps that get views made ahead and steps that get always the same ones.
+/// Takes turns between steps that get views made ahead and steps that get always the same ones, on
+/// the pool of the process: what is made ahead is made by the threads that compute steps.
 fn epoch(bench: &Bench) {
-    // Everything in this process: what is made ahead is made by the same threads.
-    let two = rayon::ThreadPoolBuilder::new().num_threads(2).build_global();
-    two.expect("nobody has made the global pool yet");
     let mut config = RunConfig::preset("small").expect("there is a preset");
     config.mask.enabled = false;
     config.batch_size = IMAGES;
