@@ -4,7 +4,7 @@
 //! number say all about random draws. Taking the step again comes to the same bits, and this time
 //! every value is looked at: [`Dump::cause`] names the first that is not finite. Where the state
 //! before the step is gone, because the networks had moved when it showed, the run's steps since
-//! its last checkpoint are taken again ([`find`]).
+//! its last checkpoint are taken again (`find`).
 
 use std::path::Path;
 
