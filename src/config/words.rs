@@ -259,14 +259,28 @@ pub enum Every {
 }
 
 /// The units of a time, the longest first.
-const UNITS: [(char, u64); 3] = [('h', 3600), ('m', 60), ('s', 1)];
+const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+
+/// The seconds of a time like `20m`, `1h30m`, `0.5h` or `300s`; absent if it is none, not above 0,
+/// or longer than a century.
+pub fn seconds(text: &str) -> Option<f64> {
+    let (mut seconds, mut rest) = (0.0, text);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let (letter, unit) =
+            UNITS.into_iter().find(|(letter, _)| rest[end..].starts_with(*letter))?;
+        seconds += number * unit as f64;
+        rest = &rest[end + letter.len_utf8()..];
+    }
+    (seconds > 0.0 && seconds < 3.2e9).then_some(seconds)
+}
 
 impl Every {
-    /// The time that a text says.
+    /// The time that a text says, in whole units: what is not can be no whole second.
     fn time(text: &str) -> Option<Every> {
-        let (_, unit) = UNITS.into_iter().find(|(letter, _)| text.ends_with(*letter))?;
-        let count: u64 = text[..text.len() - 1].parse().ok()?;
-        count.checked_mul(unit).filter(|&seconds| seconds > 0).map(Every::Seconds)
+        let whole = !text.contains('.');
+        seconds(text).filter(|_| whole).map(|seconds| Every::Seconds(seconds as u64))
     }
 }
 

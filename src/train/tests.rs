@@ -6,15 +6,13 @@ use std::path::Path;
 use super::container::Container;
 use super::folder::RunFolder;
 use super::metrics::{Record, StepRecord, Summary};
-use super::tests_support::{TempDir, write_cifar};
+use super::tests_support::{TempDir, small, write_cifar};
 use super::*;
-use crate::config::{Layers, RunConfig};
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 
 /// Two epochs of five steps on the images in `dir`, with settings of its own.
 fn config(dir: &Path, settings: &[&str]) -> RunConfig {
-    let mut layers = Layers::preset("small").unwrap();
-    layers.set("data.path", dir.display().to_string().into(), "test").unwrap();
     let base = [
         "data.images=40",
         "batch_size=8",
@@ -24,10 +22,7 @@ fn config(dir: &Path, settings: &[&str]) -> RunConfig {
         "eval.linear_epochs=2",
         "optimizer.lr=0.01",
     ];
-    for setting in base.iter().chain(settings) {
-        layers.set_text(setting).unwrap();
-    }
-    layers.finish().unwrap()
+    small(dir, &[&base, settings]).finish().unwrap()
 }
 
 /// Asks for a stop after a step.

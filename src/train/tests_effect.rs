@@ -3,8 +3,8 @@
 use super::images::Images;
 use super::model;
 use super::settings::settings;
-use super::tests_support::{TempDir, write_cifar};
-use crate::config::{Layers, RunConfig};
+use super::tests_support::{TempDir, small, write_cifar};
+use crate::config::RunConfig;
 use crate::metamask::step;
 
 /// What three steps see and leave.
@@ -89,22 +89,17 @@ fn settings_without_effect_have_none_and_the_others_have_one() {
     let dir = TempDir::new("effect");
     write_cifar(dir.path());
     let config = |settings: &[&str]| {
-        let mut layers = Layers::preset("small").unwrap();
-        layers.set("data.path", dir.path().display().to_string().into(), "test").unwrap();
-        let heads = ["contrastive_head=[8, 4]", "predictor_head=[8, 4]", "redundancy_head=[8, 4]"];
-        let heads = heads.map(|head| format!("model.{head}"));
         let base = [
+            "model.contrastive_head=[8, 4]",
+            "model.predictor_head=[8, 4]",
+            "model.redundancy_head=[8, 4]",
             "batch_size=4",
             "loss.queue=16",
             "epochs=4",
             "schedule.warmup_epochs=0",
             "schedule.per=step",
         ];
-        for setting in heads.iter().map(String::as_str).chain(base).chain(settings.iter().copied())
-        {
-            layers.set_text(setting).unwrap();
-        }
-        layers.finish().unwrap()
+        small(dir.path(), &[&base, settings]).finish().unwrap()
     };
     for (key, other, idle, used) in ROWS {
         let change = format!("{key}={other}");

@@ -12,9 +12,9 @@ use super::diverged::Dump;
 use super::folder::RunFolder;
 use super::images::Images;
 use super::metrics::{Record, StepRecord, Summary};
-use super::tests_support::{TempDir, write_cifar};
+use super::tests_support::{TempDir, small, write_cifar};
 use super::*;
-use crate::config::{Layers, Method, RunConfig, hex};
+use crate::config::{Method, RunConfig, hex};
 use crate::error::{Error, Result};
 
 /// Steps of a run: two epochs of four.
@@ -22,8 +22,6 @@ const STEPS: usize = 8;
 
 /// A run of milliseconds on the images in `dir`.
 fn tiny(dir: &Path, settings: &[&str]) -> RunConfig {
-    let mut layers = Layers::preset("small").unwrap();
-    layers.set("data.path", dir.display().to_string().into(), "test").unwrap();
     let base = [
         "model.encoder=resnet18",
         "model.width=2",
@@ -39,10 +37,7 @@ fn tiny(dir: &Path, settings: &[&str]) -> RunConfig {
         "eval.linear_epochs=1",
         "eval.watch_images=16",
     ];
-    for setting in base.iter().chain(settings) {
-        layers.set_text(setting).unwrap();
-    }
-    layers.finish().unwrap()
+    small(dir, &[&base, settings]).finish().unwrap()
 }
 
 /// Notes what is told, and what the checkpoint is when a step is done but not yet saved: the one

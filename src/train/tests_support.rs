@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Layers;
+
 /// A folder of its own, gone when dropped.
 pub(crate) struct TempDir {
     path: PathBuf,
@@ -42,4 +44,12 @@ pub(crate) fn write_cifar(folder: &Path) {
     write("data_batch_1.bin", 0..30);
     write("data_batch_2.bin", 30..48);
     write("test_batch.bin", 100..120);
+}
+
+/// The preset `small` on the images in `dir`, with settings over it, in turn.
+pub(crate) fn small(dir: &Path, settings: &[&[&str]]) -> Layers {
+    let mut layers = Layers::preset("small").unwrap();
+    layers.set("data.path", dir.display().to_string().into(), "test").unwrap();
+    settings.concat().into_iter().for_each(|setting| layers.set_text(setting).unwrap());
+    layers
 }

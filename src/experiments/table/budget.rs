@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::{Request, Rounds, Variant};
-use crate::config::Amount;
+use crate::config::{self, Amount};
 use crate::error::{Error, Result};
 use crate::metamask::step;
 use crate::train::container::write_atomically;
@@ -362,28 +362,13 @@ fn too_short(costs: &Costs, least: f64) -> Error {
     Error::usage("--budget", reason)
 }
 
-/// A time like `20m`, `1h30m`, `300s` in seconds.
+/// The seconds of a time like `20m`, `1h30m`, `300s`.
 ///
 /// # Errors
 /// `Usage` (of the flag `--budget`) if it is none, or not above 0.
 pub fn parse(text: &str) -> Result<f64> {
     let wrong = || Error::usage("--budget", format!("{text:?} is no time like 20m, 1h30m or 300s"));
-    let (mut seconds, mut rest) = (0.0, text);
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let number: f64 = rest[..end].parse().map_err(|_| wrong())?;
-        let unit = rest[end..].chars().next().ok_or_else(wrong)?;
-        seconds += number
-            * match unit {
-                's' => 1.0,
-                'm' => 60.0,
-                'h' => 3600.0,
-                'd' => 86_400.0,
-                _ => return Err(wrong()),
-            };
-        rest = &rest[end + unit.len_utf8()..];
-    }
-    if seconds > 0.0 && seconds.is_finite() { Ok(seconds) } else { Err(wrong()) }
+    config::seconds(text).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -8,11 +8,9 @@ use super::*;
 use crate::eval::Scores;
 use crate::train::evaluate::Judgement;
 use crate::train::metrics::Summary;
-use crate::train::tests_support::{TempDir, write_cifar};
+use crate::train::tests_support::{TempDir, small, write_cifar};
 
 fn request(dir: &Path, methods: &[Method], variants: &[Variant]) -> Request {
-    let mut layers = Layers::preset("small").unwrap();
-    layers.set("data.path", dir.display().to_string().into(), "test").unwrap();
     let settings = [
         "data.images=30",
         "data.val_split=10",
@@ -21,7 +19,7 @@ fn request(dir: &Path, methods: &[Method], variants: &[Variant]) -> Request {
         "model.redundancy_head=[16, 12]",
         "eval.linear_epochs=2",
     ];
-    settings.iter().for_each(|setting| layers.set_text(setting).unwrap());
+    let layers = small(dir, &[&settings]);
     Request { layers, methods: methods.to_vec(), variants: variants.to_vec(), tuned: None }
 }
 

@@ -1,8 +1,8 @@
 //! Whole runs: what they leave behind, and that they can be stopped anywhere.
 
-use super::{Bench, Done, program, run};
+use super::{Bench, Done, program, run, run_command};
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Steps of a run of [`Bench::train`]: 40 images in batches of 8, twice.
@@ -182,19 +182,75 @@ fn a_live_lock_is_respected_and_a_dead_one_is_not() {
     kill(child);
 }
 
+/// Does what a shell is told.
+#[cfg(unix)]
+fn shell(words: &str) {
+    let done = Command::new("sh").args(["-c", words]).status();
+    assert!(done.expect("there is a shell").success(), "{words}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_a_run_at_once() {
+    let bench = Bench::new("twice");
+    // Steps so long that the second signal comes before the end of one.
+    let slow = ["--encoder", "resnet18", "--batch-size", "10"];
+    // On a busy machine the step may end before the second signal comes: then it is tried again.
+    for (second, number) in [("INT", 2), ("TERM", 15)] {
+        let ended = (0..5).any(|_| {
+            let mut child = start(&bench.train("run", &slow));
+            wait_for_steps(&bench, "run", 1);
+            let state = || fs::read(bench.path("run/checkpoint.safetensors")).expect("the first");
+            let before = state();
+            shell(&format!("kill -INT {0}; sleep 0.1; kill -{second} {0}", child.id()));
+            let code = child.wait().expect("it ends").code();
+            let saved = state() != before;
+            fs::remove_dir_all(bench.path("run")).expect("the folder can be removed");
+            code == Some(128 + number) && !saved
+        });
+        assert!(ended, "no {second} after an INT has ended the process before it saved");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn where_no_file_may_grow_the_last_state_is_kept_and_the_run_goes_on_later() {
+    let bench = Bench::new("full");
+    run(&bench.train("whole", &[])).ok();
+    killed_run(&bench, "run", 5, &["--checkpoint-every", "3"]);
+    let kept = fs::read(bench.path("run/checkpoint.safetensors")).expect("step 3 was saved");
+    let files = || {
+        let names = fs::read_dir(bench.path("run")).expect("it is there");
+        let mut names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    // The limit is in blocks of 512 or 1,024 bytes, by shell: far from what a checkpoint takes.
+    let limited = "ulimit -f 100; exec \"$0\" train --resume \"$1\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_dimask"), &bench.text("run")]);
+    let done = run_command(command);
+    assert!(done.stderr.contains("the last state that was saved is kept"), "{}", done.stderr);
+    done.fails(1, &["checkpoint.safetensors", "make room"]);
+    assert!(fs::read(bench.path("run/checkpoint.safetensors")).expect("it is there") == kept);
+    assert_eq!(files(), before, "nothing half-written is left, no lock and no file more");
+    run(&["train", "--resume", &bench.text("run")]).ok();
+    assert_eq!(bench.weights("run"), bench.weights("whole"));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_stopped_run_saves_its_state() {
     let bench = Bench::new("stopped");
-    let words = bench.train("run", &["--epochs", "200"]);
-    let mut child = start(&words);
-    wait_for_steps(&bench, "run", 2);
-    let signal = format!("kill -TERM {}", child.id());
-    let sent = std::process::Command::new("sh").args(["-c", &signal]).status();
-    assert!(sent.expect("there is a shell").success());
-    let status = child.wait().expect("it ends");
-    assert_eq!(status.code(), Some(128 + 15));
-    assert!(bench.path("run/checkpoint.safetensors").exists());
+    for (signal, number) in [("INT", 2), ("TERM", 15)] {
+        let out = if number == 15 { "run" } else { "other" };
+        let mut child = start(&bench.train(out, &["--epochs", "200"]));
+        wait_for_steps(&bench, out, 2);
+        shell(&format!("kill -{signal} {}", child.id()));
+        assert_eq!(child.wait().expect("it ends").code(), Some(128 + number));
+        assert!(bench.path(&format!("{out}/checkpoint.safetensors")).exists());
+    }
     // What has not come to its end is judged all the same, and says so.
     let judged = run(&["eval", &bench.text("run")]).ok();
     assert!(judged.stderr.contains("the run is not finished: this is epoch"), "{}", judged.stderr);
