@@ -218,3 +218,50 @@ impl Drop for Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autodiff::{grad, push};
+
+    /// `2 √x` at 0, whose values are finite and whose derivative is not; the root in layer `a`.
+    fn twice_the_root() -> (Var<f64>, Var<f64>) {
+        let x = Var::leaf(Tensor::scalar(0.0));
+        enter("the part");
+        layer("a");
+        let y = x.sqrt();
+        layer("b");
+        (y * &Var::scalar(2.0), x)
+    }
+
+    #[test]
+    fn a_derivative_is_of_the_layer_of_its_operation() {
+        let (_, found) = watch(twice_the_root);
+        assert_eq!(found, None, "all values are finite");
+        let (_, backward) = watch(|| {
+            let (z, x) = twice_the_root();
+            grad(z, &[&x])
+        });
+        let (_, forward) = watch(|| {
+            let (z, x) = twice_the_root();
+            push(&[&z], &[(&x, &Tensor::scalar(1.0))])
+        });
+        for (found, direction) in [(backward, Direction::Backward), (forward, Direction::Forward)] {
+            let found = found.expect("1 / 0 is infinite");
+            assert_eq!((&*found.part, &*found.layer), ("the part", "a"), "{found:?}");
+            assert_eq!(found.within, Some((direction, "sqrt")));
+            assert_eq!((found.op, found.value.infinite), ("div", 1));
+        }
+    }
+
+    #[test]
+    fn only_what_is_watched_is_looked_at() {
+        let overflow = || Var::leaf(Tensor::<f32>::scalar(100.0)).exp();
+        overflow();
+        assert_eq!(watch(|| ()).1, None, "what was before does not count");
+        let panicked = std::panic::catch_unwind(|| watch(|| panic!("while it is watched")));
+        assert!(panicked.is_err() && !ON.get());
+        let first = watch(|| (overflow(), overflow().sqrt())).1;
+        assert_eq!(first.expect("there are two").op, "exp");
+    }
+}
