@@ -64,6 +64,7 @@ fn measure(
     let objective = Objective { base: Loss::NtXent { temperature }, ..Objective::default() };
     let settings = Settings { mode, objective, trial, ..Settings::default() };
     let mut state = Some(State::new(network, mask, &settings));
+    let idle = peak_memory_mb();
     // Of the first step, which fills the pool, and of all.
     let (mut calls, mut cpu) = (0.0, [0.0; 2]);
     let (best, median) = Bench::seconds(3, Duration::from_secs(12), || {
@@ -78,7 +79,8 @@ fn measure(
     if bench.json() {
         println!(
             "{{\"name\":\"{name}\",\"seconds_best\":{best:.5},\"seconds_median\":{median:.5},\
-             \"cpu_seconds\":{cpu:.5},\"images_per_second\":{images:.1},\"peak_memory_mb\":{peak}}}"
+             \"cpu_seconds\":{cpu:.5},\"images_per_second\":{images:.1},\"peak_memory_mb\":{peak},\
+             \"idle_memory_mb\":{idle}}}"
         );
     } else {
         println!(

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::eval::rows::{Rows, for_each_block};
 use crate::eval::statistics::{features, topk_correct};
 use crate::kernels::Real;
+use crate::kernels::reduce::places_above;
 use crate::tensor::Tensor;
 
 /// Queries of a product, which share one packing of the bank's block.
@@ -141,7 +142,10 @@ pub fn knn<R: Rows, Q: Rows<Value = R::Value>>(
             for (kept, block) in kept.chunks_mut(QUERIES).zip(&blocks) {
                 let similarities = block.matmul_nt(&rows);
                 let rows = similarities.as_slice().par_chunks(count);
-                kept.par_iter_mut().zip(rows).for_each(|(kept, row)| kept.add(row, first as u32));
+                let add = |places: &mut Vec<u32>, (kept, row): (&mut Nearest<R::Value>, _)| {
+                    kept.add(row, first as u32, places);
+                };
+                kept.par_iter_mut().zip(rows).for_each_init(Vec::new, add);
             }
         });
         nearest.par_extend(kept.into_par_iter().map(Nearest::finish));
@@ -184,24 +188,17 @@ impl<T: Real> Nearest<T> {
     }
 
     /// Takes in the similarities of the bank rows from `first` on; blocks come in ascending order.
-    fn add(&mut self, similarities: &[T], first: u32) {
-        // A group without a candidate, as nearly all are, costs comparisons but no branches.
-        const GROUP: usize = 32;
-        for (number, group) in similarities.chunks(GROUP).enumerate() {
-            // An equal similarity further on loses its tie against the k rows already held.
-            let threshold = self.threshold;
-            if group.iter().fold(false, |any, &similarity| any | (similarity > threshold)) {
-                self.add_group(group, first + (number * GROUP) as u32);
-            }
-        }
-    }
-
-    fn add_group(&mut self, similarities: &[T], first: u32) {
-        for (row, &similarity) in (first..).zip(similarities) {
+    /// `places` is room to work in.
+    fn add(&mut self, similarities: &[T], first: u32, places: &mut Vec<u32>) {
+        // An equal similarity further on loses its tie against the k rows already held.
+        places.clear();
+        places_above(similarities, self.threshold, places);
+        for &mut at in places {
+            let similarity = similarities[at as usize];
             if similarity <= self.threshold {
-                continue;
+                continue; // The threshold rose since.
             }
-            self.best.push((similarity, row));
+            self.best.push((similarity, first + at));
             if self.best.len() == self.limit {
                 self.best.select_nth_unstable_by(self.k - 1, nearer);
                 self.best.truncate(self.k);

@@ -5,11 +5,10 @@
 //! too, but were not trained like that.
 
 use std::path::Path;
-use std::time::Instant;
 
 use super::answer::Answer;
-use super::sweep::{Cell, folder, run_cell};
-use super::table::{Request, Variant};
+use super::pair::{Trained, only_method, with_and_without};
+use super::table::Request;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::eval::bound::{Bound, BoundSettings, TERMS, bound};
@@ -37,7 +36,7 @@ struct Measured {
 /// `.html` into `out`.
 ///
 /// # Errors
-/// As [`run_cell`]; `Usage` if the images have no labels or more than one method is asked for.
+/// As [`with_and_without`]; `Usage` if the images have no labels.
 pub fn bounds(
     request: &Request,
     settings: &BoundSettings,
@@ -46,35 +45,8 @@ pub fn bounds(
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Answer> {
-    let [method] = request.methods[..] else {
-        return Err(Error::usage("--method", "takes one base method"));
-    };
-    let (mut measured, mut verdicts, mut seconds) = (Vec::new(), Vec::new(), 0.0);
-    for variant in [Variant::Plain, Variant::Masked] {
-        let mut config = request.config(method, variant, 1)?;
-        config.eval.baselines = false;
-        let cell = Cell { name: format!("{}-{}-seed1", method.key(), variant.key()), config };
-        let ended = run_cell(&cell, out, observer, stop)?;
-        let name = format!("{method}{}", variant.words());
-        let Some(summary) = ended.summary() else {
-            verdicts.push(format!("{name}: the run diverged."));
-            continue;
-        };
-        let clock = Instant::now();
-        let run = Run::open(&folder(out, &cell), observer)?;
-        observer.note(&format!("measuring {name}"));
-        let factors = run.state.mask.factors().to_vec();
-        measured.push(measure(&run, name.clone(), &factors, settings)?);
-        if run.config.mask.enabled {
-            let mean = factors.iter().sum::<f32>() / factors.len() as f32;
-            let even = vec![mean; factors.len()];
-            measured.push(measure(&run, format!("{name}, even mask"), &even, settings)?);
-        }
-        seconds += summary.seconds + summary.judging_seconds + clock.elapsed().as_secs_f64();
-    }
-    verdicts.extend(measured.iter().map(verdict));
-    verdicts.extend(narrower(&measured));
-    let answer = Answer {
+    let method = only_method(request)?;
+    let mut answer = Answer {
         name: "bound",
         title: format!("The bound on the supervised loss, {method} and with MetaMask"),
         text: format!(
@@ -84,11 +56,28 @@ pub fn bounds(
             settings.temperature, settings.negatives, settings.draws, settings.resamplings
         ),
         command: command.to_string(),
-        seconds,
-        table: table(&measured),
-        verdicts,
-        figures: vec![figure(&measured)],
+        seconds: 0.0,
+        table: Table::new(&[]),
+        verdicts: Vec::new(),
+        figures: Vec::new(),
     };
+    let mut measured = Vec::new();
+    with_and_without(request, out, &mut answer, observer, stop, |_, trained, observer| {
+        let Trained { name, run, .. } = trained;
+        observer.note(&format!("measuring {name}"));
+        let factors = run.state.mask.factors().to_vec();
+        measured.push(measure(&run, name.clone(), &factors, settings)?);
+        if run.config.mask.enabled {
+            let mean = factors.iter().sum::<f32>() / factors.len() as f32;
+            let even = vec![mean; factors.len()];
+            measured.push(measure(&run, format!("{name}, even mask"), &even, settings)?);
+        }
+        Ok(())
+    })?;
+    answer.verdicts.extend(measured.iter().map(verdict));
+    answer.verdicts.extend(narrower(&measured));
+    answer.table = table(&measured);
+    answer.figures.push(figure(&measured));
     answer.write(out)?;
     Ok(answer)
 }

@@ -5,10 +5,9 @@
 //! dimension for an image.
 
 use std::path::Path;
-use std::time::Instant;
 
 use super::answer::Answer;
-use super::sweep::{Cell, folder, run_cell};
+use super::pair::{Trained, only_method, with_and_without};
 use super::table::{Request, Variant};
 use crate::error::{Error, Result};
 use crate::eval::linear_probe::{LinearProbe, linear_probe};
@@ -32,7 +31,7 @@ const LEARNED_FROM: usize = 5000;
 /// into `out`.
 ///
 /// # Errors
-/// As [`run_cell`]; `Usage` if the images have no labels or more than one method is asked for.
+/// As [`with_and_without`]; `Usage` if the images have no labels.
 pub fn features(
     request: &Request,
     command: &str,
@@ -40,9 +39,7 @@ pub fn features(
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Answer> {
-    let [method] = request.methods[..] else {
-        return Err(Error::usage("--method", "takes one base method"));
-    };
+    let method = only_method(request)?;
     let mut answer = Answer {
         name: "features",
         title: format!("Features of {method} as a picture, and with MetaMask"),
@@ -66,19 +63,8 @@ pub fn features(
         figures: Vec::new(),
     };
     let mut found: Vec<[f64; 2]> = Vec::new();
-    for variant in [Variant::Plain, Variant::Masked] {
-        let mut config = request.config(method, variant, 1)?;
-        config.eval.baselines = false;
-        let cell = Cell { name: format!("{}-{}-seed1", method.key(), variant.key()), config };
-        let ended = run_cell(&cell, out, observer, stop)?;
-        let name = format!("{method}{}", variant.words());
-        let Some(summary) = ended.summary() else {
-            answer.verdicts.push(format!("{name}: the run diverged."));
-            continue;
-        };
-        let clock = Instant::now();
-        let run = Run::open(&folder(out, &cell), observer)?;
-        let scores = summary.judgement.trained;
+    with_and_without(request, out, &mut answer, observer, stop, |answer, trained, _| {
+        let Trained { variant, name, run, scores } = trained;
         let (scalars, figures) = look(&run, &name, variant)?;
         let [correlation, rank, dimensions] = scalars;
         answer.table.push(vec![
@@ -91,8 +77,8 @@ pub fn features(
         ]);
         answer.figures.extend(figures);
         found.push([correlation, rank]);
-        answer.seconds += summary.seconds + summary.judging_seconds + clock.elapsed().as_secs_f64();
-    }
+        Ok(())
+    })?;
     if let [plain, masked] = found[..] {
         answer.verdicts.push(format!(
             "With MetaMask dimensions repeat each other {} (mean size of correlation {:.3} against \

@@ -10,6 +10,7 @@ pub mod bound;
 pub mod confounder;
 pub mod dimensions;
 pub mod features;
+pub mod pair;
 pub mod random_masks;
 pub mod sweep;
 pub mod table;

@@ -5,10 +5,9 @@
 //! tells: it picks on one half of the test images and reports on the other.
 
 use std::path::Path;
-use std::time::Instant;
 
 use super::answer::Answer;
-use super::sweep::{Cell, folder, run_cell};
+use super::pair::{only_method, with_and_without};
 use super::table::{Request, Variant};
 use crate::error::{Error, Result};
 use crate::eval::interval::Interval;
@@ -64,7 +63,7 @@ struct Found {
 /// their own mask, and writes `random-masks.md`, `.csv` and `.html` into `out`.
 ///
 /// # Errors
-/// As [`run_cell`]; `Usage` if the images have no labels or more than one method is asked for.
+/// As [`with_and_without`]; `Usage` if the images have no labels.
 pub fn random_masks(
     request: &Request,
     draws: &Draws,
@@ -73,9 +72,7 @@ pub fn random_masks(
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Answer> {
-    let [method] = request.methods[..] else {
-        return Err(Error::usage("--method", "takes one base method"));
-    };
+    let method = only_method(request)?;
     let mut answer = Answer {
         name: "random-masks",
         title: format!("Random masks over features of {method}"),
@@ -102,24 +99,13 @@ pub fn random_masks(
         verdicts: Vec::new(),
         figures: Vec::new(),
     };
-    for variant in [Variant::Plain, Variant::Masked] {
-        let mut config = request.config(method, variant, 1)?;
-        config.eval.baselines = false;
-        let cell = Cell { name: format!("{}-{}-seed1", method.key(), variant.key()), config };
-        let ended = run_cell(&cell, out, observer, stop)?;
-        let name = format!("{method}{}", variant.words());
-        let Some(summary) = ended.summary() else {
-            answer.verdicts.push(format!("{name}: the run diverged."));
-            continue;
-        };
-        let clock = Instant::now();
-        let run = Run::open(&folder(out, &cell), observer)?;
-        let found = look(&run, draws, observer, stop)?;
+    with_and_without(request, out, &mut answer, observer, stop, |answer, trained, observer| {
+        let found = look(&trained.run, draws, observer, stop)?;
         for (vote, (judge, _)) in VOTES.iter().enumerate() {
-            judged(&mut answer, &found, vote, judge, &name, variant);
+            judged(answer, &found, vote, judge, &trained.name, trained.variant);
         }
-        answer.seconds += summary.seconds + summary.judging_seconds + clock.elapsed().as_secs_f64();
-    }
+        Ok(())
+    })?;
     answer.write(out)?;
     Ok(answer)
 }

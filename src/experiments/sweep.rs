@@ -6,7 +6,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::train::folder::RunFolder;
 use crate::train::metrics::Summary;
-use crate::train::{Observer, Outcome, Stop, resume, run};
+use crate::train::{Observer, Outcome, Stop, init_sha256, resume, run};
 
 /// One run of a sweep.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,8 @@ pub fn folder(out: &Path, cell: &Cell) -> PathBuf {
 /// The judgement of a cell that has been trained already.
 ///
 /// # Errors
-/// `Usage` if the folder has a run of other settings; as the readers of settings and summaries.
+/// `Usage` if the folder has a run of other settings or from other first weights; as the readers of
+/// settings, summaries and first weights.
 pub fn finished(out: &Path, cell: &Cell) -> Result<Option<Summary>> {
     let folder = RunFolder::new(folder(out, cell));
     if !folder.config().exists() {
@@ -58,7 +59,23 @@ pub fn finished(out: &Path, cell: &Cell) -> Result<Option<Summary>> {
         );
         return Err(Error::usage("--out", reason));
     }
-    if folder.is_finished() { Summary::read(&folder).map(Some) } else { Ok(None) }
+    if !folder.is_finished() {
+        return Ok(None);
+    }
+    let summary = Summary::read(&folder)?;
+    check_init(cell, &summary, folder.root())?;
+    Ok(Some(summary))
+}
+
+/// That a run started from what is in the file of first weights now, which settings only name.
+fn check_init(cell: &Cell, summary: &Summary, root: &Path) -> Result<()> {
+    if summary.init_sha256 == init_sha256(&cell.config)? {
+        return Ok(());
+    }
+    let (root, init) = (root.display(), &cell.config.init);
+    let reason =
+        format!("{root} has a run that started from another {init}; choose another folder");
+    Err(Error::usage("--out", reason))
 }
 
 /// Trains a cell, or goes on with it, or finds that it is finished.
@@ -76,8 +93,10 @@ pub fn run_cell(
     }
     let folder = folder(out, cell);
     let result = match RunFolder::new(&folder).config().exists() {
-        true => resume(&folder, observer, stop).map(|outcome| match outcome {
-            Outcome::Done(summary) | Outcome::AlreadyFinished(summary) => summary,
+        true => resume(&folder, observer, stop).and_then(|outcome| match outcome {
+            Outcome::Done(summary) | Outcome::AlreadyFinished(summary) => {
+                check_init(cell, &summary, &folder).map(|()| summary)
+            }
         }),
         false => run(&cell.config, &folder, observer, stop),
     };
@@ -152,6 +171,26 @@ mod tests {
         other.config.epochs = 3;
         let error = finished(&out, &other).unwrap_err().to_string();
         assert!(error.contains("epochs = 2 instead of epochs = 3"), "{error}");
+    }
+
+    #[test]
+    fn a_finished_run_from_other_first_weights_is_refused() {
+        let dir = TempDir::new("sweep-init");
+        write_cifar(dir.path());
+        let mut cell = cell(&dir, 0.01);
+        run_cell(&cell, &dir.path().join("first"), &mut (), &Stop::default()).unwrap();
+        let of = |out: &str| RunFolder::new(folder(&dir.path().join(out), &cell)).checkpoint();
+        let init = dir.path().join("init.safetensors");
+        std::fs::copy(of("first"), &init).unwrap();
+        cell.config.init = init.display().to_string();
+        let out = dir.path().join("second");
+        let ended = run_cell(&cell, &out, &mut (), &Stop::default()).unwrap();
+        assert_eq!(run_cell(&cell, &out, &mut (), &Stop::default()).unwrap(), ended);
+
+        let trained = RunFolder::new(folder(&out, &cell)).checkpoint();
+        std::fs::copy(trained, &init).unwrap();
+        let error = finished(&out, &cell).unwrap_err().to_string();
+        assert!(error.contains("started from another"), "{error}");
     }
 
     #[test]

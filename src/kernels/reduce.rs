@@ -44,6 +44,17 @@ fn sum_pieces<T: Real>(len: usize, f: impl Fn(Range<usize>) -> T + Sync) -> T {
 }
 
 wide! {
+    /// Appends the places where `x > threshold`, in order; for thresholds that few elements pass.
+    pub fn places_above[T: Real](x: &[T], threshold: T, places: &mut Vec<u32>) {
+        // A group without such an element costs comparisons but no branches.
+        for (number, group) in x.chunks(LANES).enumerate() {
+            if group.iter().fold(false, |any, &x| any | (x > threshold)) {
+                let above = (0u32..).zip(group).filter(|(_, x)| **x > threshold);
+                places.extend(above.map(|(at, _)| (number * LANES) as u32 + at));
+            }
+        }
+    }
+
     fn sum_piece[T: Real](x: &[T]) -> T {
         sum_lanes(x)
     }

@@ -64,10 +64,11 @@ pub fn counts(counts: &[Vec<usize>], names: &[String], rows: &str, columns: &str
     let classes = counts.len();
     let longest = names.iter().map(|name| text_width(name)).fold(0.0, f64::max).min(90.0);
     let named = classes <= 20;
-    let left = if named { longest + 8.0 } else { 16.0 };
+    let left = if named { longest + 12.0 } else { 16.0 };
     let cell = (WIDTH - left - 2.0) / classes.max(1) as f64;
     let top = if named { 36.0 } else { 20.0 };
-    let foot = if named { longest + 8.0 } else { 8.0 };
+    // Letters of some fonts are wider than thought.
+    let foot = if named { 1.1 * longest + 10.0 } else { 8.0 };
     let mut svg = Svg::new(WIDTH, top + cell * classes as f64 + foot);
     svg.text("soft", [left, 13.0], &format!("rows: {rows}; columns: {columns}"));
     for (i, row) in counts.iter().enumerate() {

@@ -48,7 +48,7 @@ pub enum Scale {
     Linear,
     /// Equal factors are equally long, marked at powers of 2.
     Log2,
-    /// Equal factors are equally long, marked at powers of 10.
+    /// Equal factors are equally long, marked at powers of 10, and between them where they are few.
     Log10,
 }
 
@@ -133,8 +133,14 @@ impl Axis {
         let first = (self.low / self.step).ceil() as i64;
         let last = (self.high / self.step).floor() as i64;
         let decimals = (-self.step.log10()).ceil().clamp(0.0, 9.0) as usize;
-        let tick = |i: i64| {
-            let place = i as f64 * self.step;
+        let places: Vec<f64> = match self.scale {
+            Scale::Log10 if self.high - self.low < 2.0 => (first - 1..=last)
+                .flat_map(|power| [1f64, 2.0, 5.0].map(|factor| power as f64 + factor.log10()))
+                .filter(|place| (self.low..=self.high).contains(place))
+                .collect(),
+            _ => (first..=last).map(|i| i as f64 * self.step).collect(),
+        };
+        let tick = |place: f64| {
             let value = self.scale.value(place);
             let large = self.scale == Scale::Linear && (decimals > 5 || value.abs() >= 1e6);
             let text = match self.scale {
@@ -144,7 +150,7 @@ impl Axis {
             };
             (self.at(value), text)
         };
-        (first..=last).map(tick).collect()
+        places.into_iter().map(tick).collect()
     }
 }
 
@@ -306,6 +312,9 @@ mod tests {
             text.contains(">64<") && text.contains(">1024<") && text.contains(">100<"),
             "{text}"
         );
+        let series = vec![Series::new("", Mark::Line, 0, vec![[0.0, 0.6], [1.0, 7.0]])];
+        let text = drawn(&Chart { series, y_scale, ..Chart::default() });
+        assert!([">1<", ">2<", ">5<"].iter().all(|tick| text.contains(tick)), "{text}");
         drawn(&Chart::default());
         for y in [0.0, 0.5, -3.0, 1e-12, 1e9] {
             let series = vec![Series::new("flat", Mark::Thin, 0, vec![[0.0, y], [1.0, y]])];

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use run::{Outcome, load, resume, run};
-pub use start::{Start, first_state, last_state};
+pub use start::{Start, first_state, init_sha256, last_state};
 
 use metrics::{EpochRecord, StepRecord};
 

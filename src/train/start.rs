@@ -51,6 +51,19 @@ impl Start {
 /// Where a checkpoint remembers the contents of the file that the first weights came from.
 pub(super) const INIT_KEY: &str = "init_sha256";
 
+/// SHA-256 of the file that the first weights come from, if they come from one.
+///
+/// # Errors
+/// `Io` if the file cannot be read.
+pub fn init_sha256(config: &RunConfig) -> Result<Option<String>> {
+    if config.init.is_empty() {
+        return Ok(None);
+    }
+    let path = Path::new(&config.init);
+    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
+    Ok(Some(hex(&Sha256::digest(bytes))))
+}
+
 /// What a new run starts from; which parts of `init` were taken is noted.
 ///
 /// # Errors
@@ -61,14 +74,11 @@ pub fn first_state(
     observer: &mut dyn Observer,
 ) -> Result<Start> {
     let mut state = model::first_state(config, images.train.channels);
-    let mut init_sha256 = None;
     if !config.init.is_empty() {
-        let path = Path::new(&config.init);
-        let taken = model::read_first_weights(config, &mut state, path)?;
+        let taken = model::read_first_weights(config, &mut state, Path::new(&config.init))?;
         observer.note(&format!("from {}: {taken}", config.init));
-        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-        init_sha256 = Some(hex(&Sha256::digest(bytes)));
     }
+    let init_sha256 = init_sha256(config)?;
     Ok(Start { state, step: 0, epoch: 0, init_sha256, damaged: None })
 }
 

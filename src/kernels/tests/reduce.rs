@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernels::naive;
 use crate::kernels::pool::max_pool2d;
-use crate::kernels::reduce::{dot, max_axis, sum, sum_to};
+use crate::kernels::reduce::{dot, max_axis, places_above, sum, sum_to};
 use crate::kernels::softmax::{log_softmax, log_softmax_grad, log_softmax_tangent};
 
 fn sum_is_its_definition<T: Real>() {
@@ -174,4 +174,24 @@ fn log_softmax_takes_the_largest_out() {
     assert_eq!(y, [f32::NEG_INFINITY, 0.0]);
     log_softmax(&[f32::NAN, 3.0], 1, 2, &mut y);
     assert!(y[0].is_nan() && y[1].is_nan());
+}
+
+#[test]
+fn places_above_a_threshold_are_all_found_in_order() {
+    for len in [0, 1, 31, 32, 33, 100] {
+        let x: Vec<f32> = (0..len).map(|i| ((i * 37) % 23) as f32).collect();
+        for threshold in [-1.0, 0.0, 11.0, 21.0, 22.0] {
+            let mut places = vec![7]; // What is there stays.
+            places_above(&x, threshold, &mut places);
+            let above = (0..len as u32).filter(|&i| x[i as usize] > threshold);
+            assert_eq!(
+                places,
+                [7].into_iter().chain(above).collect::<Vec<_>>(),
+                "{len} {threshold}"
+            );
+        }
+    }
+    let mut places = Vec::new();
+    places_above(&[f64::NAN, 1.0, f64::INFINITY], 0.0, &mut places);
+    assert_eq!(places, [1, 2]);
 }

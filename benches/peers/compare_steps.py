@@ -1,0 +1,92 @@
+"""Whole steps of dimask and of PyTorch in turn: how many times faster, and the memory.
+
+    python benches/peers/compare_steps.py --python PYTHON_WITH_TORCH [--only PART_OF_NAME] [--rounds 2]
+
+For each row one process of ours, one of PyTorch with its defaults and one of PyTorch at its best in
+f32 (channels-last, a tuned allocator, the fused optimiser), one after the other, `--rounds` times;
+prints the best of each, the two ratios, and the peak memory of the processes less what they hold
+before the first step.
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from compare import TUNED, bench_binary
+
+# Our row, PyTorch's row, our bench.
+ROWS = [
+    ("simclr_resnet18_b64", "simclr_resnet18_b64", "steps"),
+    ("metamask_resnet18_b64", "metamask_resnet18_b64", "steps"),
+    ("metamask_resnet18_b64", "finite_difference_resnet18_b64", "steps"),
+    ("exact_joint_shared_resnet18_b64", "finite_difference_resnet18_b64", "steps"),
+    ("simclr_conv4_3x32_b256", "simclr_conv4_3x32_b256", "steps"),
+    ("metamask_conv4_3x32_b256", "metamask_conv4_3x32_b256", "steps"),
+    ("metamask_conv4_3x32_b256", "finite_difference_conv4_3x32_b256", "steps"),
+    ("bn_relu_fwd_bwd_64x32x32x64", "bn_relu_fwd_bwd_64x32x32x64", "norm"),
+    ("barlow_256x2048_fwd_bwd", "barlow_256x2048_fwd_bwd", "losses"),
+    ("ntxent_512x256_fwd_bwd", "ntxent_512x256_fwd_bwd", "losses"),
+]
+
+
+def answer(command, environment):
+    """The JSON line that a command prints."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment}
+    out = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def memory(found):
+    """MB above what was held before the first step, where that is told."""
+    peak, idle = found.get("peak_memory_mb"), found.get("idle_memory_mb", 0)
+    return f"{peak - idle:6}" if peak is not None else "     -"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", default=sys.executable, help="an interpreter with torch")
+    parser.add_argument("--only", default="", help="a part of the names")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--budget", type=float, default=4.0, help="seconds a process, at least")
+    flags = parser.parse_args()
+    script = str(pathlib.Path(__file__).with_name("torch_steps.py"))
+    rows = [row for row in ROWS if flags.only in row[0] or flags.only in row[1]]
+    binaries = {bench: bench_binary(bench) for bench in sorted({row[2] for row in rows})}
+    limits = ["--budget", str(flags.budget)]
+    cache = {}
+
+    def take(kind, name, command, environment):
+        """One more process; the best time so far of this kind and name, and its memory."""
+        found = answer(command + limits, environment)
+        best = cache.setdefault((kind, name), found)
+        if found["seconds_best"] < best["seconds_best"]:
+            cache[kind, name] = found
+
+    threads = {"RAYON_NUM_THREADS": str(flags.threads)}
+    for turn in range(flags.rounds):
+        seen = set()
+        for own, peer, bench in rows:
+            torch = [flags.python, script, peer, "--threads", str(flags.threads), "--layout"]
+            for kind, name, command, environment in [
+                ("own", own, [binaries[bench], "--bench", "--json", "--only", own], threads),
+                ("defaults", peer, torch + ["nchw"], {}),
+                ("best", peer, torch + ["channels_last"], TUNED),
+            ]:
+                if (kind, name) not in seen:
+                    seen.add((kind, name))
+                    take(kind, name, command, environment)
+    print(f"{'ours':32} {'PyTorch':34} {'dimask s':>9} {'defaults':>9} {'best f32':>9}   MB: each")
+    for own, peer, _ in rows:
+        found = [cache["own", own], cache["defaults", peer], cache["best", peer]]
+        seconds = [x["seconds_best"] for x in found]
+        # Its best is whichever setting was the faster one.
+        ratios = seconds[1] / seconds[0], min(seconds[1:]) / seconds[0]
+        memories = " ".join(memory(x) for x in found)
+        print(f"{own:32} {peer:34} {seconds[0]:9.4f} {ratios[0]:8.2f}x {ratios[1]:8.2f}x  {memories}")
+
+
+if __name__ == "__main__":
+    main()
