@@ -52,7 +52,7 @@ impl Answer {
         write_atomically(&file("csv"), self.table.to_csv().as_bytes())?;
         let section = Section {
             title: "Pictures".into(),
-            text: self.verdicts.join(" "),
+            text: self.verdicts.join("\n"),
             figures: self.figures.clone(),
         };
         let page = Page {
@@ -65,10 +65,11 @@ impl Answer {
     }
 }
 
-/// The table with numbers of four decimals, but for those so small that nothing would be left.
+/// The table with numbers of four decimals, or two digits where nothing would be left of them.
 fn rounded(table: &Table) -> Table {
     let round = |value: &Value| match value.as_f64().filter(|_| value.is_f64()) {
         Some(x) if x.abs() >= 1e-3 => ((x * 1e4).round() / 1e4).into(),
+        Some(x) => format!("{x:.1e}").parse::<f64>().unwrap_or(x).into(),
         _ => value.clone(),
     };
     let rows = table.rows.iter().map(|row| row.iter().map(round).collect()).collect();
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn numbers_for_people_are_short_and_none_is_lost() {
         let mut table = Table::new(&["name", "value"]);
-        let values: [Value; 4] = [68.97999999999999.into(), 5e-16.into(), 7.into(), Value::Null];
+        let values: [Value; 4] = [68.97999999999999.into(), 4.96e-16.into(), 7.into(), Value::Null];
         values.into_iter().for_each(|value| table.push(vec!["x".into(), value]));
         let text = rounded(&table).to_markdown();
         for part in ["| 68.98 |", "| 5e-16 |", "| 7 |"] {

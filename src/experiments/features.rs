@@ -65,8 +65,8 @@ pub fn features(
     let mut found: Vec<[f64; 2]> = Vec::new();
     with_and_without(request, out, &mut answer, observer, stop, |answer, trained, _| {
         let Trained { variant, name, run, scores } = trained;
-        let (scalars, figures) = look(&run, &name, variant)?;
-        let [correlation, rank, dimensions] = scalars;
+        let ([correlation, rank], figures) = look(&run, &name, variant)?;
+        let dimensions = run.state.mask.factors().as_slice().len();
         answer.table.push(vec![
             name.into(),
             scores.knn200.into(),
@@ -96,7 +96,7 @@ pub fn features(
 }
 
 /// The scalars and the pictures of one run's features.
-fn look(run: &Run, name: &str, variant: Variant) -> Result<([f64; 3], Vec<Figure>)> {
+fn look(run: &Run, name: &str, variant: Variant) -> Result<([f64; 2], Vec<Figure>)> {
     let judge = Judge::new(&run.images, &run.config);
     let (bank, test) = (some(&run.images.bank, LEARNED_FROM)?, some(&run.images.test, LOOKED_AT)?);
     let (Some(bank_labels), Some(labels)) = (&bank.labels, &test.labels) else {
@@ -163,7 +163,7 @@ fn look(run: &Run, name: &str, variant: Variant) -> Result<([f64; 3], Vec<Figure
         ),
         figure("likeness", "correlation", "Its size.", repeats.draw(330.0), &repeats),
     ];
-    Ok(([mean_abs_correlation(&x), effective_rank(&x), d as f64], figures))
+    Ok(([mean_abs_correlation(&x), effective_rank(&x)], figures))
 }
 
 /// At most `most` rows evenly apart, class after class.

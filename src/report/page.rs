@@ -25,7 +25,7 @@ pub struct Figure {
 pub struct Section {
     /// Its heading.
     pub title: String,
-    /// What it asks, and how to read the answer.
+    /// What it asks, and how to read the answer, a paragraph a line.
     pub text: String,
     /// Its figures, which stand side by side where there is room.
     pub figures: Vec<Figure>,
@@ -91,11 +91,12 @@ impl Page {
             html.push_str(&format!("<h2>{}</h2>\n{}", escape(title), self::table(table)));
         }
         for Section { title, text, figures } in shown() {
+            let lines = text.lines().map(|line| format!("<p>{}</p>\n", escape(line)));
             html.push_str(&format!(
-                "<section id=\"{}\">\n<h2>{}</h2>\n<p>{}</p>\n<div class=\"row\">\n",
+                "<section id=\"{}\">\n<h2>{}</h2>\n{}<div class=\"row\">\n",
                 anchor(title),
                 escape(title),
-                escape(text)
+                lines.collect::<String>()
             ));
             for figure in figures {
                 let name = address(&format!("{folder}/{}", figure.name));
@@ -168,8 +169,11 @@ mod tests {
             svg: Svg::new(10.0, 5.0),
             data: data.clone(),
         };
-        let section =
-            |title: &str, figures| Section { title: title.into(), text: "How?".into(), figures };
+        let section = |title: &str, figures| Section {
+            title: title.into(),
+            text: "How?\nSo.".into(),
+            figures,
+        };
         let page = Page {
             title: "A run".into(),
             text: "What it did.".into(),
@@ -180,6 +184,7 @@ mod tests {
         for part in [
             "<a href=\"#two-words\">Two words</a>",
             "<section id=\"two-words\">",
+            "<p>How?</p>\n<p>So.</p>",
             "Loss &amp; more",
             "href=\"files/loss.svg\"",
             "<th class=\"n\">kNN</th>",

@@ -101,7 +101,46 @@ pub(super) fn gemm_at<T: Real>(
             let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);
             // SAFETY: each product has its own block of the output.
             let c = unsafe { out.slice(i * m * n, m * n) };
-            Product { level, shape: TileShape::of::<T>(level), trans, m, n, k, a, b }.into(c);
+            let (shape, part) = (TileShape::of::<T>(level), Part::Whole);
+            Product { level, shape, trans, m, n, k, a, b, part }.into(&SharedMut::new(c));
+        }
+    });
+}
+
+/// The Gram matrix `C = X Xᵀ` of the rows of `X`: half of the products of [`gemm`], its bits.
+///
+/// Shapes: `X: [n, k]` → `C: [n, n]`.
+///
+/// # Panics
+/// If a slice has another length than its shape.
+#[track_caller]
+pub fn gram<T: Real>(n: usize, k: usize, x: &[T], c: &mut [T]) {
+    assert_eq!(x.len(), n * k, "gram: X has not n·k = {n}·{k} elements");
+    assert_eq!(c.len(), n * n, "gram: C has not n·n = {n}·{n} elements");
+    gram_at(dispatch::level(), n, k, x, c);
+}
+
+/// [`gram`] at a level.
+pub(super) fn gram_at<T: Real>(level: Level, n: usize, k: usize, x: &[T], c: &mut [T]) {
+    if c.is_empty() || k == 0 {
+        return c.fill(T::ZERO);
+    }
+    let (out, shape) = (SharedMut::new(c), TileShape::of::<T>(level));
+    let (trans, part) = (Trans::Nt, Part::Upper);
+    Product { level, shape, trans, m: n, n, k, a: x, b: x, part }.into(&out);
+    // Its transpose below the diagonal, by blocks of which both sides stay in the first cache.
+    const SIDE: usize = 32;
+    let blocks = n.div_ceil(SIDE);
+    for_each(blocks, n * n, |block| {
+        let rows = block * SIDE..((block + 1) * SIDE).min(n);
+        for other in 0..=block {
+            for i in rows.clone() {
+                for j in other * SIDE..((other + 1) * SIDE).min(i) {
+                    // SAFETY: both places are within n·n elements. Below the diagonal an element
+                    // belongs to the piece of its row; above it nobody writes any more.
+                    unsafe { *out.start().add(i * n + j) = *out.start().add(j * n + i) };
+                }
+            }
         }
     });
 }
@@ -118,6 +157,14 @@ const PACKED_TOGETHER: usize = 8;
 /// Pieces that a block is cut into, if it has the size: more than most machines have threads.
 const PIECES: usize = 32;
 
+/// What of a product is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// Every tile that reaches the diagonal or lies above it.
+    Upper,
+}
+
 /// One product. A range of k is called `steps`, as in [`tile`].
 struct Product<'a, T> {
     level: Level,
@@ -128,11 +175,11 @@ struct Product<'a, T> {
     k: usize,
     a: &'a [T],
     b: &'a [T],
+    part: Part,
 }
 
 impl<T: Real> Product<'_, T> {
-    fn into(self, c: &mut [T]) {
-        let out = SharedMut::new(c);
+    fn into(self, out: &SharedMut<'_, T>) {
         let (cut_n, cut_k) = (Cut::at_most(self.n, BLOCK_MN), Cut::at_most(self.k, BLOCK_K));
         let cut_m = Cut::at_most(self.m, BLOCK_MN);
         for cols in (0..cut_n.pieces).map(|i| cut_n.range(i)) {
@@ -144,7 +191,7 @@ impl<T: Real> Product<'_, T> {
                     let tiles = Cut::at_most(rows.len(), self.shape.rows);
                     let a = self.pack_a(rows.clone(), &tiles, steps.clone());
                     let (cols, steps) = (cols.clone(), steps.clone());
-                    self.multiply(rows.start, &tiles, cols, steps, &a, &b, &out, store);
+                    self.multiply(rows.start, &tiles, cols, steps, &a, &b, out, store);
                 }
             }
         }
@@ -267,6 +314,10 @@ impl<T: Real> Product<'_, T> {
                 };
                 for tile in blocks.range(piece / groups.pieces) {
                     let rows = tiles.range(tile);
+                    let ends = cols.start + first + full;
+                    if self.part == Part::Upper && ends <= first_row + rows.start {
+                        break; // This tile and all that follow are below the diagonal.
+                    }
                     let offset = (first_row + rows.start) * n + cols.start + first;
                     // SAFETY: each piece has its own rows or columns of the output.
                     let c = unsafe { out.window(offset, rows.len(), full, n) };

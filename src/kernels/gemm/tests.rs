@@ -69,6 +69,23 @@ fn all_levels_equal_the_definition() {
 }
 
 #[test]
+fn a_gram_matrix_has_the_bits_of_the_whole_product() {
+    fn at<T: Real>(level: Level) {
+        for (n, k) in [(0, 3), (3, 0), (1, 1), (5, 7), (31, 33), (67, 1031), (512, 64), (301, 20)] {
+            let x = noise::<T>(n * k, 5);
+            let (mut whole, mut half) = (vec![T::ZERO; n * n], vec![T::MAX; n * n]);
+            gemm_at(level, Trans::Nt, 1, n, n, k, &x, &x, &mut whole);
+            gram_at(level, n, k, &x, &mut half);
+            assert!(half == whole, "{level:?} [{n}, {k}]");
+        }
+    }
+    for level in levels() {
+        at::<f32>(level);
+        at::<f64>(level);
+    }
+}
+
+#[test]
 fn a_sum_that_is_not_finite_stays_so() {
     for level in levels() {
         for poison in [f32::NAN, f32::INFINITY] {

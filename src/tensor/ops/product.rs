@@ -31,6 +31,10 @@ impl<T: Real> Tensor<T> {
         let shape = [lead, &[m, n]].concat();
         let (a, b) = (self.as_slice(), other.as_slice());
         let _span = profile::span("matmul", || Work::Flop(2 * batch * m * n * k));
+        // A Gram matrix: half of it says all.
+        if trans == Trans::Nt && batch == 1 && std::ptr::eq(a, b) {
+            return Tensor::filled(&shape, |y| gemm::gram(n, k, a, y));
+        }
         Tensor::filled(&shape, |y| gemm::gemm_batched(trans, batch, m, n, k, a, b, y))
     }
 
