@@ -27,7 +27,7 @@
 //!
 //! # Modules, from the bottom up
 //! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; with the feature `cli`: `config`, `train`, `report`, `figures`,
+//! [`augment`], [`eval`]; [`explain`]; with the feature `cli`: `config`, `train`, `report`, `figures`,
 //! `experiments`, `cli`; with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
@@ -48,6 +48,7 @@ pub mod autodiff;
 pub mod data;
 pub mod error;
 pub mod eval;
+pub mod explain;
 pub mod gradcheck;
 #[allow(unsafe_code)] // The one door: everything else is safe code.
 pub mod kernels;

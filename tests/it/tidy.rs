@@ -18,6 +18,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("augment", &["kernels", "tensor", "rng"]),
     ("eval", &["nn", "data", "tensor", "optim", "autodiff", "rng", "error", "kernels::Real"]),
     ("gradcheck", &["metamask", "ssl", "optim", "nn", "autodiff", "tensor", "rng"]),
+    (
+        "explain",
+        &["gradcheck", "eval", "metamask", "ssl", "optim", "nn", "autodiff", "tensor", "kernels"],
+    ),
     ("config", &["data", "error"]),
     (
         "train",
