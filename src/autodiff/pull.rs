@@ -19,6 +19,8 @@ use crate::tensor::Tensor;
 /// Consumes the loss: unless someone else holds the graph, each saved value is freed as soon as the
 /// walk has passed it.
 ///
+/// Formula: reverse-2.
+///
 /// # Panics
 /// If the loss is not one number, or one of `wrt` is a constant.
 ///
@@ -37,6 +39,8 @@ pub fn grad<T: Real>(loss: Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
 ///
 /// Frees nothing: the results hold the graph.
 ///
+/// Formula: reverse-3.
+///
 /// # Panics
 /// If the loss is not one number, or one of `wrt` is a constant.
 #[track_caller]
@@ -46,6 +50,8 @@ pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
 }
 
 /// The product of the Hessian of `loss` in `wrt` with the direction `v`.
+///
+/// Formula: reverse-4.
 ///
 /// # Panics
 /// If the loss is not one number, one of `wrt` is a constant, or the directions are not as many or
@@ -60,6 +66,8 @@ pub fn hvp<T: Real>(loss: &Var<T>, wrt: &[&Var<T>], v: &[&Tensor<T>]) -> Vec<Ten
 /// Vector-Jacobian products: the gradient of `Σ <cotangent, output>` in each of `wrt`.
 ///
 /// Consumes the outputs and frees as it walks, like [`grad`].
+///
+/// Formula: reverse-1.
 ///
 /// # Panics
 /// If a cotangent has another shape than its output, or one of `wrt` is a constant.

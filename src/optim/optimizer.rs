@@ -123,6 +123,8 @@ impl Optimizer {
     /// A parameter with zero gradient still moves, by momentum and weight decay.
     /// With SGD the gradients' memory holds the result.
     ///
+    /// Formula: meta-1.
+    ///
     /// # Panics
     /// If parameters, gradients and state differ in number or shape.
     #[track_caller]
@@ -151,6 +153,8 @@ impl Optimizer {
     ///
     /// For SGD this is `-lr · v` (nesterov: `-lr (1 + momentum) · v`), whatever `grads` are: they
     /// may be left out. The memory of `v` holds the result then.
+    ///
+    /// Formula: meta-4.
     ///
     /// # Panics
     /// If parameters, gradients, state and `v` differ in number or shape.
