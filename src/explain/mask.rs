@@ -414,7 +414,10 @@ mod tests {
         for (j, expected) in published.iter().enumerate() {
             assert!((first[j] + second[j] - expected).abs() < 1e-12);
         }
-        assert!((at.s[0] - super::super::by_hand::sigmoid(setting.mask.logits.as_slice()[0])).abs() < 1e-15);
+        assert!(
+            (at.s[0] - super::super::by_hand::sigmoid(setting.mask.logits.as_slice()[0])).abs()
+                < 1e-15
+        );
         assert_eq!((at.z.len(), at.z[0].len()), (12, 3));
     }
 }

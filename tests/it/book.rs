@@ -146,7 +146,9 @@ fn every_formula_has_code_a_page_and_a_test() {
         said.push(format!("{id} is carried, and no formula"));
     }
     for page in &pages {
-        for (_, rest) in page.text.match_indices("<a id=\"").map(|(at, m)| page.text.split_at(at + m.len())) {
+        for (_, rest) in
+            page.text.match_indices("<a id=\"").map(|(at, m)| page.text.split_at(at + m.len()))
+        {
             let id = rest.split('"').next().unwrap_or_default();
             if !known.contains(id) {
                 said.push(format!("{}: the anchor {id} is no formula", page.path));
@@ -231,7 +233,8 @@ fn command(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
     let line = line.split("  #").next().unwrap_or(line);
     let words: Vec<String> = line.split_whitespace().map(String::from).collect();
-    let starts = |with: &[&str]| words.len() >= with.len() && words.iter().zip(with).all(|(a, b)| a == b);
+    let starts =
+        |with: &[&str]| words.len() >= with.len() && words.iter().zip(with).all(|(a, b)| a == b);
     if starts(&["dimask"]) {
         return Some(words);
     }
@@ -324,8 +327,10 @@ fn broken(page: &File) -> Vec<String> {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let all: Vec<File> =
-        files(&["docs"], "md").into_iter().chain(files(&["README.md", "data/README.md"], "md")).collect();
+    let all: Vec<File> = files(&["docs"], "md")
+        .into_iter()
+        .chain(files(&["README.md", "data/README.md"], "md"))
+        .collect();
     let count: usize = all.iter().map(|page| links(&page.text).len()).sum();
     assert!(count > 50, "only {count} links were found");
     let said: Vec<String> = all.iter().flat_map(broken).collect();
@@ -341,12 +346,14 @@ fn every_link_leads_somewhere() {
 fn every_page_is_in_the_contents() {
     let pages = pages();
     let front = pages.iter().find(|page| page.path == "docs/book/README.md").expect("a front page");
-    let linked: BTreeSet<String> = links(&front.text).into_iter().map(|(_, target)| target).collect();
+    let linked: BTreeSet<String> =
+        links(&front.text).into_iter().map(|(_, target)| target).collect();
     for page in &pages {
         let name = page.path.trim_start_matches("docs/book/");
         assert!(name == "README.md" || linked.contains(name), "{name} is not in the contents");
     }
-    let questions = pages.iter().find(|page| page.path.ends_with("questions.md")).expect("questions");
+    let questions =
+        pages.iter().find(|page| page.path.ends_with("questions.md")).expect("questions");
     let asked = questions.text.lines().filter(|line| line.starts_with("## ")).count();
     assert_eq!(asked, 10, "questions");
 }
