@@ -6,6 +6,8 @@ use super::args::ExplainArgs;
 use super::output;
 use crate::error::{Error, Result};
 use crate::explain::{Example, Formula, Line, find, formulas, near};
+use crate::figures::book::{Drawing, drawings};
+use crate::train::container::write_atomically;
 
 /// Prints the formula that is named, or the ids of all.
 ///
@@ -33,7 +35,12 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<()> {
     }
 }
 
-fn figures(_: &Path) -> Result<()> {
+/// Draws the book's figures into a folder.
+fn figures(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    for Drawing { name, title, svg } in drawings() {
+        write_atomically(&folder.join(format!("{name}.svg")), svg.file(title).as_bytes())?;
+    }
     Ok(())
 }
 

@@ -357,3 +357,29 @@ fn every_page_is_in_the_contents() {
     let asked = questions.text.lines().filter(|line| line.starts_with("## ")).count();
     assert_eq!(asked, 10, "questions");
 }
+
+#[allow(dead_code)] // Its `main` prints what the test looks at.
+#[path = "../../docs/book/smallest.rs"]
+mod smallest;
+
+#[test]
+fn the_smallest_metamask_finds_the_confounder() {
+    let text = std::fs::read_to_string(root().join("docs/book/smallest.rs")).expect("it is there");
+    assert!(text.lines().count() <= 150, "it has {} lines", text.lines().count());
+    let found = |texture: f64| [1, 2, 3].map(|seed| smallest::train(texture, seed));
+    let (planted, without) = (found(1.0), found(0.0));
+    for found in &planted {
+        let ([confounded, rest], correlation) = (found.mask, found.correlation);
+        assert!(
+            confounded < 0.75 * rest,
+            "{confounded} on confounded dimensions, {rest} on others"
+        );
+        assert!(correlation < -0.4, "rank correlation {correlation}");
+    }
+    // Without a texture to find, the mask knows nothing of the textures that were drawn.
+    let least = planted.iter().map(|found| found.correlation).fold(f64::NEG_INFINITY, f64::max);
+    for found in &without {
+        assert!(found.correlation > least, "{} without a texture", found.correlation);
+        assert!(found.mask[0] > 0.75 * found.mask[1], "{:?} without a texture", found.mask);
+    }
+}

@@ -31,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &[]),
-    ("figures", &["error", "tensor", "data", "eval", "config", "train", "report"]),
+    ("figures", &["error", "tensor", "autodiff", "data", "eval", "config", "train", "report"]),
     (
         "experiments",
         &[
