@@ -39,6 +39,13 @@ pub fn grad<T: Real>(loss: Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
 ///
 /// Frees nothing: the results hold the graph.
 ///
+/// ```
+/// use dimask::{Tensor, Var, grad, grad_graph};
+/// let x = Var::leaf(Tensor::scalar(2.0f64));
+/// let slope = grad_graph(&x.powf(4.0), &[&x]).remove(0);      // 4 x³, a function of x
+/// assert_eq!(grad(slope, &[&x])[0].item(), 48.0);             // 12 x²
+/// ```
+///
 /// Formula: reverse-3.
 ///
 /// # Panics
@@ -50,6 +57,15 @@ pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
 }
 
 /// The product of the Hessian of `loss` in `wrt` with the direction `v`.
+///
+/// ```
+/// use dimask::{Tensor, Var, hvp};
+/// let x = Var::leaf(Tensor::from_vec(vec![2.0f64, 3.0], &[2]));
+/// let loss = (x.rows(0..1).square() * x.rows(1..2)).sum();    // x1² x2
+/// let v = Tensor::from_vec(vec![1.0, -1.0], &[2]);
+/// // The Hessian is [[2 x2, 2 x1], [2 x1, 0]].
+/// assert_eq!(hvp(&loss, &[&x], &[&v])[0].to_vec(), [2.0, 4.0]);
+/// ```
 ///
 /// Formula: reverse-4.
 ///

@@ -108,6 +108,17 @@ impl<T: Real> MetaGradient<T> {
 
 /// The exact gradient: one forward-mode push through the encoder, second order in the heads only.
 ///
+/// ```
+/// use dimask::gradcheck::smooth;
+/// use dimask::metamask::{TrialStep, meta_gradient};
+/// use dimask::ssl::Loss;
+/// let setting = smooth(Loss::NtXent { temperature: 0.5 }, TrialStep::Contrastive);
+/// let found = meta_gradient::exact(&setting.problem());
+/// let expected = setting.differences(1e-5);                   // of the loss after the trial step
+/// let error = &found.gradient - &expected;
+/// assert!(error.sum_of_squares() < 1e-16 * expected.sum_of_squares());
+/// ```
+///
 /// Formulas: meta-3, meta-5.
 #[track_caller]
 pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {

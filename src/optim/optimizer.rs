@@ -6,6 +6,17 @@ use crate::kernels::Real;
 use crate::tensor::Tensor;
 
 /// An update rule with its settings at this step.
+///
+/// ```
+/// use dimask::Tensor;
+/// use dimask::optim::{Optimizer, Sgd};
+/// let rule = Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, ..Sgd::default() });
+/// let params = vec![Tensor::scalar(1.0f64)];
+/// let state = rule.start(&params);
+/// let (params, state) = rule.step(params, &[Tensor::scalar(2.0)], state);
+/// let (params, _) = rule.step(params, &[Tensor::scalar(2.0)], state);
+/// assert!((params[0].item() - (1.0 - 0.2 - 0.38)).abs() < 1e-15); // the second step is 0.1 (1.8 + 2)
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
     /// Stochastic gradient descent with momentum.
