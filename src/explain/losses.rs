@@ -220,7 +220,7 @@ pub(super) const TABLE: &[Formula] = &[
         id: "nnclr-1",
         title: "NNCLR's neighbour: the nearest of the past projections",
         plain: "k = the row q of Q with the largest q . n(z)",
-        latex: r"k(z) = \operatorname*{arg\,max}_{q \in Q} \; q \cdot \frac{z}{\lVert z\rVert}",
+        latex: r"k(z) = \arg\max_{q \in Q}\; q \cdot \frac{z}{\lVert z\rVert}",
         page: PAGE,
         file: "src/ssl/nnclr.rs",
         function: "nearest_rows",
