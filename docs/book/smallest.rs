@@ -71,7 +71,7 @@ impl World {
         let class = shown.as_slice().chunks(SHOWN).map(|x| 2 * positive(x[0]) + positive(x[1]));
         let over = Var::constant(self.textures.clone()).index_select(0, &texture).into_value();
         let view = |rng: &mut dyn RngCore| {
-            let changed = &shown + &normal(rng, &[n, SHOWN], 0.3);
+            let changed = &shown + &normal(rng, &[n, SHOWN], 0.6);
             &(&changed.matmul(&self.mix) + &over) + &normal(rng, &[n, NUMBERS], 0.1)
         };
         Batch { views: [view(rng), view(rng)], class: class.collect(), texture }

@@ -65,12 +65,36 @@ fn page(formula: &Formula, example: &Example) -> String {
     for Line { what, by_formula, by_code } in &example.lines {
         rows.push(vec![what.clone(), number(*by_formula), number(*by_code)]);
     }
+    let mut given = format!("Given: {}.", example.given.trim_end_matches('.'));
+    if given.contains("m(") {
+        given.push_str(WAVE);
+    }
+    let given = wrapped(&given);
     format!(
-        "{id}: {title}\n\n    {}\n\ncode  {function} in {file}\nbook  {page}#{id}\n\nGiven {}\n\n{}",
+        "{id}: {title}\n\n    {}\n\ncode  {function} in {file}\nbook  {page}#{id}\n\n{given}\n\n{}",
         plain.replace(",  ", "\n    "),
-        example.given,
         output::table(&rows)
     )
+}
+
+/// What the letter m means in examples.
+const WAVE: &str = " m(n, d, p) has n rows of d numbers, sin(1.3 i + 0.7 j + p) + cos(0.9 i j + p) / 2 \
+     in row i and column j, counted from 0.";
+
+/// The text in lines of at most 90 letters.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + word.chars().count() >= 90 {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines.join("\n")
 }
 
 fn number(x: f64) -> String {

@@ -26,8 +26,7 @@ pub(super) fn views() -> [Tensor<f64>; 2] {
 }
 
 /// What the examples of losses are given.
-pub(super) const VIEWS: &str = "A[i][j] = sin(1.3 i + 0.7 j + 0.1) + cos(0.9 i j + 0.1) / 2 and \
-     B = A + 0.3 (the same with 2.0 in place of 0.1); 6 rows, 4 columns, i and j from 0";
+pub(super) const VIEWS: &str = "A = m(6, 4, 0.1), B = A + 0.3 m(6, 4, 2.0)";
 
 /// A matrix as rows.
 pub(super) fn rows(x: &Tensor<f64>) -> Rows {

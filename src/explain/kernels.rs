@@ -68,7 +68,7 @@ pub(super) const TABLE: &[Formula] = &[
             let squares: Vec<f64> =
                 maps.inputs(&x).iter().zip(maps.weights(&w)).map(|(x, w)| x * w).collect();
             let expected = both(&maps.output, &squares, 6);
-            given(format!("{TILE_GIVEN}; by the formula: the three maps, 36 products, in f64"))
+            given(format!("{TILE_GIVEN}; by the formula the three maps and 36 products, in f64"))
                 .numbers("Y", &expected, &y.map(f64::from))
                 .within(1e-5)
         },

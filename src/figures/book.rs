@@ -65,13 +65,13 @@ fn idea() -> Svg {
         arrow(&mut svg, "line", 3, [82.0, 95.0], [113.0, y]);
         arrow(&mut svg, "line", 0, [187.0, y], [228.0, 95.0]);
     }
-    node(&mut svg, 0, [275.0, 95.0], [94.0, 50.0], &["encoder", "weights theta"]);
+    node(&mut svg, 0, [275.0, 95.0], [94.0, 50.0], &["encoder", "weights θ"]);
     arrow(&mut svg, "line", 0, [322.0, 95.0], [352.0, 95.0]);
     svg.text("mid", [337.0, 86.0], "h");
     node(&mut svg, 1, [400.0, 95.0], [94.0, 50.0], &["mask", "s = σ(a)"]);
     for (y, head, loss) in [
-        (50.0, ["base head", "weights phi"], "L_con"),
-        (140.0, ["redundancy head", "weights psi"], "L_drr"),
+        (50.0, ["base head", "weights φ"], "L_con"),
+        (140.0, ["redundancy head", "weights ψ"], "L_drr"),
     ] {
         arrow(&mut svg, "line", 1, [447.0, 95.0], [493.0, y]);
         node(&mut svg, 0, [555.0, y], [122.0, 44.0], &head);
@@ -100,9 +100,9 @@ fn step() -> Svg {
     node(&mut svg, 1, [670.0, 170.0], [120.0, 44.0], &["4. mask step", "down dJ/da"]);
     arrow(&mut svg, "line", 1, [690.0, 70.0], [690.0, 147.0]);
     svg.text("soft end", [684.0, 112.0], "directly, at ω'");
-    arrow(&mut svg, "dash", 1, [548.0, 60.0], [330.0, 150.0]);
-    arrow(&mut svg, "dash", 1, [330.0, 150.0], [609.0, 170.0]);
-    svg.text("soft mid", [440.0, 180.0], "through the trial step: second derivatives at ω");
+    arrow(&mut svg, "dash", 1, [533.0, 60.0], [312.0, 122.0]);
+    arrow(&mut svg, "dash", 1, [306.0, 126.0], [609.0, 172.0]);
+    svg.text("soft mid", [420.0, 182.0], "through the trial step: second derivatives at ω");
     svg
 }
 
@@ -261,7 +261,7 @@ fn nnclr() -> Svg {
         [190.0 + x, 190.0 - y]
     };
     let circle: Vec<[f64; 2]> =
-        (0..72).map(|i| at(f64::from(i) * std::f64::consts::TAU / 72.0, 1.0)).collect();
+        (0..=72).map(|i| at(f64::from(i) * std::f64::consts::TAU / 72.0, 1.0)).collect();
     circle.windows(2).for_each(|pair| svg.line("grid", pair[0], pair[1]));
     let queue = [0.15, 0.75, 1.5, 2.2, 2.9, 3.6, 4.4, 5.1, 5.8];
     let dot = |svg: &mut Svg, colour: usize, [x, y]: [f64; 2]| {
@@ -274,7 +274,7 @@ fn nnclr() -> Svg {
         let nearest = nearest.expect("the queue has rows");
         let place = at(angle, 0.8);
         dot(&mut svg, view, place);
-        svg.text("", [place[0] + 8.0, place[1] + 10.0], &format!("n(z{view})"));
+        svg.text("", [place[0] + 6.0, place[1] + 16.0], &format!("z{view}"));
         arrow(&mut svg, "line", view, place, at(nearest, 0.97));
         let name = at(nearest, 1.1);
         svg.text("mid", name, &format!("k{view}"));
