@@ -27,8 +27,8 @@
 //!
 //! # Modules, from the bottom up
 //! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; [`explain`]; with the feature `cli`: `config`, `train`, `report`, `figures`,
-//! `experiments`, `cli`; with the feature `proptest`: `strategies`.
+//! [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`, `train`,
+//! `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
 pub mod cli;

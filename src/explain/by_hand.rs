@@ -8,8 +8,8 @@ use crate::tensor::Tensor;
 /// Rows of numbers.
 pub(super) type Rows<N = f64> = Vec<Vec<N>>;
 
-/// The numbers that examples are made of: `sin(1.3 i + 0.7 j + p) + cos(0.9 i j + p) / 2` in row `i`
-/// and column `j`, counted from 0.
+/// The numbers that examples are made of: `sin(1.3 i + 0.7 j + p) + cos(0.9 i j + p) / 2` in row
+/// `i` and column `j`, counted from 0.
 pub(super) fn wave(rows: usize, columns: usize, p: f64) -> Tensor<f64> {
     let value = |at: usize| {
         let (i, j) = ((at / columns) as f64, (at % columns) as f64);

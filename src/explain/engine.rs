@@ -55,7 +55,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "reverse-3",
         title: "The gradient as a function, to be differentiated again",
-        plain: "d/dx (dL/dx): a rule made of recorded operations is differentiated by the same rules",
+        plain: "d/dx (dL/dx): a rule made of recorded operations is differentiated by the same \
+            rules",
         latex: r"\frac{\partial^2 L}{\partial x^2} = \frac{\partial}{\partial x}
             \left(\bar y\, \frac{\partial y}{\partial x}\right)",
         page: PAGE,
@@ -251,7 +252,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "conv-2",
         title: "The derivative of the form in its input",
-        plain: "dx[n,a,b,c] = sum over u, v, o of w[u,v,c,o] g[n,i,j,o], a = i s + u - p, b = j s + v - p",
+        plain: "dx[n,a,b,c] = sum over u, v, o of w[u,v,c,o] g[n,i,j,o], a = i s + u - p, b = j \
+            s + v - p",
         latex: r"\bar x_{nabc} = \sum_{\substack{u,v,i,j,o\\ is+u-p=a,\; js+v-p=b}}
             w_{uvco}\; \bar y_{nijo}",
         page: PAGE,
@@ -355,7 +357,8 @@ pub(super) const TABLE: &[Formula] = &[
     },
     Formula {
         id: "batchnorm-2",
-        title: "What comes back through batch-norm: the batch's mean and its own direction are taken out",
+        title: "What comes back through batch-norm: the batch's mean and its own direction are \
+            taken out",
         plain: "dx = w / sqrt(var + eps) (g - mean(g) - xhat mean(g xhat))",
         latex: r"\bar x_n = \frac{w}{\sqrt{\mathrm{var} + \epsilon}} \left( \bar y_n
             - \frac1N\sum_m \bar y_m - \hat x_n \frac1N\sum_m \bar y_m \hat x_m \right)",

@@ -35,8 +35,11 @@ pub(super) const TABLE: &[Formula] = &[
                 let own = near[..3].iter().filter(|(_, label)| *label == class);
                 own.map(|(s, _)| (s / 0.5).exp()).sum::<f64>()
             };
-            given("bank m(6, 3, 0.1) with labels 0, 1, 0, 1, 1, 0, query m(1, 3, 0.5), k = 3, t = 0.5")
-                .numbers("score", &[score(0), score(1)], found.scores.as_slice())
+            given(
+                "bank m(6, 3, 0.1) with labels 0, 1, 0, 1, 1, 0, query m(1, 3, 0.5), k = 3, t \
+                = 0.5",
+            )
+            .numbers("score", &[score(0), score(1)], found.scores.as_slice())
         },
     },
     Formula {
@@ -117,7 +120,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "interval-1",
         title: "How far the mean of a few runs can be trusted",
-        plain: "mean +- t s / sqrt(n),  t the 95 % point of Student's distribution, n - 1 degrees of freedom",
+        plain: "mean +- t s / sqrt(n),  t the 95 % point of Student's distribution, n - 1 \
+            degrees of freedom",
         latex: r"\bar x \pm t_{0.95,\,n-1} \frac{s}{\sqrt n}, \qquad
             s^2 = \frac{1}{n - 1} \sum_i (x_i - \bar x)^2",
         page: PAGE,
@@ -137,7 +141,8 @@ pub(super) const TABLE: &[Formula] = &[
         id: "bound-1",
         title: "Every term between the contrastive and the supervised loss",
         plain: "L_con - ln M - (L_CE - ln K) = A + B + C",
-        latex: r"\mathcal L_{\mathrm{con}} - \ln M - (\mathcal L_{\mathrm{CE}} - \ln K) = A + B + C",
+        latex: r"\mathcal L_{\mathrm{con}} - \ln M - (\mathcal L_{\mathrm{CE}} - \ln K) = A + B +
+            C",
         page: PAGE,
         file: "src/eval/bound.rs",
         function: "bound",

@@ -55,7 +55,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "winograd-1",
         title: "Winograd's F(4, 3): four outputs of three taps from six products",
-        plain: "y = A^T [ (G w) o (B^T x) ],  in two dimensions Y = A^T [ (G w G^T) o (B^T x B) ] A",
+        plain: "y = A^T [ (G w) o (B^T x) ],  in two dimensions Y = A^T [ (G w G^T) o (B^T x B) \
+            ] A",
         latex: r"Y = A^\top \left[ (G\, w\, G^\top) \odot (B^\top x\, B) \right] A",
         page: PAGE,
         file: "src/kernels/conv/winograd/mod.rs",
@@ -169,8 +170,8 @@ struct Maps {
 
 impl Maps {
     /// With points `0, ±1/√2, ±√2, ∞`: the row of Bᵀ of point p has the coefficients of
-    /// `Π (t - q)` over the other points, the row of G `1, p, p²` over `Π (p - q)`, the column of Aᵀ
-    /// `1, p, p², p³`; at infinity only the highest power counts.
+    /// `Π (t - q)` over the other points, the row of G `1, p, p²` over `Π (p - q)`, the column of
+    /// Aᵀ `1, p, p², p³`; at infinity only the highest power counts.
     fn new() -> Maps {
         let (half, two) = (0.5f64.sqrt(), 2f64.sqrt());
         let points = [0.0, -half, half, -two, two];

@@ -35,7 +35,8 @@ pub(super) const TABLE: &[Formula] = &[
             };
             let diagonal = (1.0 - c[0][0]).powi(2) + (1.0 - c[1][1]).powi(2);
             given(format!(
-                "z0 = (1, 0; 0, 2; -1, 1), z1 = (1, 1; 0, 3; -2, 0): c = ({:.4}, {:.4}; {:.4}, {:.4})",
+                "z0 = (1, 0; 0, 2; -1, 1), z1 = (1, 1; 0, 3; -2, 0): c = ({:.4}, {:.4}; {:.4}, \
+                    {:.4})",
                 c[0][0], c[0][1], c[1][0], c[1][1]
             ))
             .number("sum (1 - c_ii)^2", diagonal, whole(0.0))
@@ -75,7 +76,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "simclr-1",
         title: "NT-Xent: find the other view of an image among all views",
-        plain: "L = mean over the 2N anchors of -ln( e^(u_i.u_p(i)/t) / sum over k not i of e^(u_i.u_k/t) )",
+        plain: "L = mean over the 2N anchors of -ln( e^(u_i.u_p(i)/t) / sum over k not i of \
+            e^(u_i.u_k/t) )",
         latex: r"\mathcal L_{\mathrm{NT}} = -\frac{1}{2N} \sum_{i=1}^{2N} \ln
             \frac{e^{u_i \cdot u_{p(i)} / \tau}}{\sum_{k \ne i} e^{u_i \cdot u_k / \tau}}",
         page: PAGE,
@@ -176,7 +178,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "dcl-2",
         title: "DCL: contrast with the debiased negatives",
-        plain: "L = mean over anchors of -ln( p / (p + N_g) ),  p = e^(o.o+/t),  S = sum of e^(o.o_j/t)",
+        plain: "L = mean over anchors of -ln( p / (p + N_g) ),  p = e^(o.o+/t),  S = sum of \
+            e^(o.o_j/t)",
         latex: r"\mathcal L_{\mathrm{DCL}} = -\frac{1}{2N} \sum_o \ln \frac{p}{p + N_g}, \qquad
             p = e^{o \cdot o^+ / \tau}, \qquad S = \sum_j e^{o \cdot o_j / \tau}",
         page: PAGE,
@@ -194,7 +197,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "hcl-1",
         title: "HCL: negatives count for more the harder they are",
-        plain: "R = n sum of e^((1 + beta) o.o_j/t) / sum of e^(beta o.o_j/t), in the place of DCL's S",
+        plain: "R = n sum of e^((1 + beta) o.o_j/t) / sum of e^(beta o.o_j/t), in the place of \
+            DCL's S",
         latex: r"R = n\, \frac{\sum_j e^{(1 + \beta)\, o \cdot o_j / \tau}}
             {\sum_j e^{\beta\, o \cdot o_j / \tau}}",
         page: PAGE,
@@ -292,8 +296,10 @@ pub(super) const TABLE: &[Formula] = &[
         title: "What a loss is of random projections, where training starts",
         plain: "NT-Xent, DCL, HCL: about ln(2N - 1); NNCLR: ln N; BYOL: 4; Barlow Twins: about D",
         latex: r"\mathcal L_{\mathrm{NT}} \approx \ln(2N - 1), \quad
-            \mathcal L_{\mathrm{NN}} \approx \ln N, \quad \mathcal L_{\mathrm{BYOL}} \approx 4, \quad
-            \mathcal L_{\mathrm{BT}} \approx D \left(1 + \tfrac1N + \lambda \tfrac{D - 1}{N}\right)",
+            \mathcal L_{\mathrm{NN}} \approx \ln N, \quad \mathcal L_{\mathrm{BYOL}} \approx 4,
+            \quad
+            \mathcal L_{\mathrm{BT}} \approx D \left(1 + \tfrac1N + \lambda \tfrac{D -
+            1}{N}\right)",
         page: PAGE,
         file: "src/ssl/mod.rs",
         function: "at_start",
@@ -344,8 +350,8 @@ fn constant(x: &Tensor<f64>) -> Var<f64> {
     Var::constant(x.clone())
 }
 
-/// The cross-correlation of columns with mean 0 and deviation 1: `√(Σ (z - mean)² / (N - correction)
-/// + eps)`.
+/// The cross-correlation of columns with mean 0 and deviation 1, the deviation being
+/// `√(Σ (z - mean)² / (N - correction) + eps)`.
 fn correlation(a: &Tensor<f64>, b: &Tensor<f64>, correction: f64, eps: f64) -> Rows {
     let standard = |x: &Tensor<f64>| -> Rows {
         let column = |column: &Vec<f64>| {

@@ -159,7 +159,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "meta-5",
         title: "The second-order part without a second derivative of the encoder",
-        plain: "[d2L/da domega] u = d/da ( dG/de (h + e hdot, phi + e u_phi, a) ),  hdot = (dh/dtheta) u_theta",
+        plain: "[d2L/da domega] u = d/da ( dG/de (h + e hdot, phi + e u_phi, a) ),  hdot = \
+            (dh/dtheta) u_theta",
         latex: r"\left[ \frac{\partial^2 \mathcal L}{\partial a\, \partial \omega} \right] u
             = \frac{\partial}{\partial a}\, \frac{d}{d\varepsilon}\,
             \mathcal L\big(h + \varepsilon \dot h,\; \varphi + \varepsilon u_\varphi,\; a\big)
@@ -228,7 +229,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "meta-8",
         title: "The twin: record the trial step and differentiate all of it in reverse",
-        plain: "dJ/da = d/da L_con(omega - eta (mu b + g(omega, a) + wd omega), a), by the graph alone",
+        plain: "dJ/da = d/da L_con(omega - eta (mu b + g(omega, a) + wd omega), a), by the graph \
+            alone",
         latex: r"\frac{dJ}{da} = \frac{d}{da}\, \mathcal L_{\mathrm{con}}\big( \omega
             - \eta\, (\mu\, b + g(\omega, a) + \mathrm{wd}\; \omega),\; a \big)",
         page: PAGE,
@@ -248,7 +250,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "meta-9",
         title: "More than one trial step",
-        plain: "b_k+1 = mu b_k + g_k + wd omega_k,  omega_k+1 = omega_k - eta b_k+1,  J = L_con(omega_K, a)",
+        plain: "b_k+1 = mu b_k + g_k + wd omega_k,  omega_k+1 = omega_k - eta b_k+1,  J = \
+            L_con(omega_K, a)",
         latex: r"b_{k+1} = \mu\, b_k + g(\omega_k, a) + \mathrm{wd}\; \omega_k, \qquad
             \omega_{k+1} = \omega_k - \eta\, b_{k+1}, \qquad
             J = \mathcal L_{\mathrm{con}}(\omega_K, a)",

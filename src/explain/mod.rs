@@ -1,5 +1,5 @@
-//! Every formula by its id: what it says, which function computes it, where the book derives it, and
-//! a small example, computed twice.
+//! Every formula by its id: what it says, which function computes it, where the book derives it,
+//! and a small example, computed twice.
 //!
 //! An example is worked by plain loops over numbers, written from the formula alone, and by the
 //! function that the rest of the crate calls; a test asks both for the same numbers.

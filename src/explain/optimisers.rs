@@ -62,18 +62,23 @@ pub(super) const TABLE: &[Formula] = &[
             let (p, _) = step(lars(form), &[3.0, 4.0], &[0.0, 2.0], &[&[0.0, 0.0]], 1);
             let (small, _) = step(lars(form), &[3.0, 4.0], &[0.0, 0.2], &[&[0.0, 0.0]], 1);
             let local = 0.1 * 5.0 / 2.0 / 0.5;
-            given("p = (3, 4), b = 0, eta = 0.5, eta_t = 0.1, wd = eps = 0; g = (0, 2), then (0, 0.2)")
-                .number("p[2]", 4.0 - 0.5 * local * 2.0, p[1])
-                .number("p[2], at the bound", 4.0 - 0.5 * 0.2, small[1])
+            given(
+                "p = (3, 4), b = 0, eta = 0.5, eta_t = 0.1, wd = eps = 0; g = (0, 2), then (0, \
+                0.2)",
+            )
+            .number("p[2]", 4.0 - 0.5 * local * 2.0, p[1])
+            .number("p[2], at the bound", 4.0 - 0.5 * 0.2, small[1])
         },
     },
     Formula {
         id: "adam-1",
         title: "Adam: a mean of gradients over the root of a mean of their squares",
-        plain: "m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  p <- p - eta (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)",
+        plain: "m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  p <- p - eta (m / (1 - \
+            b1^t)) / (sqrt(v / (1 - b2^t)) + eps)",
         latex: r"m \leftarrow \beta_1 m + (1 - \beta_1)\, g, \quad
             v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2, \quad
-            p \leftarrow p - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}",
+            p \leftarrow p - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} +
+            \epsilon}",
         page: PAGE,
         file: "src/optim/adam.rs",
         function: "update",
@@ -115,7 +120,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "schedule-2",
         title: "The same after a linear rise",
-        plain: "eta_t = eta t / W while t < W, then the cosine over the other T - W steps, down to f eta",
+        plain: "eta_t = eta t / W while t < W, then the cosine over the other T - W steps, down \
+            to f eta",
         latex: r"\eta_t = \begin{cases} \eta\, t / W & t < W \\
             \eta \left( q + f (1 - q) \right), \; q = \frac{1 + \cos(\pi (t - W) / (T - W))}{2}
             & t \ge W \end{cases}",

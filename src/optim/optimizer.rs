@@ -15,7 +15,8 @@ use crate::tensor::Tensor;
 /// let state = rule.start(&params);
 /// let (params, state) = rule.step(params, &[Tensor::scalar(2.0)], state);
 /// let (params, _) = rule.step(params, &[Tensor::scalar(2.0)], state);
-/// assert!((params[0].item() - (1.0 - 0.2 - 0.38)).abs() < 1e-15); // the second step is 0.1 (1.8 + 2)
+/// // Steps of 0.1 · 2 and of 0.1 · (1.8 + 2).
+/// assert!((params[0].item() - (1.0 - 0.2 - 0.38)).abs() < 1e-15);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {

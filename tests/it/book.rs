@@ -166,7 +166,8 @@ fn a_formula_without_code_test_or_page_is_seen() {
     let source = |text: &str| vec![File { path: "src/x.rs".into(), text: text.into() }];
     let found = in_documents(&source("/// X.\n///\n/// Formula: a-1.\n#[inline]\npub fn f() {}\n"));
     assert_eq!(found["a-1"], [("src/x.rs".to_string(), "f".to_string())]);
-    let text = "// Formula: a-1.\nfn f() {}\n#[cfg(test)]\nmod t {\n// Formulas: b-1, c-2.\n#[test]\nfn g() {}\n// Formula: d-1.\nlet x = 1;\n}";
+    let text = "// Formula: a-1.\nfn f() {}\n#[cfg(test)]\nmod t {\n// Formulas: b-1, \
+        c-2.\n#[test]\nfn g() {}\n// Formula: d-1.\nlet x = 1;\n}";
     let carried = in_tests(&source(text));
     assert_eq!(carried.keys().collect::<Vec<_>>(), ["b-1", "c-2"]);
     let page = File {
