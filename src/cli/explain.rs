@@ -78,9 +78,8 @@ fn page(formula: &Formula, example: &Example) -> String {
 }
 
 /// What the letter m means in examples.
-const WAVE: &str = " m(n, d, p) has n rows of d numbers, sin(1.3 i + 0.7 j + p) + cos(0.9 i j + p) \
-     / 2 \
-     in row i and column j, counted from 0.";
+const WAVE: &str = " m(n, d, p) has n rows of d numbers, in row i and column j, counted from 0, \
+     sin(1.3 i + 0.7 j + p) + cos(0.9 i j + p) / 2.";
 
 /// The text in lines of at most 90 letters.
 fn wrapped(text: &str) -> String {

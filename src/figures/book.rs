@@ -319,23 +319,3 @@ fn winograd() -> Svg {
     let rows = [("by definition", 9.0), ("F(2x2, 3x3)", 4.0), ("F(4x4, 3x3), here", 2.25)];
     bars(&rows.map(|(name, count)| (name.to_string(), count, format!("{count}"))))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A figure that changed is drawn again by the command under it.
-    #[test]
-    fn the_books_figures_are_these() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/book/figures");
-        let drawn = drawings();
-        for Drawing { name, title, svg } in &drawn {
-            let text = svg.file(title);
-            assert!(!text.contains("NaN") && !text.contains("inf"), "{name}");
-            let file = std::fs::read_to_string(folder.join(format!("{name}.svg")));
-            assert!(file.is_ok_and(|file| file == text), "{name}.svg is not as it is drawn now");
-        }
-        let files = std::fs::read_dir(&folder).expect("the figures are there").count();
-        assert_eq!(files, drawn.len(), "files without a drawing");
-    }
-}

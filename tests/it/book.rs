@@ -281,6 +281,23 @@ fn every_command_is_understood() {
     assert_eq!(command("cargo test --release"), None);
 }
 
+/// A figure that changed is drawn again by the command under it.
+#[cfg(feature = "cli")]
+#[test]
+fn the_figures_are_as_they_are_drawn() {
+    use dimask::figures::book::{Drawing, drawings};
+    let folder = root().join("docs/book/figures");
+    let drawn = drawings();
+    for Drawing { name, title, svg } in &drawn {
+        let text = svg.file(title);
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{name}");
+        let file = std::fs::read_to_string(folder.join(format!("{name}.svg")));
+        assert!(file.is_ok_and(|file| file == text), "{name}.svg is not as it is drawn now");
+    }
+    let files = std::fs::read_dir(&folder).expect("the figures are there").count();
+    assert_eq!(files, drawn.len(), "files without a drawing");
+}
+
 /// The targets of the links of a page, with the line each is on.
 fn links(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
