@@ -369,7 +369,7 @@ fn every_link_leads_somewhere() {
     let page = |text: &str| File { path: "docs/x.md".into(), text: text.into() };
     assert_eq!(broken(&page("[a](nowhere.md)")).len(), 1);
     assert_eq!(broken(&page("[a](results.md#nothing-of-this-name)")).len(), 1);
-    assert_eq!(broken(&page("# A b, c\n[a](#a-b-c) [b](results.md#results)")), [String::new(); 0]);
+    assert!(broken(&page("# A b, c\n[a](#a-b-c) [b](results.md#results)")).is_empty());
 }
 
 /// A page of the book is reached from its front page, and a question's answer from its page.
