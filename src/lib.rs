@@ -27,8 +27,8 @@
 //!
 //! # Modules, from the bottom up
 //! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; with the feature `cli`: `config`, `train`, `report`, `figures`,
-//! `experiments`, `cli`; with the feature `proptest`: `strategies`.
+//! [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`, `train`,
+//! `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -48,6 +48,7 @@ pub mod autodiff;
 pub mod data;
 pub mod error;
 pub mod eval;
+pub mod explain;
 pub mod gradcheck;
 #[allow(unsafe_code)] // The one door: everything else is safe code.
 pub mod kernels;
@@ -64,3 +65,20 @@ pub use autodiff::{Var, grad, grad_graph, hvp, pull, push};
 pub use error::{Error, Result};
 pub use kernels::Real;
 pub use tensor::{Shape, Tensor};
+
+/// The blocks of Rust of the front page and of the book, run as documentation tests.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../README.md")]
+    struct FrontPage;
+    #[doc = include_str!("../docs/book/2-engine.md")]
+    struct Engine;
+    #[doc = include_str!("../docs/book/3-losses.md")]
+    struct Losses;
+    #[doc = include_str!("../docs/book/4-mask.md")]
+    struct Mask;
+    #[doc = include_str!("../docs/book/5-kernels.md")]
+    struct Kernels;
+    #[doc = include_str!("../docs/book/7-extend.md")]
+    struct Extend;
+}

@@ -77,6 +77,8 @@ impl fmt::Display for Report {
 /// let report = check_grads(|x| x[0].tanh().square(), &[x], 3).unwrap();
 /// assert_eq!(report.entries, 6);
 /// ```
+///
+/// Formula: check-1.
 pub fn check_grads(
     f: impl Fn(&[Var<f64>]) -> Var<f64>,
     inputs: &[Tensor<f64>],

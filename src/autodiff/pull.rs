@@ -19,6 +19,8 @@ use crate::tensor::Tensor;
 /// Consumes the loss: unless someone else holds the graph, each saved value is freed as soon as the
 /// walk has passed it.
 ///
+/// Formula: reverse-2.
+///
 /// # Panics
 /// If the loss is not one number, or one of `wrt` is a constant.
 ///
@@ -37,6 +39,15 @@ pub fn grad<T: Real>(loss: Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
 ///
 /// Frees nothing: the results hold the graph.
 ///
+/// ```
+/// use dimask::{Tensor, Var, grad, grad_graph};
+/// let x = Var::leaf(Tensor::scalar(2.0f64));
+/// let slope = grad_graph(&x.powf(4.0), &[&x]).remove(0);      // 4 x³, a function of x
+/// assert_eq!(grad(slope, &[&x])[0].item(), 48.0);             // 12 x²
+/// ```
+///
+/// Formula: reverse-3.
+///
 /// # Panics
 /// If the loss is not one number, or one of `wrt` is a constant.
 #[track_caller]
@@ -46,6 +57,17 @@ pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
 }
 
 /// The product of the Hessian of `loss` in `wrt` with the direction `v`.
+///
+/// ```
+/// use dimask::{Tensor, Var, hvp};
+/// let x = Var::leaf(Tensor::from_vec(vec![2.0f64, 3.0], &[2]));
+/// let loss = (x.rows(0..1).square() * x.rows(1..2)).sum();    // x1² x2
+/// let v = Tensor::from_vec(vec![1.0, -1.0], &[2]);
+/// // The Hessian is [[2 x2, 2 x1], [2 x1, 0]].
+/// assert_eq!(hvp(&loss, &[&x], &[&v])[0].to_vec(), [2.0, 4.0]);
+/// ```
+///
+/// Formula: reverse-4.
 ///
 /// # Panics
 /// If the loss is not one number, one of `wrt` is a constant, or the directions are not as many or
@@ -60,6 +82,8 @@ pub fn hvp<T: Real>(loss: &Var<T>, wrt: &[&Var<T>], v: &[&Tensor<T>]) -> Vec<Ten
 /// Vector-Jacobian products: the gradient of `Σ <cotangent, output>` in each of `wrt`.
 ///
 /// Consumes the outputs and frees as it walks, like [`grad`].
+///
+/// Formula: reverse-1.
 ///
 /// # Panics
 /// If a cotangent has another shape than its output, or one of `wrt` is a constant.

@@ -17,6 +17,8 @@ use crate::tensor::Tensor;
 ///
 /// Records nothing. Zeros where an output does not depend on an input that moves.
 ///
+/// Formula: forward-1.
+///
 /// # Panics
 /// If a tangent has another shape than its input, or an input is a constant or given twice.
 ///
@@ -34,6 +36,8 @@ pub fn push<T: Real>(outputs: &[&Var<T>], tangents: &[(&Var<T>, &Tensor<T>)]) ->
 }
 
 /// [`push`] with recording on: the results are functions of the inputs and of their tangents.
+///
+/// Formula: forward-2.
 ///
 /// # Panics
 /// If a tangent has another shape than its input, or an input is a constant or given twice.

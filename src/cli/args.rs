@@ -58,6 +58,9 @@ pub enum Command {
     /// Check derivatives against finite differences: of all operations, losses and mask gradients,
     /// or of those that are named
     Gradcheck(GradcheckArgs),
+    /// Print a formula of the book by its id, where it is in the code, and an example computed on
+    /// the spot; without an id, all ids
+    Explain(ExplainArgs),
 }
 
 /// Flags of `train`.
@@ -236,6 +239,17 @@ pub struct GradcheckArgs {
     /// The highest order of the derivatives of operations and losses, at most 4
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub order: usize,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The formula, as in meta-3
+    pub id: Option<String>,
+
+    /// Draw the book's figures into this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with = "id")]
+    pub figures: Option<PathBuf>,
 }
 
 /// Commands about data.

@@ -9,6 +9,7 @@ mod config;
 mod data;
 mod eval;
 mod experiment;
+mod explain;
 mod features;
 mod gradcheck;
 mod methods;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Experiment(command)) => experiment::experiment(&command),
         Some(Command::Tune(args)) => experiment::tune(&args),
         Some(Command::Gradcheck(args)) => gradcheck::gradcheck(&args),
+        Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Methods) => methods::methods(),
     }

@@ -95,6 +95,8 @@ impl Bound {
 /// Negatives are drawn from both views of all other images, with repetition; their expectation is
 /// over the same pool. Class means are over both views. Classes should be equally frequent.
 ///
+/// Formula: bound-1.
+///
 /// # Panics
 /// If shapes differ, a label is not below `classes`, or there are fewer than two images.
 ///
@@ -243,6 +245,7 @@ mod tests {
         })
     }
 
+    // Formula: bound-1.
     #[test]
     fn the_decomposition_is_an_identity_and_its_terms_have_their_signs() {
         for (classes, d, spread, temperature) in

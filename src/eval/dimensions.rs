@@ -10,6 +10,8 @@ use crate::tensor::Tensor;
 /// `x [N, D]`: 1 if the class determines the value, about `classes / N` if it says nothing; 0 for a
 /// constant column.
 ///
+/// Formula: ratio-1.
+///
 /// # Panics
 /// If there is not one label a row, or a label is not below `classes`.
 ///
@@ -47,6 +49,8 @@ pub fn correlation_ratio<T: Real>(x: &Tensor<T>, labels: &[u32], classes: usize)
 ///
 /// NaN if a list is constant or shorter than two.
 ///
+/// Formula: spearman-1.
+///
 /// # Panics
 /// If the lists differ in length.
 ///
@@ -80,6 +84,7 @@ mod tests {
     use super::*;
     use crate::eval::tests::normals;
 
+    // Formula: ratio-1.
     #[test]
     fn the_correlation_ratio_by_hand() {
         // Column 0 is the class, column 1 is not, column 2 is constant; column 3: between 4, all 5.
@@ -95,6 +100,7 @@ mod tests {
         }
     }
 
+    // Formula: spearman-1.
     #[test]
     fn rank_correlation_sees_order_and_nothing_else() {
         let x = normals(50, 1);

@@ -20,6 +20,8 @@ impl Interval {
     ///
     /// Of paired values, give their differences. Absent if there are no values.
     ///
+    /// Formula: interval-1.
+    ///
     /// Source: Student 1908, The probable error of a mean.
     ///
     /// # Example
@@ -112,6 +114,7 @@ mod tests {
         }
     }
 
+    // Formula: interval-1.
     #[test]
     fn intervals_by_hand() {
         // s = √((4 + 1 + 1 + 4) / 3) = 1.8257, half = 3.1824 · s / 2.

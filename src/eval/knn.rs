@@ -93,6 +93,8 @@ type Neighbour<T> = (T, u32);
 ///
 /// Shapes: `bank [M, D]`, `bank_labels [M]`, `queries [Q, D]`.
 ///
+/// Formula: knn-1.
+///
 /// # Panics
 /// If the shapes do not fit, a feature is not finite, the bank is empty, a bank label is not below
 /// `classes`, a `k` is 0, or a temperature so small that `exp(1 / temperature)` overflows.
@@ -299,6 +301,7 @@ mod tests {
         assert_eq!([9, 4096, 100_000].map(round_of), [ROUND, ROUND, QUERIES]);
     }
 
+    // Formula: knn-1.
     #[test]
     fn votes_are_weighted_by_the_exponential_of_the_cosine() {
         // Cosines of the query [1, 0] with the bank: 0.6, 1, 0.8, -1, 0.6.

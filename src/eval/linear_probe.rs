@@ -71,6 +71,8 @@ impl<T: Real> Classifier<T> {
     /// over the rows of class `k` of `w_kj · h_j`, `h` the standardised features; 0 of a class
     /// without rows.
     ///
+    /// Formula: contribution-1.
+    ///
     /// # Panics
     /// As [`Classifier::scores`], if there is not one label a row, or one is not below `classes`.
     #[track_caller]
@@ -148,6 +150,8 @@ pub fn linear_probe<R: Rows>(
 /// `db = Σ (p - e) / N`.
 /// Shapes: `x [N, D]`, `w [D, classes]`, `b [classes]` → loss `[]`, `dw`, `db`.
 ///
+/// Formula: probe-1.
+///
 /// # Panics
 /// If the shapes do not fit or a label is not below `classes`.
 #[track_caller]
@@ -206,6 +210,7 @@ mod tests {
         linear_probe(&train.0, &train.1, classes, &settings, 1).accuracy(&test.0, &test.1, 1)
     }
 
+    // Formula: probe-1.
     #[test]
     fn the_closed_form_gradient_is_the_graphs() {
         let (n, d, classes) = (7, 5, 3);
@@ -224,6 +229,7 @@ mod tests {
         }
     }
 
+    // Formula: contribution-1.
     #[test]
     fn contributions_add_up_to_the_mean_logit_of_a_class() {
         let (x, labels) = blobs::<f32>(300, 6, 3, 0.5, 1);

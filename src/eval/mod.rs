@@ -113,6 +113,23 @@ impl Scores {
 ///
 /// # Panics
 /// If the shapes do not fit or a label is not below `classes`.
+///
+/// # Example
+/// ```
+/// use dimask::Tensor;
+/// use dimask::eval::{EvalSettings, evaluate};
+/// // Two classes, far apart: whoever judges sees them.
+/// let points = |shift: f64| {
+///     let of = |i: usize| if i / 2 % 2 == 0 { shift } else { 5.0 - 4.0 * (i % 2) as f64 };
+///     Tensor::from_fn(&[40, 2], of)
+/// };
+/// let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
+/// let (train, test) = (points(1.0), points(1.1));
+/// let scores = evaluate(
+///     &train, Some(&labels), &test, Some(&labels), 2, &EvalSettings::default(),
+/// ).unwrap();
+/// assert_eq!(scores.knn5, Some(100.0));
+/// ```
 #[track_caller]
 pub fn evaluate<R: Rows>(
     train: &R,

@@ -75,6 +75,8 @@ pub fn feature_std<T: Real>(x: &Tensor<T>) -> f64 {
 /// roots of the eigenvalues of the covariance, or of the products of rows if those are fewer, by
 /// Jacobi's method in O(min(N, D)³).
 ///
+/// Formula: rank-1.
+///
 /// # Panics
 /// If `x` is not a matrix.
 ///
@@ -322,6 +324,7 @@ mod tests {
         }
     }
 
+    // Formula: rank-1.
     #[test]
     fn rank_counts_the_dimensions_in_use() {
         // The corners of a cube: a round cloud of rank 3, whatever the means are.

@@ -4,6 +4,7 @@
 //! Each file of this module has the figures of one question. All of them look at a few thousand
 //! images at most, the same for all runs of one set, and none changes a run.
 
+pub mod book;
 mod curves;
 pub mod features;
 mod images;

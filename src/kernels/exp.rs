@@ -5,6 +5,8 @@
 /// With `n = round(x / ln 2)` and `r = x − n ln 2`, `e^x = 2ⁿ eʳ`, where `eʳ` is a polynomial.
 /// Overflows to ∞, underflows through the subnormal numbers to 0, and keeps a NaN.
 ///
+/// Formula: exp-1.
+///
 /// Source: the coefficients are those of S. L. Moshier's Cephes library, `expf`.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
@@ -41,6 +43,7 @@ fn power_of_two(n: i32) -> f32 {
 mod tests {
     use super::*;
 
+    // Formula: exp-1.
     #[test]
     fn exp_is_within_two_units_in_the_last_place() {
         let mut worst = 0.0f64;

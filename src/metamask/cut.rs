@@ -32,6 +32,8 @@ pub(super) struct Cut<T: Real> {
 impl<T: Real> Cut<T> {
     /// Runs the encoder on the stacked views `x`, masks the features, and differentiates `loss` of
     /// the heads and the masked features.
+    ///
+    /// Formula: mask-2.
     #[track_caller]
     pub(super) fn new<E: Encode<T>>(
         network: &Network<T, E>,

@@ -19,6 +19,8 @@ pub enum MaskForm {
 
 impl MaskForm {
     /// The factors `s` of logits `a`, `[D]` → `[D]`.
+    ///
+    /// Formula: mask-1.
     pub fn factors<T: Real>(self, logits: &Var<T>) -> Var<T> {
         match self {
             MaskForm::Sigmoid => logits.sigmoid(),

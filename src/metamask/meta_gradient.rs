@@ -107,6 +107,19 @@ impl<T: Real> MetaGradient<T> {
 }
 
 /// The exact gradient: one forward-mode push through the encoder, second order in the heads only.
+///
+/// ```
+/// use dimask::gradcheck::smooth;
+/// use dimask::metamask::{TrialStep, meta_gradient};
+/// use dimask::ssl::Loss;
+/// let setting = smooth(Loss::NtXent { temperature: 0.5 }, TrialStep::Contrastive);
+/// let found = meta_gradient::exact(&setting.problem());
+/// let expected = setting.differences(1e-5);                   // of the loss after the trial step
+/// let error = &found.gradient - &expected;
+/// assert!(error.sum_of_squares() < 1e-16 * expected.sum_of_squares());
+/// ```
+///
+/// Formulas: meta-3, meta-5.
 #[track_caller]
 pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
     problem.exact(Trial::with_graph(problem))
@@ -114,6 +127,8 @@ pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient
 
 /// The published approximation: the second-order part as a central difference of ∂L/∂a along u,
 /// with step `r / |u|`; `r` is 0.01 there.
+///
+/// Formula: meta-7.
 #[track_caller]
 pub fn finite_difference<T: Real, E: Encode<T>>(
     problem: &Problem<'_, T, E>,
@@ -123,6 +138,8 @@ pub fn finite_difference<T: Real, E: Encode<T>>(
 }
 
 /// The first-order part alone: the trial weights are taken as constants.
+///
+/// Formula: meta-6.
 #[track_caller]
 pub fn first_order<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
     problem.first_order(Trial::without_graph(problem))
@@ -130,6 +147,8 @@ pub fn first_order<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGr
 
 /// The exact gradient by differentiating through the recorded trial step, with nothing derived by
 /// hand: slower, three graphs large, and the twin that [`exact`] is tested against.
+///
+/// Formula: meta-8.
 #[track_caller]
 pub fn reverse_over_reverse<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
     unrolled(problem, 1)
@@ -137,6 +156,8 @@ pub fn reverse_over_reverse<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) 
 
 /// The exact gradient through `steps` trial steps on the same batch, each along the loss at the
 /// weights that the one before it came to; all of it is recorded and differentiated in reverse.
+///
+/// Formula: meta-9.
 ///
 /// # Panics
 /// If `steps` is 0.
@@ -329,6 +350,9 @@ struct Outer<T: Real> {
 }
 
 impl<T: Real> Outer<T> {
+    /// The outer loss at the trial weights `moved`, and its derivatives down to the features.
+    ///
+    /// Formula: meta-2.
     #[track_caller]
     fn at<E: Encode<T>>(problem: &Problem<'_, T, E>, moved: &Network<T, E>) -> Outer<T> {
         watch::enter("the loss after the trial step");

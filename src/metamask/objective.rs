@@ -74,6 +74,8 @@ impl Objective {
 
     /// L and its parts, of the masked features of two stacked views, `[2N, D]` → `[]` each.
     ///
+    /// Formula: joint-1.
+    ///
     /// # Panics
     /// As [`Objective::contrastive`].
     #[track_caller]

@@ -142,6 +142,24 @@ pub struct Agreement {
 ///
 /// # Panics
 /// If the batch does not fit the networks, or if the memory is not that of the base method's loss.
+///
+/// # Example
+/// One iteration on four random pictures:
+/// ```
+/// use dimask::Tensor;
+/// use dimask::metamask::{HeadShapes, Mask, MaskForm, Network, Settings, State, step};
+/// use dimask::nn::{Conv4, Encode, Init};
+/// let init = Init::new(1);
+/// let encoder = Conv4::<f32>::new(1, &init);
+/// let mask = Mask::new(encoder.features(), MaskForm::Sigmoid);
+/// let shapes = HeadShapes { base: vec![32, 16], redundancy: vec![32], ..HeadShapes::default() };
+/// let settings = Settings::default();
+/// let state = State::new(Network::new(encoder, &shapes, &init), mask, &settings);
+/// let x = Tensor::from_fn(&[8, 16, 16, 1], |i| (i as f32 * 0.37).sin()); // two views of each
+/// let (state, report) = step(state, &x, &settings);
+/// assert!(report.non_finite.is_none() && report.loss_con > 0.0);
+/// assert!(state.mask.logits.as_slice().iter().any(|&a| a != 0.0)); // it has moved
+/// ```
 #[track_caller]
 pub fn step<T: Real, E: Encode<T>>(
     state: State<T, E>,

@@ -123,6 +123,7 @@ fn check(got: &Tensor<f64>, expected: &[f64], tolerance: f64) {
     assert!(error <= tolerance, "{got:?} differs from {expected:?} by {error:e} of the largest");
 }
 
+// Formulas: meta-2, meta-6, meta-7.
 #[test]
 fn published_numbers() {
     let setting = smooth();
@@ -164,6 +165,7 @@ fn check_exact<E: Encode<f64>>(setting: &Setting<E>, step: f64) {
     }
 }
 
+// Formulas: meta-3, meta-5, meta-8.
 #[test]
 fn exact_is_its_twin_and_the_slope_of_the_objective() {
     check_exact(&smooth(), 1e-5);
@@ -288,6 +290,7 @@ fn a_shared_trial_step_is_the_joint_one_from_the_old_weights() {
     }
 }
 
+// Formula: meta-9.
 #[test]
 fn an_unrolled_gradient_is_the_slope_of_the_objective() {
     let setting = smooth();
@@ -307,6 +310,7 @@ fn an_unrolled_gradient_is_the_slope_of_the_objective() {
     }
 }
 
+// Formulas: mask-1, mask-2, joint-1.
 #[test]
 fn a_mask_as_a_weight_descends_on_the_joint_loss() {
     let x = tiny(TrialStep::Contrastive).x;

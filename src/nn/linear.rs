@@ -27,6 +27,8 @@ impl<T: Real> Linear<T> {
 
     /// `x: [N, in]` → `[N, out]`.
     ///
+    /// Formula: linear-1.
+    ///
     /// # Panics
     /// If `x` does not have `in` columns.
     #[track_caller]

@@ -108,6 +108,8 @@ impl<T: Real> RunningStats<T> {
     /// `mean ← (1 - momentum) mean + momentum · batch mean` and
     /// `var ← (1 - momentum) var + momentum · batch var · n / (n - 1)`; torch's momentum is 0.1.
     ///
+    /// Formula: batchnorm-3.
+    ///
     /// # Panics
     /// If a layer is not known here, or has another number of channels.
     #[track_caller]

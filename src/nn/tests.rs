@@ -86,6 +86,7 @@ fn two_views_in_one_batch_are_as_two_batches() {
     }
 }
 
+// Formula: batchnorm-3.
 #[test]
 fn running_moments_by_hand() {
     let norm = BatchNorm::<f64>::new("bn1", 1);

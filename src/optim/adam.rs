@@ -42,6 +42,8 @@ impl Adam {
     /// `p ← p - lr · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + eps)`.
     ///
     /// Before it `g ← g + weight_decay · p`, or decoupled `p ← (1 - lr · weight_decay) p`.
+    ///
+    /// Formula: adam-1.
     pub(super) fn update<T: Real>(
         &self,
         p: &Var<T>,

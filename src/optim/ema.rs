@@ -7,6 +7,8 @@ use crate::tensor::Tensor;
 ///
 /// In the target's memory if nobody else holds it.
 ///
+/// Formula: byol-2.
+///
 /// # Panics
 /// If the shapes differ.
 #[track_caller]

@@ -60,6 +60,8 @@ impl Lars {
     ///
     /// Where a norm is zero, and outside of the scope, `d` stays as it is; outside of the scope it
     /// is `g`.
+    ///
+    /// Formula: lars-1.
     pub(super) fn update<T: Real>(
         &self,
         p: &Var<T>,
@@ -106,6 +108,8 @@ impl Lars {
     }
 
     /// What [`Lars::scaled`] multiplies the decayed gradient `d` by.
+    ///
+    /// Formula: lars-2.
     fn local_rate<T: Real>(&self, p: &Tensor<T>, g: &Tensor<T>, d: &Tensor<T>) -> f64 {
         let length = |x: &Tensor<T>| x.sum_of_squares().to_f64().sqrt();
         let clipped = matches!(self.form, LarsForm::Clipped { .. });

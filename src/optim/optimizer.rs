@@ -6,6 +6,18 @@ use crate::kernels::Real;
 use crate::tensor::Tensor;
 
 /// An update rule with its settings at this step.
+///
+/// ```
+/// use dimask::Tensor;
+/// use dimask::optim::{Optimizer, Sgd};
+/// let rule = Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, ..Sgd::default() });
+/// let params = vec![Tensor::scalar(1.0f64)];
+/// let state = rule.start(&params);
+/// let (params, state) = rule.step(params, &[Tensor::scalar(2.0)], state);
+/// let (params, _) = rule.step(params, &[Tensor::scalar(2.0)], state);
+/// // Steps of 0.1 · 2 and of 0.1 · (1.8 + 2).
+/// assert!((params[0].item() - (1.0 - 0.2 - 0.38)).abs() < 1e-15);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
     /// Stochastic gradient descent with momentum.
@@ -123,6 +135,8 @@ impl Optimizer {
     /// A parameter with zero gradient still moves, by momentum and weight decay.
     /// With SGD the gradients' memory holds the result.
     ///
+    /// Formula: meta-1.
+    ///
     /// # Panics
     /// If parameters, gradients and state differ in number or shape.
     #[track_caller]
@@ -151,6 +165,8 @@ impl Optimizer {
     ///
     /// For SGD this is `-lr · v` (nesterov: `-lr (1 + momentum) · v`), whatever `grads` are: they
     /// may be left out. The memory of `v` holds the result then.
+    ///
+    /// Formula: meta-4.
     ///
     /// # Panics
     /// If parameters, gradients, state and `v` differ in number or shape.

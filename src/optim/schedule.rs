@@ -6,12 +6,16 @@ use std::f64::consts::PI;
 ///
 /// It starts at `base` for `t = 0` and reaches `eta_min` at `t = total`; MetaMask counts `t` in
 /// epochs. Source: Loshchilov and Hutter 2016, arXiv 1608.03983, without restarts.
+///
+/// Formula: schedule-1.
 pub fn cosine(base: f64, eta_min: f64, t: usize, total: usize) -> f64 {
     eta_min + (base - eta_min) * half_cosine(t, total)
 }
 
 /// The cosine schedule after a linear rise: `base · t / warmup` while `t < warmup`, then the cosine
 /// from `base` at `t = warmup` to `final_fraction · base` at `t = total`.
+///
+/// Formula: schedule-2.
 ///
 /// Source: Barlow Twins' code, arXiv 2103.03230, with `final_fraction` 0.001; others end at 0.
 ///
@@ -29,6 +33,8 @@ pub fn warmup_cosine(base: f64, t: usize, warmup: usize, total: usize, final_fra
 
 /// How much of itself a target keeps: `1 - (1 - base) (1 + cos(π t / total)) / 2`, from `base` up
 /// to 1.
+///
+/// Formula: byol-3.
 ///
 /// Source: Grill et al. 2020 (BYOL), arXiv 2006.07733, section 3.2.
 pub fn ema_cosine(base: f64, t: usize, total: usize) -> f64 {

@@ -31,6 +31,8 @@ impl Default for Sgd {
 impl Sgd {
     /// One step: `d = g + weight_decay · p`, `b ← momentum · b + d`, then `p ← p - lr · b`, or with
     /// nesterov `p ← p - lr · (d + momentum · b)`.
+    ///
+    /// Formula: sgd-1.
     pub(super) fn update<T: Real>(
         &self,
         p: &Var<T>,

@@ -67,6 +67,7 @@ fn check(rule: Optimizer, shape: &[usize], expected: [f64; 2]) {
     assert_eq!(state.steps, 2);
 }
 
+// Formulas: sgd-1, adam-1, lars-1.
 #[test]
 fn two_steps_by_hand() {
     // d = 2.1, b = 2.1, p = 0.79; then d = 2.079, b = 3.129, p = 0.4771.
@@ -97,6 +98,7 @@ fn two_steps_by_hand() {
     check(Optimizer::Adam(apart), &[1], [0.9, 0.8]);
 }
 
+// Formula: lars-2.
 #[test]
 fn the_clipped_form_is_bounded_by_the_rate() {
     // The local rate is 0.02 · 1 / (2 + 0.1): under the bound at lr 0.1, over it at lr 0.001.
@@ -131,6 +133,7 @@ fn steps_are_their_definition() {
     }
 }
 
+// Formula: meta-1.
 #[test]
 fn a_trial_goes_where_a_step_goes_and_leaves_no_trace() {
     for rule in all() {
@@ -143,6 +146,7 @@ fn a_trial_goes_where_a_step_goes_and_leaves_no_trace() {
     }
 }
 
+// Formula: meta-4.
 #[test]
 fn the_derivative_of_a_trial_is_its_slope() {
     for rule in all() {
@@ -191,12 +195,14 @@ fn parameters_with_one_owner_are_updated_in_place() {
     }
 }
 
+// Formula: byol-2.
 #[test]
 fn an_average_lies_between() {
     let moved = ema(Tensor::full(&[2], 1.0f64), &Tensor::full(&[2], 3.0), 0.75);
     assert_eq!(moved, Tensor::full(&[2], 1.5));
 }
 
+// Formulas: byol-3, schedule-1, schedule-2.
 #[test]
 fn schedules_start_and_end_where_they_should() {
     assert_eq!(cosine(0.4, 0.1, 0, 8), 0.4);

@@ -45,6 +45,8 @@ impl Default for BarlowTwins {
 ///
 /// Shapes: `z0, z1: [N, D]` → `[]`. Differentiable to any order in both.
 ///
+/// Formulas: barlow-1, barlow-2.
+///
 /// # Panics
 /// If the shapes differ or are not `[N, D]`, or if `N < 2` (a batch of one has no variance).
 ///

@@ -21,6 +21,8 @@ use crate::tensor::Tensor;
 ///
 /// Shapes: `p0, p1, target0, target1: [N, D]` → `[]`. Differentiable to any order in `p0`, `p1`.
 ///
+/// Formula: byol-1.
+///
 /// # Panics
 /// If the shapes differ or are not `[N, D]`.
 ///

@@ -42,6 +42,8 @@ impl Default for Dcl {
 ///
 /// Shapes: `z0, z1: [N, D]` → `[]`. Differentiable to any order in both.
 ///
+/// Formula: dcl-2.
+///
 /// # Panics
 /// If the shapes differ or are not `[N, D]`.
 ///

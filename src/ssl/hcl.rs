@@ -44,6 +44,8 @@ impl Default for Hcl {
 ///
 /// Shapes: `z0, z1: [N, D]` → `[]`. Differentiable to any order in both.
 ///
+/// Formula: hcl-1.
+///
 /// # Panics
 /// If the shapes differ or are not `[N, D]`.
 ///

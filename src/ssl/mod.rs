@@ -97,6 +97,8 @@ impl Loss {
     /// BYOL's is 4. Barlow Twins' diagonal costs 1 a dimension, and a little for the rest: its
     /// entries have the variance 1 / N, so that it is
     /// `scale · D (1 + 1 / N + lambda (D - 1) / N)`.
+    ///
+    /// Formula: start-1.
     pub fn at_start(&self, batch: usize, width: usize) -> f64 {
         let (n, d) = (batch as f64, width as f64);
         match self {

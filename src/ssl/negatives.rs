@@ -53,6 +53,8 @@ impl<T: Real> Anchors<T> {
     /// With `p` the positive's exponential, `negatives` the sum of the negatives' in some measure
     /// (`[2N, 1]`) and `tau_plus` the share of them that are false:
     /// `N = max((negatives - tau_plus · count · p) / (1 - tau_plus), count · e^(-1 / t))`.
+    ///
+    /// Formula: dcl-1.
     pub(super) fn loss(&self, negatives: &Var<T>, tau_plus: f64) -> Var<T> {
         let p = self.positive.exp();
         let debiased = negatives - &p.scale(tau_plus * self.count);

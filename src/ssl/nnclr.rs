@@ -29,6 +29,8 @@ use crate::tensor::Tensor;
 /// Shapes: `p0, p1, neighbours0, neighbours1: [N, D]` → `[]`. Differentiable to any order in `p0`
 /// and `p1`.
 ///
+/// Formula: nnclr-2.
+///
 /// # Panics
 /// If the shapes differ or are not `[N, D]`.
 ///
@@ -90,6 +92,8 @@ impl<T: Real> Queue<T> {
 
     /// The row nearest in direction to each row of `z [N, D]`, the first of equals.
     ///
+    /// Formula: nnclr-1.
+    ///
     /// # Panics
     /// If the widths differ.
     #[track_caller]
@@ -113,6 +117,8 @@ impl<T: Real> Queue<T> {
 
     /// The queue with the directions of `z [N, D]` in the place of its N oldest rows; of more than
     /// it can hold, the last stay.
+    ///
+    /// Formula: nnclr-3.
     ///
     /// # Panics
     /// If the widths differ.

@@ -13,6 +13,8 @@ use crate::kernels::Real;
 ///
 /// Shapes: `z0, z1: [N, D]` → `[]`. Differentiable to any order in both.
 ///
+/// Formula: simclr-1.
+///
 /// # Panics
 /// If the shapes differ or are not `[N, D]`.
 ///

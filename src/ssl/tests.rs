@@ -58,6 +58,7 @@ fn check(value: Var<f64>, expected: f64) {
     assert!((value - expected).abs() <= 1e-12 * expected.abs().max(1.0), "{value} != {expected}");
 }
 
+// Formulas: barlow-2, simclr-1, byol-1, dcl-2, hcl-1, nnclr-1, nnclr-2.
 #[test]
 fn golden_values() {
     let (a, b) = views();
@@ -84,6 +85,7 @@ fn unit(z: &Tensor<f64>) -> Tensor<f64> {
     Var::constant(z.clone()).l2_normalize(1, 1e-12).into_value()
 }
 
+// Formulas: barlow-1, dcl-1.
 #[test]
 fn values_by_hand() {
     // Two orthogonal images, both views equal: the positive e^1 against two negatives e^0.
@@ -141,6 +143,7 @@ fn sharp_losses_stay_finite_in_single_precision() {
     }
 }
 
+// Formula: nnclr-3.
 #[test]
 fn a_queue_forgets_what_came_first() {
     let rows = |from: usize, count: usize| {
@@ -164,6 +167,7 @@ fn a_queue_forgets_what_came_first() {
     assert_eq!(twice.nearest_rows(&rows(1, 2)), [0, 0]);
 }
 
+// Formula: start-1.
 #[test]
 fn random_projections_cost_what_is_said() {
     let draw = |seed: u64| {

@@ -105,6 +105,7 @@ fn random(seed: u64, shapes: &[&[usize]]) -> Vec<Tensor<f64>> {
     shapes.iter().map(|shape| numbers.tensor(shape, -1.2, 1.2)).collect()
 }
 
+// Formula: batchnorm-1.
 #[test]
 fn batch_norm_equals_its_definition() {
     for groups in [1, 2, 4] {
@@ -228,6 +229,7 @@ fn a_shortcut_alone_can_move() {
     );
 }
 
+// Formula: softmax-1.
 #[test]
 fn log_softmax_equals_its_definition() {
     for axis in 0..3 {

@@ -216,6 +216,7 @@ fn an_output_is_its_own_gradient_when_asked_for() {
     assert_eq!(gradients[1].item(), 12.0);
 }
 
+// Formulas: reverse-2, reverse-3.
 #[test]
 fn mixed_partials_commute_and_match_by_hand() {
     let (x, y) = (Var::leaf(Tensor::scalar(0.7)), Var::leaf(Tensor::scalar(-1.3)));

@@ -52,6 +52,7 @@ fn permutation(n: usize, seed: u64) -> Vec<usize> {
 }
 
 proptest! {
+    // Formula: product-1.
     #[test]
     fn matrix_products_are_bilinear_triples(
         (m, k, n) in (1usize..9, 1usize..9, 1usize..9), lead in shape(0..=2), seed: u64,

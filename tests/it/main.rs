@@ -5,6 +5,7 @@
 
 mod support;
 
+mod book;
 mod collapse;
 mod conv;
 mod determinism;

@@ -39,6 +39,7 @@ fn every_operation_has_a_row() {
     }
 }
 
+// Formulas: check-1, gate-1, sigmoid-1, norm-1, pool-1, logsumexp-1, softmax-2.
 #[test]
 fn derivatives_equal_finite_differences_to_the_third_order() {
     for row in operations() {
@@ -49,6 +50,7 @@ fn derivatives_equal_finite_differences_to_the_third_order() {
     }
 }
 
+// Formulas: reverse-1, forward-1.
 #[test]
 fn push_is_adjoint_to_pull() {
     let mut numbers = Numbers::new(2);
@@ -65,6 +67,7 @@ fn push_is_adjoint_to_pull() {
     }
 }
 
+// Formula: forward-2.
 #[test]
 fn recorded_modes_agree_with_the_plain_ones_and_with_each_other() {
     let mut numbers = Numbers::new(3);

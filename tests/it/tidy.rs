@@ -18,6 +18,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("augment", &["kernels", "tensor", "rng"]),
     ("eval", &["nn", "data", "tensor", "optim", "autodiff", "rng", "error", "kernels::Real"]),
     ("gradcheck", &["metamask", "ssl", "optim", "nn", "autodiff", "tensor", "rng"]),
+    (
+        "explain",
+        &["gradcheck", "eval", "metamask", "ssl", "optim", "nn", "autodiff", "tensor", "kernels"],
+    ),
     ("config", &["data", "error"]),
     (
         "train",
@@ -27,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &[]),
-    ("figures", &["error", "tensor", "data", "eval", "config", "train", "report"]),
+    ("figures", &["error", "tensor", "autodiff", "data", "eval", "config", "train", "report"]),
     (
         "experiments",
         &[

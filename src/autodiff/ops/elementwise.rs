@@ -42,12 +42,16 @@ impl<T: Real> Var<T> {
     }
 
     /// The logistic function `1 / (1 + e^-x)`. Saves the output.
+    ///
+    /// Formula: sigmoid-1.
     pub fn sigmoid(&self) -> Var<T> {
         let y = self.value().sigmoid();
         Var::record(y.clone(), &[self], || Op::Sigmoid { y })
     }
 
     /// `max(x, 0)`, derivative 0 at 0. Saves the output.
+    ///
+    /// Formula: gate-1.
     pub fn relu(&self) -> Var<T> {
         let y = self.value().relu();
         Var::record(y.clone(), &[self], || Op::Gate { by: y })

@@ -11,6 +11,8 @@ use crate::tensor::{BatchNormStats, Tail, Tensor, norm_shape};
 impl<T: Real> Var<T> {
     /// `x - log Σ e^x` along an axis. Saves input and output.
     ///
+    /// Formula: softmax-1.
+    ///
     /// # Panics
     /// If the axis does not exist or is empty.
     #[track_caller]
@@ -30,6 +32,8 @@ impl<T: Real> Var<T> {
     /// `y = (x - mean) / sqrt(var + eps) · weight + bias` with the biased variance, separately in
     /// each of `groups` equal pieces of axis 0: the views of a batch keep their own statistics.
     /// Saves input, weight and statistics.
+    ///
+    /// Formula: batchnorm-1.
     ///
     /// # Panics
     /// If `groups` does not divide axis 0, or weight and bias are not `[C]`.

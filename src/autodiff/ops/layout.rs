@@ -52,6 +52,8 @@ impl<T: Real> Var<T> {
 
     /// Sums over the axes that [`Var::broadcast_to`] from `shape` would repeat.
     ///
+    /// Formula: pair-1.
+    ///
     /// # Panics
     /// If `shape` does not broadcast to `self`.
     #[track_caller]

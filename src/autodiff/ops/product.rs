@@ -43,6 +43,8 @@ impl<T: Real> Var<T> {
     /// `a b`: `[.., M, K] x [.., K, N]` → `[.., M, N]`; leading axes broadcast. Saves both
     /// operands.
     ///
+    /// Formula: product-1.
+    ///
     /// # Panics
     /// If the shapes do not fit.
     #[track_caller]

@@ -74,6 +74,8 @@ impl<T: Real> Var<T> {
 
     /// `log Σ e^x` along an axis, shifted by the maximum, which is constant: its choice cancels.
     ///
+    /// Formula: logsumexp-1.
+    ///
     /// # Panics
     /// If the axis does not exist or is empty.
     #[track_caller]
@@ -97,6 +99,8 @@ impl<T: Real> Var<T> {
 
     /// `-log_softmax(x)[i, target[i]]`, then the mean or the sum over `i`: `[N, K]` → `[]`.
     ///
+    /// Formula: softmax-2.
+    ///
     /// # Panics
     /// If the shape is not `[target.len(), K]` or a target is not below `K`.
     #[track_caller]
@@ -114,6 +118,8 @@ impl<T: Real> Var<T> {
     ///
     /// The clamp acts on the squared norm, before the root, so that every derivative is finite
     /// at 0 too.
+    ///
+    /// Formula: norm-1.
     ///
     /// # Panics
     /// If the axis does not exist.

@@ -75,6 +75,8 @@ impl<T: Real> Var<T> {
 
     /// The mean over height and width: `[N, H, W, C]` → `[N, C]`.
     ///
+    /// Formula: pool-1.
+    ///
     /// # Panics
     /// If the shape is not that of images.
     #[track_caller]

@@ -104,6 +104,8 @@ fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
 ///
 /// Shapes: `x: [N, H, W, C]`, `w: [KH, KW, C, O]` → `y: [N, OH, OW, O]`, overwritten.
 ///
+/// Formula: conv-1.
+///
 /// # Panics
 /// If a slice has another length than its shape.
 #[track_caller]
@@ -116,6 +118,8 @@ pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 ///
 /// Shapes: `w: [KH, KW, C, O]`, `g: [N, OH, OW, O]` → `dx: [N, H, W, C]`, overwritten.
 ///
+/// Formula: conv-2.
+///
 /// # Panics
 /// If a slice has another length than its shape.
 #[track_caller]
@@ -127,6 +131,8 @@ pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mu
 /// The adjoint of [`conv2d`] in its weights: `dw` with `<conv2d(x, w), g> = <w, dw>` for every `w`.
 ///
 /// Shapes: `x: [N, H, W, C]`, `g: [N, OH, OW, O]` → `dw: [KH, KW, C, O]`, overwritten.
+///
+/// Formula: conv-3.
 ///
 /// # Panics
 /// If a slice has another length than its shape.

@@ -35,6 +35,8 @@ fn for_each_term(geometry: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
 }
 
 /// The definition of [`super::conv2d`].
+///
+/// Formula: winograd-3.
 pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     y.fill(T::ZERO);
     for_each_term(geometry, |xi, wi, yi| y[yi] += x[xi] * w[wi]);

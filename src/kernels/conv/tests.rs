@@ -72,6 +72,7 @@ fn geometries() -> Vec<Geometry> {
     all
 }
 
+// Formula: winograd-3.
 #[test]
 fn all_levels_equal_the_definition() {
     for level in levels() {
@@ -100,6 +101,7 @@ fn empty_batches_are_fine() {
     }
 }
 
+// Formulas: conv-1, conv-2, conv-3.
 #[test]
 fn the_three_maps_are_partials_of_one_form() {
     for geometry in geometries() {

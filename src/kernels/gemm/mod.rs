@@ -49,6 +49,8 @@ pub enum Trans {
 ///
 /// Shapes: `op(A): [m, k]`, `op(B): [k, n]` → `C: [m, n]`, row-major; see [`Trans`].
 ///
+/// Formula: gemm-1.
+///
 /// # Panics
 /// If a slice has another length than its shape.
 #[track_caller]
@@ -78,6 +80,8 @@ pub fn gemm_batched<T: Real>(
 }
 
 /// [`gemm_batched`] at a level.
+///
+/// Formula: gemm-2.
 pub(super) fn gemm_at<T: Real>(
     level: Level,
     trans: Trans,

@@ -43,6 +43,7 @@ fn check<T: Real>(level: Level, batch: usize, m: usize, n: usize, k: usize) {
     }
 }
 
+// Formulas: gemm-1, gemm-2.
 #[test]
 fn all_levels_equal_the_definition() {
     fn at<T: Real>(level: Level) {

@@ -140,6 +140,8 @@ fn moments<T: Real>(
 /// `dx = weight inv_std (g − mean(g) − xhat mean(g xhat))` with means over the rows of each group.
 /// Without `dx` only the sums are computed.
 ///
+/// Formula: batchnorm-2.
+///
 /// # Panics
 /// If a length differs from its shape's.
 #[track_caller]

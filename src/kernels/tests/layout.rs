@@ -40,6 +40,7 @@ fn permute_is_its_definition_and_undone_by_its_inverse() {
     }
 }
 
+// Formula: pair-1.
 #[test]
 fn sum_to_is_the_adjoint_of_broadcast_to() {
     let cases: [(&[usize], &[usize]); 10] = [

@@ -161,6 +161,7 @@ fn variance_is_accurate_beside_a_large_mean() {
     assert_close_to(&mean, &[(n - 1.0) / 2.0 + 1e6; 2], 1e-14);
 }
 
+// Formula: batchnorm-2.
 #[test]
 fn batch_norm_grad_is_the_gradient() {
     let case = Case::<f64>::new([2, 6, 3]);

@@ -45,6 +45,7 @@ fn conv2d<T: Real>(case: &Case, out: &mut Results) -> Check {
     })
 }
 
+// Formula: linear-1.
 fn linear<T: Real>(case: &Case, out: &mut Results) -> Check {
     let names: &[&str] = if case.attr("bias")? { &["x", "w", "b"] } else { &["x", "w"] };
     differentiate(case, out, names, "y", |v: &[Var<T>]| {

@@ -6,6 +6,7 @@ use super::layers::conv2d_nchw;
 use dimask::Real;
 use dimask::autodiff::{Keep, Var, grad_graph, hvp};
 
+// Formula: reverse-4.
 /// Hands in `h = sum(c f(x))`, `d1 = grad h`, `d2 = grad <v1, d1>`, `d3 = grad <v2, d2>`.
 pub fn compute<T: Real>(case: &Case, out: &mut Results) -> Check {
     let f = function::<T>(case)?;

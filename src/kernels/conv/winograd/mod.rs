@@ -111,6 +111,8 @@ impl<'a, T: Real> Sum<'a, T> {
     }
 
     /// Computes the whole target.
+    ///
+    /// Formula: winograd-1.
     pub(super) fn into(self, target: &mut [T]) {
         let shape = TileShape::of::<T>(self.level);
         let (steps, channels) = (self.from[2], self.to[2]);

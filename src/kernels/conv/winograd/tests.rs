@@ -34,6 +34,7 @@ fn check<T: Real>(level: Level, geometry: &Geometry) {
     }
 }
 
+// Formulas: winograd-1, winograd-2.
 #[test]
 fn every_size_and_padding_equals_the_definition() {
     for level in levels() {

@@ -48,6 +48,8 @@ struct WeightGrad<'a, T> {
 }
 
 /// Computes [`super::super::conv2d_weight_grad`] at a level.
+///
+/// Formula: winograd-2.
 pub(in crate::kernels::conv) fn weight_grad<T: Real>(
     level: Level,
     geometry: &Geometry,
