@@ -3,6 +3,8 @@
 mod data;
 mod errors;
 mod experiments;
+#[cfg(unix)]
+mod kills;
 mod pictures;
 mod runs;
 
