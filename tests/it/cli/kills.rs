@@ -8,11 +8,12 @@ use super::{Bench, program, run};
 use crate::support::Numbers;
 use dimask::train::container::Container;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Epochs of a run, and steps of an epoch.
 const EPOCHS: usize = 4;
@@ -95,9 +96,18 @@ enum Moment {
 const MOMENTS: [Moment; 5] =
     [Moment::Start, Moment::Writing, Moment::Anywhere, Moment::Writing, Moment::Judging];
 
-fn written(folder: &Path) -> bool {
-    let Ok(files) = fs::read_dir(folder) else { return false };
-    files.flatten().any(|file| file.file_name().to_string_lossy().ends_with(".tmp"))
+/// The files that are to take the place of others, by name and time.
+fn unfinished(folder: &Path) -> Vec<(OsString, SystemTime)> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = files.filter(|file| file.path().extension() == Some("tmp".as_ref()));
+    files
+        .filter_map(|file| Some((file.file_name(), file.metadata().ok()?.modified().ok()?)))
+        .collect()
+}
+
+/// Whether there are such files besides those that an earlier kill has left.
+fn is_writing(folder: &Path, earlier: &[(OsString, SystemTime)]) -> bool {
+    unfinished(folder).iter().any(|file| !earlier.contains(file))
 }
 
 fn records(folder: &Path) -> usize {
@@ -108,6 +118,7 @@ fn records(folder: &Path) -> usize {
 impl Moment {
     /// Waits for the moment, or for the end of the process; `whole` is the time of a whole run.
     fn wait(self, child: &mut Child, folder: &Path, whole: Duration, numbers: &mut Numbers) {
+        let earlier = unfinished(folder);
         let mut ended = || child.try_wait().expect("a child can be asked").is_some();
         let mut until = |there: &dyn Fn() -> bool| while !there() && !ended() {};
         let part = |most: f64, numbers: &mut Numbers| whole.mul_f64(numbers.uniform(0.0, most));
@@ -116,7 +127,7 @@ impl Moment {
             Moment::Anywhere => std::thread::sleep(part(0.8, numbers)),
             Moment::Writing => {
                 std::thread::sleep(part(0.4, numbers));
-                until(&|| written(folder));
+                until(&|| is_writing(folder, &earlier));
             }
             Moment::Judging => {
                 until(&|| records(folder) == EPOCHS * (STEPS + 1));
@@ -184,7 +195,7 @@ fn kill(bench: &Bench, kills: usize) -> Hits {
             let told = bench.path("told");
             let mut command = program(&arguments);
             command.stdout(Stdio::null()).stderr(File::create(&told).expect("it can be made"));
-            let before = records(&folder);
+            let (before, earlier) = (records(&folder), unfinished(&folder));
             let mut child = command.spawn().expect("the program can be started");
             if hits.kills < kills {
                 let moment = moments.next().expect("it is a cycle");
@@ -203,7 +214,7 @@ fn kill(bench: &Bench, kills: usize) -> Hits {
             (hits.kills, here) = (hits.kills + 1, here + 1);
             check(&folder, &mut had_state);
             hits.unborn += usize::from(!folder.join("config.toml").exists());
-            hits.writing += usize::from(written(&folder));
+            hits.writing += usize::from(is_writing(&folder, &earlier));
             match records(&folder) {
                 now if now == EPOCHS * (STEPS + 1) => hits.judging += 1,
                 now => hits.starting += usize::from(now <= before),

@@ -6,6 +6,8 @@ mod experiments;
 #[cfg(unix)]
 mod kills;
 mod pictures;
+#[cfg(unix)]
+mod read_only;
 mod runs;
 
 use crate::support::{Numbers, TempDir};

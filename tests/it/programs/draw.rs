@@ -154,7 +154,7 @@ impl Maker {
         let x = self.fitted(&shape)?;
         let eps = self.one_of(&[0.1, 0.5]);
         let c = shape[shape.len() - 1];
-        if name == "BatchNorm" && self.below(3) == 0 {
+        if name == "Standardize" {
             return self.step(Step::Standardize(eps, groups), &[x]);
         }
         let mut operands = vec![x, self.fitted(&[c])?, self.fitted(&[c])?];

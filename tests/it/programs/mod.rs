@@ -162,9 +162,11 @@ fn is_wrong(name: &str, mistake: Mistake) -> bool {
         "LogSumExp",
         "GlobalAvgPool",
     ];
+    // To the first order a variance does not depend on the mean that it is taken around.
+    let still = ["VarAxes", "StdAxes"];
     match mistake {
         Mistake::Constant => !straight.contains(&name),
-        Mistake::Last => !read_once.contains(&name),
+        Mistake::Last => !read_once.contains(&name) && !still.contains(&name),
         Mistake::Double | Mistake::Neighbour => true,
     }
 }
@@ -179,7 +181,7 @@ fn a_mistake_in_any_step_is_found() {
             (program, answers)
         })
         .collect();
-    let (mut count, mut latest) = (0, (0, String::new()));
+    let (mut count, mut latest, mut missed) = (0, (0, String::new()), Vec::new());
     for name in STEPS {
         let with: Vec<usize> = (0..programs.len())
             .filter(|&number| programs[number].0.names().any(|own| own == name))
@@ -192,11 +194,13 @@ fn a_mistake_in_any_step_is_found() {
                 let (program, answers) = &programs[number];
                 difference(&program.define(Some((name, mistake))), answers).0 > tolerance::PROGRAM
             });
-            let Some(&number) = found else { panic!("{mistake:?} in {name} is not found") };
-            latest = latest.max((number, format!("{mistake:?} in {name}")));
             count += 1;
+            match found {
+                Some(&number) => latest = latest.max((number, format!("{mistake:?} in {name}"))),
+                None => missed.push(format!("{mistake:?} in {name}")),
+            }
         }
     }
-    println!("{count} mistakes found, the last one ({}) by program {}", latest.1, latest.0);
-    assert!(count > 2 * STEPS.len());
+    println!("{count} mistakes, the last one to be found ({}) by program {}", latest.1, latest.0);
+    assert!(missed.is_empty() && count > 2 * STEPS.len(), "of {count} missed: {missed:?}");
 }

@@ -10,7 +10,7 @@ use dimask::tensor::Tensor;
 use std::fmt;
 
 /// The names of all steps, as [`Step::name`] says them.
-pub const STEPS: [&str; 53] = [
+pub const STEPS: [&str; 54] = [
     "Neg",
     "Scale",
     "Shift",
@@ -64,6 +64,7 @@ pub const STEPS: [&str; 53] = [
     "BatchNormRelu",
     "BatchNormAddRelu",
     "BatchNormMaxPoolRelu",
+    "Standardize",
 ];
 
 /// The most elements of a value, and the greatest magnitude of one.
@@ -454,9 +455,11 @@ impl Maker {
             "Matmul" | "MatmulNt" | "MatmulTn" => self.matmul(name),
             "Conv2d" | "ConvInputGrad" | "ConvWeightGrad" => self.convolution(name),
             "MaxPool" | "AvgPool" | "GlobalAvgPool" => self.pooling(name),
-            "BatchNorm" | "BatchNormRelu" | "BatchNormAddRelu" | "BatchNormMaxPoolRelu" => {
-                self.batch_norm(name)
-            }
+            "BatchNorm"
+            | "BatchNormRelu"
+            | "BatchNormAddRelu"
+            | "BatchNormMaxPoolRelu"
+            | "Standardize" => self.batch_norm(name),
             "CrossEntropy" => {
                 let shape = [self.between(1, 4), self.between(1, 4)];
                 let x = self.fitted(&shape)?;

@@ -184,6 +184,10 @@ impl Tape {
         let mut seen = Vec::new();
         for at in step.rev() {
             for edge in self.edges[at].iter_mut().rev() {
+                if mistake == Mistake::Constant {
+                    edge.slope.slope = 0.0;
+                    continue;
+                }
                 let Some(to) = edge.to else { continue };
                 let place = operands.iter().find_map(|operand| {
                     let place = operand.iter().position(|scalar| scalar.at == Some(to))?;
@@ -192,7 +196,7 @@ impl Tape {
                 let Some(next) = place else { continue };
                 match mistake {
                     Mistake::Double => edge.slope = edge.slope * fixed(2.0),
-                    Mistake::Constant => edge.slope.slope = 0.0,
+                    Mistake::Constant => {}
                     Mistake::Neighbour => edge.to = next.at,
                     Mistake::Last if seen.contains(&to) => edge.slope = fixed(0.0),
                     Mistake::Last => seen.push(to),
