@@ -4,7 +4,7 @@
 //! A few kills here; many with
 //!     DIMASK_KILLS=200 cargo test --release --test it kills -- --ignored --nocapture
 
-use super::{Bench, program, run};
+use super::{Bench, TINY, program, run};
 use crate::support::Numbers;
 use dimask::train::container::Container;
 use std::collections::BTreeMap;
@@ -17,38 +17,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Epochs of a run, and steps of an epoch.
 const EPOCHS: usize = 4;
-const STEPS: usize = 4;
+const STEPS: usize = 6;
 
 /// The methods that runs have in turn, with what they need: three kinds of state between steps.
 const METHODS: [&[&str]; 3] = [
     &["--method", "simclr"],
-    &["--method", "byol", "--set", "model.predictor_head=[8, 6]"],
-    &["--method", "nnclr", "--set", "model.predictor_head=[8, 6]", "--set", "loss.queue=12"],
+    &["--method", "byol", "--set", "model.predictor_head=[8, 8]"],
+    &["--method", "nnclr", "--set", "model.predictor_head=[8, 8]", "--set", "loss.queue=12"],
 ];
 
 /// The words of a run of 24 images that saves its state after each of its steps.
 fn words(bench: &Bench, out: &str, method: &[&str]) -> Vec<String> {
     let epochs = EPOCHS.to_string();
     let own = ["--images", "24", "--batch-size", "4", "--epochs", &epochs];
-    let settings = [
-        "checkpoint_every=1",
-        "model.encoder=resnet18",
-        "model.width=2",
-        "data.size=8",
-        "data.val_split=8",
-        "optimizer.lr=0.01",
-        "eval.watch_images=16",
-    ];
-    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
-    let more: Vec<&str> = own.into_iter().chain(settings).chain(method.iter().copied()).collect();
-    let words = bench.train(out, &more).into_iter();
-    // The usual heads are too wide for so few images.
-    words
-        .map(|word| match word.as_str() {
-            "model.contrastive_head=[16, 8]" => "model.contrastive_head=[8, 6]".to_string(),
-            _ => word,
-        })
-        .collect()
+    let kept = ["--checkpoint-every", "1", "--val-split", "8", "--set", "eval.watch_images=16"];
+    bench.train(out, &[&own[..], &kept, &TINY, method].concat())
 }
 
 /// All that a finished run leaves, without what only clocks and the system decide.
@@ -96,13 +79,13 @@ enum Moment {
 const MOMENTS: [Moment; 5] =
     [Moment::Start, Moment::Writing, Moment::Anywhere, Moment::Writing, Moment::Judging];
 
-/// The files that are to take the place of others, by name and time.
+/// The files that are to take the place of others and have something in them, by name and time.
 fn unfinished(folder: &Path) -> Vec<(OsString, SystemTime)> {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = files.filter(|file| file.path().extension() == Some("tmp".as_ref()));
-    files
-        .filter_map(|file| Some((file.file_name(), file.metadata().ok()?.modified().ok()?)))
-        .collect()
+    let known = files.filter_map(|file| Some((file.file_name(), file.metadata().ok()?)));
+    let known = known.filter(|(_, file)| file.len() > 0);
+    known.filter_map(|(name, file)| Some((name, file.modified().ok()?))).collect()
 }
 
 /// Whether there are such files besides those that an earlier kill has left.
@@ -177,7 +160,10 @@ fn kill(bench: &Bench, kills: usize) -> Hits {
         .map(|(number, method)| {
             let (out, began) = (format!("alone{number}"), Instant::now());
             run(&words(bench, &out, method)).ok();
-            (left(&bench.path(&out)), began.elapsed())
+            let time = began.elapsed();
+            let left = left(&bench.path(&out));
+            assert_eq!(left.records.len(), EPOCHS * (STEPS + 1), "a line a step and an epoch");
+            (left, time)
         })
         .collect();
     for number in 0.. {
