@@ -98,24 +98,25 @@ fn records(folder: &Path) -> usize {
         .map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
 }
 
+/// The lines of a whole run's records: a step's and an epoch's.
+const RECORDS: usize = EPOCHS * (STEPS + 1);
+
 impl Moment {
-    /// Waits for the moment, or for the end of the process; `whole` is the time of a whole run.
-    fn wait(self, child: &mut Child, folder: &Path, whole: Duration, numbers: &mut Numbers) {
-        let earlier = unfinished(folder);
+    /// Waits for the moment, or for the end of the process. Moments are counted in what the run has
+    /// recorded, so that they are as random on a machine that is busy.
+    fn wait(self, child: &mut Child, folder: &Path, numbers: &mut Numbers) {
+        let (before, earlier) = (records(folder), unfinished(folder));
+        let after = before + numbers.below(RECORDS.saturating_sub(before) + 1);
         let mut ended = || child.try_wait().expect("a child can be asked").is_some();
         let mut until = |there: &dyn Fn() -> bool| while !there() && !ended() {};
-        let part = |most: f64, numbers: &mut Numbers| whole.mul_f64(numbers.uniform(0.0, most));
         match self {
-            Moment::Start => std::thread::sleep(part(0.1, numbers)),
-            Moment::Anywhere => std::thread::sleep(part(0.8, numbers)),
-            Moment::Writing => {
-                std::thread::sleep(part(0.4, numbers));
-                until(&|| is_writing(folder, &earlier));
-            }
-            Moment::Judging => {
-                until(&|| records(folder) == EPOCHS * (STEPS + 1));
-                std::thread::sleep(part(0.02, numbers));
-            }
+            Moment::Start => {}
+            Moment::Judging => until(&|| records(folder) == RECORDS),
+            Moment::Anywhere | Moment::Writing => until(&|| records(folder) >= after),
+        }
+        match self {
+            Moment::Writing => until(&|| is_writing(folder, &earlier)),
+            _ => std::thread::sleep(Duration::from_secs_f64(numbers.uniform(0.0, 0.03))),
         }
     }
 }
@@ -154,21 +155,16 @@ fn check(folder: &Path, had_state: &mut bool) {
 fn kill(bench: &Bench, kills: usize) -> Hits {
     let (mut hits, mut numbers) = (Hits::default(), Numbers::new(9));
     let mut moments = MOMENTS.into_iter().cycle();
-    let alone: Vec<(Left, Duration)> = METHODS[..METHODS.len().min(kills.div_ceil(20))]
-        .iter()
-        .enumerate()
-        .map(|(number, method)| {
-            let (out, began) = (format!("alone{number}"), Instant::now());
-            run(&words(bench, &out, method)).ok();
-            let time = began.elapsed();
-            let left = left(&bench.path(&out));
-            assert_eq!(left.records.len(), EPOCHS * (STEPS + 1), "a line a step and an epoch");
-            (left, time)
-        })
-        .collect();
+    let methods = &METHODS[..METHODS.len().min(kills.div_ceil(20))];
+    let alone = methods.iter().enumerate().map(|(number, method)| {
+        let out = format!("alone{number}");
+        run(&words(bench, &out, method)).ok();
+        left(&bench.path(&out))
+    });
+    let alone: Vec<Left> = alone.collect();
+    assert!(alone.iter().all(|left| left.records.len() == RECORDS), "a line a step and an epoch");
     for number in 0.. {
-        let (method, (expected, whole)) =
-            (METHODS[number % alone.len()], &alone[number % alone.len()]);
+        let (method, expected) = (methods[number % alone.len()], &alone[number % alone.len()]);
         let out = format!("killed{number}");
         let folder = bench.path(&out);
         let (mut had_state, mut here) = (false, 0);
@@ -184,8 +180,10 @@ fn kill(bench: &Bench, kills: usize) -> Hits {
             let (before, earlier) = (records(&folder), unfinished(&folder));
             let mut child = command.spawn().expect("the program can be started");
             if hits.kills < kills {
-                let moment = moments.next().expect("it is a cycle");
-                moment.wait(&mut child, &folder, *whole, &mut numbers);
+                // Every other run is killed as soon as it begins, too.
+                let begins = here == 0 && number % 2 == 1;
+                let moment = if begins { Some(Moment::Start) } else { moments.next() };
+                moment.expect("it is a cycle").wait(&mut child, &folder, &mut numbers);
                 child.kill().expect("the process can be ended, or has ended");
             }
             let status = child.wait().expect("it has ended");
@@ -202,7 +200,7 @@ fn kill(bench: &Bench, kills: usize) -> Hits {
             hits.unborn += usize::from(!folder.join("config.toml").exists());
             hits.writing += usize::from(is_writing(&folder, &earlier));
             match records(&folder) {
-                now if now == EPOCHS * (STEPS + 1) => hits.judging += 1,
+                now if now == RECORDS => hits.judging += 1,
                 now => hits.starting += usize::from(now <= before),
             }
         }
