@@ -64,7 +64,7 @@ fn left(folder: &Path) -> Left {
 }
 
 /// When a process is killed, counted from its start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {
     /// While it starts: reads settings and images, takes the lock, reads or writes a first state.
     Start,
@@ -179,11 +179,14 @@ fn kill(bench: &Bench, kills: usize) -> Hits {
             command.stdout(Stdio::null()).stderr(File::create(&told).expect("it can be made"));
             let (before, earlier) = (records(&folder), unfinished(&folder));
             let mut child = command.spawn().expect("the program can be started");
-            if hits.kills < kills {
-                // Every other run is killed as soon as it begins, too.
-                let begins = here == 0 && number % 2 == 1;
-                let moment = if begins { Some(Moment::Start) } else { moments.next() };
-                moment.expect("it is a cycle").wait(&mut child, &folder, &mut numbers);
+            // Every other run is killed as soon as it begins, too; what only has to be judged is left
+            // alone but for the moment that is for it, or most kills would come there.
+            let begins = here == 0 && number % 2 == 1;
+            let moment = if begins { Some(Moment::Start) } else { moments.next() };
+            let moment = moment.expect("it is a cycle");
+            let judged_next = before == RECORDS && moment != Moment::Judging;
+            if hits.kills < kills && !judged_next {
+                moment.wait(&mut child, &folder, &mut numbers);
                 child.kill().expect("the process can be ended, or has ended");
             }
             let status = child.wait().expect("it has ended");
