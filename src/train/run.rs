@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::container::check_writable;
 use super::diverged::{self, Dump};
 use super::evaluate::{EPOCH_BANK, Judge};
 use super::folder::{Lock, RunFolder};
@@ -79,7 +80,8 @@ pub fn run(
 /// Goes on with the run in the folder `dir`, from its checkpoint or, without one, from the start.
 ///
 /// # Errors
-/// As [`run`], and `Format` if the checkpoint is damaged or of other settings.
+/// As [`run`], and `Format` if the checkpoint is damaged or of other settings; `Io` before the
+/// first step where no checkpoint can be written.
 pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Outcome> {
     let folder = RunFolder::new(dir);
     let config = folder.read_config()?;
@@ -87,6 +89,8 @@ pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Ou
     if folder.is_finished() {
         return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
     }
+    // Where nothing can be written, now rather than after the steps to the next checkpoint.
+    check_writable(&folder.checkpoint())?;
     let mut images = Images::load(&config)?;
     let start = match last_state(&config, &mut images, &folder, observer)? {
         Some(start) => start,

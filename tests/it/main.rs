@@ -14,6 +14,7 @@ mod graph;
 mod laws;
 mod ops;
 mod panics;
+mod programs;
 mod tidy;
 
 #[cfg(feature = "cli")]

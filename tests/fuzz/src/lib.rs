@@ -25,7 +25,7 @@ pub fn file(name: &str, data: &[u8]) -> PathBuf {
 
 /// Images at most this side, archives of at most this much.
 pub fn loading() -> Loading {
-    let archive = ArchiveLimits { bytes: 16 << 20, files: 1000 };
+    let archive = ArchiveLimits { bytes: 2 << 20, files: 100 };
     Loading { size: Some(8), archive, ..Loading::default() }
 }
 

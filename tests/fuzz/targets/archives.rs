@@ -1,13 +1,14 @@
-//! `.zip`, `.tar` and `.tar.gz`, by their first bytes, as two sets.
+//! `.zip`, `.tar` and `.tar.gz`, by their first bytes, as one of three sets.
 #![no_main]
 
 use dimask::data::{Source, SourceName};
 use dimask_fuzz::{file, loading};
 use libfuzzer_sys::fuzz_target;
 
+const SETS: [SourceName; 3] = [SourceName::Cifar10, SourceName::TinyImagenet, SourceName::Stl10];
+
 fuzz_target!(|data: &[u8]| {
-    let path = Some(file("archive", data));
-    for name in [SourceName::Cifar10, SourceName::TinyImagenet, SourceName::Stl10] {
-        let _ = Source { name, path: path.clone() }.load(&loading());
-    }
+    // One set an input, by its length: what is unpacked is most of the work, and the same for all.
+    let name = SETS[data.len() % SETS.len()];
+    let _ = Source { name, path: Some(file("archive", data)) }.load(&loading());
 });

@@ -5,6 +5,9 @@ use dimask::config::{Layers, RunConfig};
 use dimask_fuzz::file;
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;
+use std::sync::LazyLock;
+
+static PRESET: LazyLock<Layers> = LazyLock::new(|| Layers::preset("small").expect("it is there"));
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -12,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
         let again = RunConfig::from_toml(&config.to_toml(), Path::new("x"));
         assert_eq!(again.expect("what is written can be read"), config);
     }
-    let mut layers = Layers::preset("small").expect("it is there");
+    let mut layers = PRESET.clone();
     if text.len() < 100 && !text.contains('\n') {
         let _ = layers.set_text(text);
     }

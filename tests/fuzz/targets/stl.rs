@@ -2,13 +2,13 @@
 #![no_main]
 
 use dimask::data::stl::{read_images, read_labels};
-use dimask::data::{Budget, Collector};
-use dimask_fuzz::loading;
+use dimask::data::{Budget, Collector, Loading};
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;
 
 fuzz_target!(|data: &[u8]| {
-    let (loading, budget) = (loading(), Budget::new(1 << 20));
+    // In their own size: to resize them is no part of reading.
+    let (loading, budget) = (Loading::default(), Budget::new(8 << 20));
     let mut images = Collector::new(&loading, &budget);
     if read_images(data, Path::new("x"), &mut images).is_ok() {
         let _ = images.finish();

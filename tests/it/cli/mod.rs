@@ -3,7 +3,11 @@
 mod data;
 mod errors;
 mod experiments;
+#[cfg(unix)]
+mod kills;
 mod pictures;
+#[cfg(unix)]
+mod read_only;
 mod runs;
 
 use crate::support::{Numbers, TempDir};
@@ -87,6 +91,19 @@ fn write_cifar10(folder: &Path) {
     write("data_batch_2.bin", IMAGES - IMAGES / 2);
     write("test_batch.bin", 20);
 }
+
+/// What makes steps of [`Bench::train`] take milliseconds.
+#[cfg(unix)]
+const TINY: [&str; 8] = [
+    "--set",
+    "model.encoder=resnet18",
+    "--set",
+    "model.width=2",
+    "--set",
+    "data.size=8",
+    "--set",
+    "optimizer.lr=0.01",
+];
 
 /// A folder with images, and the arguments of a run of seconds on them.
 struct Bench {

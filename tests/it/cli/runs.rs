@@ -97,6 +97,13 @@ pub(super) fn start(words: &[String]) -> Child {
     command.spawn().expect("the program can be started")
 }
 
+/// Starts a command whose complaints are read later.
+#[cfg(unix)]
+pub(super) fn start_command(mut command: Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().expect("the program can be started")
+}
+
 /// Waits until the run in the folder has taken `steps` steps.
 #[track_caller]
 pub(super) fn wait_for_steps(bench: &Bench, out: &str, steps: usize) {
@@ -116,7 +123,7 @@ pub(super) fn kill(mut child: Child) {
 
 /// Leaves the folder of a run that was killed after at least `steps` steps and before its end.
 #[track_caller]
-fn killed_run(bench: &Bench, out: &str, steps: usize, more: &[&str]) {
+pub(super) fn killed_run(bench: &Bench, out: &str, steps: usize, more: &[&str]) {
     // On a busy machine the run may end before the kill comes: then it is tried again.
     for _ in 0..5 {
         let child = start(&bench.train(out, more));
