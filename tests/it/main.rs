@@ -13,6 +13,7 @@ mod graph;
 mod laws;
 mod ops;
 mod panics;
+mod ranks;
 mod tidy;
 
 #[cfg(feature = "cli")]
