@@ -150,19 +150,25 @@ impl Ranks {
 
     /// Everybody's bytes, in the order of the ranks; they need not be equally many.
     pub fn gather_bytes(&self, mine: &[u8]) -> Vec<Vec<u8>> {
-        let mut lengths = vec![0; 8 * self.size()];
-        self.gather(Slice::Bytes(&(mine.len() as u64).to_le_bytes()), Bytes(&mut lengths));
-        let length = |bytes: &[u8]| {
-            u64::from_le_bytes(bytes.try_into().expect("pieces of 8 bytes")) as usize
-        };
-        let lengths: Vec<usize> = lengths.chunks_exact(8).map(length).collect();
+        let lengths = self.gather_alike((mine.len() as u64).to_le_bytes());
+        let lengths: Vec<usize> =
+            lengths.into_iter().map(|length| u64::from_le_bytes(length) as usize).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
-        let mut padded = mine.to_vec();
-        padded.resize(longest, 0);
         let mut all = vec![0; longest * self.size()];
-        self.gather(Slice::Bytes(&padded), Bytes(&mut all));
+        if longest > 0 {
+            let mut padded = mine.to_vec();
+            padded.resize(longest, 0);
+            self.gather(Slice::Bytes(&padded), SliceMut::Bytes(&mut all));
+        }
         let cut = |(rank, &length): (usize, &usize)| all[rank * longest..][..length].to_vec();
         lengths.iter().enumerate().map(cut).collect()
+    }
+
+    /// Everybody's bytes, in the order of the ranks, where all have equally many.
+    pub fn gather_alike<const N: usize>(&self, mine: [u8; N]) -> Vec<[u8; N]> {
+        let mut all = vec![0; N * self.size()];
+        self.gather(Slice::Bytes(&mine), SliceMut::Bytes(&mut all));
+        all.chunks_exact(N).map(|piece| piece.try_into().expect("pieces of N bytes")).collect()
     }
 
     /// Rank 0's bytes, for every rank; what the others give is not looked at.
@@ -196,8 +202,6 @@ impl Ranks {
         }
     }
 }
-
-use SliceMut::Bytes;
 
 impl fmt::Debug for Ranks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
