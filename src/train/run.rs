@@ -261,6 +261,7 @@ impl Run {
             }
         }
         drop(views);
+        team.tell(steps - from, observer);
         let summary = team.first(|| self.finish(observer, stop))?;
         team.share(summary)
     }

@@ -8,9 +8,10 @@
 //! What can go wrong on one rank is told to all before they go on, so that the run ends everywhere
 //! with one error, which names the rank. A rank that dies is the launcher's to notice.
 
+use super::Observer;
 use super::metrics::Summary;
 use super::model::{State, weights_sha256};
-use crate::comm::{Communicator, Ranks};
+use crate::comm::{Communicator, Ranks, Traffic};
 use crate::config::{BatchNormOver, RunConfig};
 use crate::error::{Error, Result};
 use crate::kernels::dispatch::level;
@@ -101,6 +102,19 @@ impl Team {
         let text = text.transpose().expect("numbers and text are JSON").unwrap_or_default();
         let text = self.ranks.from_first(&text);
         Ok(serde_json::from_slice(&text).expect("rank 0 has a summary"))
+    }
+
+    /// Tells what the ranks have exchanged in so many steps.
+    pub fn tell(&self, steps: usize, observer: &mut dyn Observer) {
+        let Traffic { bytes, exchanges } = self.ranks.traffic();
+        if !self.is_alone() && steps > 0 {
+            let (steps, size) = (steps as f64, self.ranks.size());
+            observer.note(&format!(
+                "each of {size} ranks received {:.1} MB a step, in {:.0} exchanges",
+                bytes as f64 / 1e6 / steps,
+                exchanges as f64 / steps
+            ));
+        }
     }
 
     /// Whether rank 0 says so, and the first signal that any rank has seen.

@@ -18,6 +18,8 @@ mod tidy;
 
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "mpi")]
+mod mpi;
 #[cfg(feature = "cli")]
 mod oracle;
 #[cfg(feature = "cli")]
