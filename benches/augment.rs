@@ -91,7 +91,8 @@ fn epoch(bench: &Bench) {
     let mut figures = [[f64::INFINITY, f64::INFINITY, 0.0]; 2];
     for round in 0..=ROUNDS {
         for (kind, figures) in figures.iter_mut().enumerate() {
-            let course = Course { seed: 1, batch_size: IMAGES, from: 0, steps: STEPS };
+            let course =
+                Course { seed: 1, batch_size: IMAGES, part: [0, 1], from: 0, steps: STEPS };
             let (start, cpu) = (Instant::now(), cpu_seconds());
             match kind {
                 0 => (0..STEPS).for_each(|_| take(&cached)),

@@ -26,9 +26,9 @@
 //! `x` input, `w` weight, `y` output, `g` incoming cotangent, `dx` outgoing or a tangent.
 //!
 //! # Modules, from the bottom up
-//! [`kernels`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`, `train`,
-//! `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
+//! [`kernels`], [`comm`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`];
+//! [`data`], [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`,
+//! `train`, `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -45,6 +45,7 @@ pub mod train;
 
 pub mod augment;
 pub mod autodiff;
+pub mod comm;
 pub mod data;
 pub mod error;
 pub mod eval;

@@ -96,6 +96,11 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
             moving(1).map(|dg| c.input(0, x).conv2d_weight_grad(dg, geometry)),
         ]),
 
+        Op::AllGather(comm) => dx().all_gather(comm),
+        Op::Shard(comm) => dx().shard(comm),
+        Op::AllReduceSum(comm) => dx().all_reduce_sum(comm),
+        Op::Replicate(comm) => dx().replicate(comm),
+
         Op::LogSoftmax { x, .. } => through(c, &[x], tangents, log_softmax_definition),
         Op::BatchNorm(saved) => {
             let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;

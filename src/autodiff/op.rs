@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::var::Var;
+use crate::comm::Comm;
 use crate::kernels::Real;
 use crate::tensor::{BatchNormStats, Geometry, Indices, Picks, Shape, Tensor, Trans};
 
@@ -71,6 +72,14 @@ pub(crate) enum Op<T: Real> {
     Conv2dWeightGrad { x: Tensor<T>, g: Tensor<T>, geometry: Geometry },
     /// `y = x - log Σ e^x` over the last axis.
     LogSoftmax { x: Tensor<T>, y: Tensor<T> },
+    /// The rows of all ranks, one rank after the other.
+    AllGather(Comm<T>),
+    /// Of the rows of all ranks this rank's.
+    Shard(Comm<T>),
+    /// A sum over the ranks.
+    AllReduceSum(Comm<T>),
+    /// The value itself, on every rank its own.
+    Replicate(Comm<T>),
     /// Batch normalisation of `x`, and what follows it.
     BatchNorm(Box<SavedBatchNorm<T>>),
 }
@@ -127,6 +136,10 @@ pub const OP_NAMES: &[&str] = &[
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "log_softmax",
+    "all_gather",
+    "shard",
+    "all_reduce_sum",
+    "replicate",
     "batch_norm",
     "batch_norm_relu",
     "batch_norm_add_relu",
@@ -168,6 +181,10 @@ impl<T: Real> Op<T> {
             Op::Conv2dInputGrad { .. } => "conv2d_input_grad",
             Op::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
             Op::LogSoftmax { .. } => "log_softmax",
+            Op::AllGather(_) => "all_gather",
+            Op::Shard(_) => "shard",
+            Op::AllReduceSum(_) => "all_reduce_sum",
+            Op::Replicate(_) => "replicate",
             Op::BatchNorm(saved) => match saved.tail {
                 SavedTail::Nothing => "batch_norm",
                 SavedTail::Relu { .. } => "batch_norm_relu",

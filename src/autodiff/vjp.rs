@@ -105,6 +105,11 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
             two(&|| g.conv2d_input_grad(&upstream, geometry), &|| x.conv2d_at(g, geometry))
         }
 
+        Op::AllGather(comm) => one(g.shard(comm)),
+        Op::Shard(comm) => one(g.all_gather(comm)),
+        Op::AllReduceSum(comm) => one(g.replicate(comm)),
+        Op::Replicate(comm) => one(g.all_reduce_sum(comm)),
+
         Op::LogSoftmax { x, y } => match c.recording {
             false => one(Var::constant(y.log_softmax_grad(g.value()))),
             true => through(c, &[x], g, log_softmax_definition),

@@ -12,6 +12,7 @@ mod experiment;
 mod explain;
 mod features;
 mod gradcheck;
+mod launch;
 mod methods;
 pub mod output;
 mod pictured;
@@ -28,42 +29,54 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
+use crate::comm::Ranks;
 use crate::error::{Error, Result};
 use crate::kernels::conv::Choice;
 use crate::kernels::dispatch::Level;
 use crate::kernels::parallel::start_pool;
 use crate::train::folder::free_folder;
+use crate::train::team::together;
 use args::{Cli, Command, TrainArgs};
 use pictures::ReportArgs;
 
 /// Runs the program with these arguments, the first of which is its name.
 ///
-/// Returns the exit code, after the complaint about an error, in one line.
+/// Returns the exit code, after the complaint about an error, in one line. Of several ranks the
+/// first speaks, and its exit code is the run's.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(e) => {
-            // Help and version go to standard output and are no error; nor is a closed pipe.
+    let ranks = match launch::ranks() {
+        Ok(ranks) => ranks,
+        Err(e) => return complain(&e),
+    };
+    let cli = Cli::try_parse_from(arguments);
+    // Help and version go to standard output and are no error; nor is a closed pipe.
+    let said =
+        cli.as_ref().map(|_| ()).map_err(|e| Error::usage("arguments", e.kind().to_string()));
+    let cli = match (cli, together(&ranks, said)) {
+        (Ok(cli), Ok(())) => cli,
+        (Err(e), _) if ranks.is_first() => {
             let _ = e.print();
             return e.exit_code() as u8;
         }
+        (_, Err(e)) if ranks.is_first() => return complain(&e),
+        _ => return 0,
     };
-    match dispatch(cli) {
-        Ok(()) => 0,
-        Err(e) => {
-            output::progress(&format!("error: {}", chain(&e)));
-            e.exit_code()
-        }
+    match dispatch(cli, &ranks) {
+        Err(e) if ranks.is_first() => complain(&e),
+        _ => 0,
     }
 }
 
-fn dispatch(cli: Cli) -> Result<()> {
-    set_threads(cli.threads)?;
-    check_level()?;
-    check_path()?;
+fn complain(error: &Error) -> u8 {
+    output::progress(&format!("error: {}", chain(error)));
+    error.exit_code()
+}
+
+fn dispatch(cli: Cli, ranks: &Ranks) -> Result<()> {
+    together(ranks, prepare(&cli, ranks))?;
     match cli.command {
         None => demo(),
-        Some(Command::Train(args)) => train::train(&args),
+        Some(Command::Train(args)) => train::train(&args, ranks),
         Some(Command::Eval(args)) => eval::eval(&args),
         Some(Command::Features(args)) => features::features(&args),
         Some(Command::Report(args)) => pictures::report(&args),
@@ -79,10 +92,23 @@ fn dispatch(cli: Cli) -> Result<()> {
     }
 }
 
+/// What can be wrong before a command begins.
+fn prepare(cli: &Cli, ranks: &Ranks) -> Result<()> {
+    let trains = matches!(&cli.command, Some(Command::Train(args)) if !args.dry_run);
+    if ranks.size() > 1 && !trains {
+        let reason = format!("has started {} processes; only train takes several", ranks.size());
+        return Err(Error::usage("the launcher", reason));
+    }
+    set_threads(cli.threads)?;
+    check_level()?;
+    check_path()
+}
+
 /// The main job: a run, and the page of it.
 fn demo() -> Result<()> {
     let out = free_folder("demo");
-    train::train(&TrainArgs { out: Some(out.clone()), ..TrainArgs::default() })?;
+    let args = TrainArgs { out: Some(out.clone()), ..TrainArgs::default() };
+    train::train(&args, &Ranks::alone())?;
     pictures::report(&ReportArgs { dirs: vec![out], out: None, points: 2000 })
 }
 

@@ -9,48 +9,57 @@ use signal_hook::flag;
 
 use super::args::TrainArgs;
 use super::progress::Progress;
-use super::{output, profile, report};
+use super::{launch, output, profile, report};
+use crate::comm::Ranks;
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::train::estimate::estimate;
 use crate::train::folder::{RunFolder, free_folder};
 use crate::train::images::Images;
 use crate::train::metrics::Summary;
-use crate::train::{Outcome, Stop, first_state, last_state, resume, run};
+use crate::train::team::together;
+use crate::train::{Observer, Outcome, Stop, first_state, last_state, resume_on, run_on};
 
-/// Trains, and prints the table of the run.
-pub(super) fn train(args: &TrainArgs) -> Result<()> {
+/// Trains, on all ranks, and prints the table of the run, on the first.
+pub(super) fn train(args: &TrainArgs, ranks: &Ranks) -> Result<()> {
     if args.dry_run {
         return dry_run(args);
     }
     let (mut progress, stop) = (Progress::new(), Stop::default());
+    let observer: &mut dyn Observer = match ranks.is_first() {
+        true => &mut progress,
+        false => &mut (),
+    };
     if args.profile {
         kernels::profile::start();
     }
     let (out, result) = match &args.resume {
         Some(dir) => {
-            watch_signals(&stop)?;
-            let result = resume(dir, &mut progress, &stop).map(|outcome| match outcome {
+            together(ranks, watch_signals(&stop))?;
+            let result = resume_on(ranks, dir, observer, &stop).map(|outcome| match outcome {
                 Outcome::Done(summary) => summary,
                 Outcome::AlreadyFinished(summary) => {
-                    output::progress(&format!("{} is finished already", dir.display()));
+                    launch::say(ranks, &format!("{} is finished already", dir.display()));
                     summary
                 }
             });
             (dir.clone(), result)
         }
         None => {
-            let config = args.settings.resolve()?;
+            let config = together(ranks, args.settings.resolve())?;
             let free = || free_folder(args.settings.preset_name());
             let out = args.out.clone().unwrap_or_else(free);
-            output::progress(&format!("{} in {}", report::method(&config), out.display()));
-            watch_signals(&stop)?;
-            let result = run(&config, &out, &mut progress, &stop);
+            launch::say(ranks, &format!("{} in {}", report::method(&config), out.display()));
+            together(ranks, watch_signals(&stop))?;
+            let result = run_on(ranks, &config, &out, observer, &stop);
             (out, result)
         }
     };
     progress.clear();
     let costs = args.profile.then(kernels::profile::stop);
+    if !ranks.is_first() {
+        return result.map(drop);
+    }
     let summary = result.inspect_err(|e| {
         let saved = match e {
             Error::Interrupted { .. } => "state saved",

@@ -232,7 +232,8 @@ impl RunConfig {
         config.data.memory_mb = 1; // Where bytes lie is no part of the result either.
         let init = Path::new(&config.init).file_name();
         config.init = init.unwrap_or_default().to_string_lossy().into_owned();
-        config.to_toml()
+        // As it was before there was a choice: what it says then is what always was.
+        config.to_toml().replace("batch_norm = \"all-ranks\"\n", "")
     }
 
     /// SHA-256 of the canonical form, in hexadecimal.
@@ -414,6 +415,13 @@ mod tests {
         other.data.memory_mb = 7;
         assert_eq!(base.sha256(), other.sha256());
         other.seed += 1;
+        assert_ne!(base.sha256(), other.sha256());
+        // Of a setting that is younger than the first runs only the other choice is new.
+        let old = base.canonical();
+        assert!(!old.contains("batch_norm ="), "{old}");
+        assert_eq!(RunConfig::from_toml(&old, Path::new("old")).unwrap().canonical(), old);
+        other = base.clone();
+        other.model.batch_norm = crate::config::BatchNormOver::EachRank;
         assert_ne!(base.sha256(), other.sha256());
         assert_eq!(base.sha256().len(), 64);
     }

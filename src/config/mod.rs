@@ -138,6 +138,12 @@ pub struct ModelConfig {
     ///
     /// Only `resnet18` has a stem.
     pub stem_relu: bool,
+    /// Where the encoder's batch-norm has its statistics from, if several ranks train.
+    ///
+    /// The other batch-norms see the features of all ranks in any case. Files from before there was
+    /// a choice have no such key.
+    #[serde(default)]
+    pub batch_norm: BatchNormOver,
     /// Output widths of the contrastive head's layers: the base method's projector.
     pub contrastive_head: Vec<usize>,
     /// How the contrastive head ends.

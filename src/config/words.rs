@@ -87,6 +87,17 @@ impl EncoderName {
     }
 }
 
+/// Which part of a batch the encoder's batch-norm takes its statistics from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchNormOver {
+    /// The whole batch, on whatever rank: any number of ranks trains as one does.
+    #[default]
+    AllRanks,
+    /// The part on its own rank, without an exchange.
+    EachRank,
+}
+
 /// What Barlow Twins is with `MetaMask`; its paper does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -2,6 +2,7 @@
 
 use super::{Numbers, Row};
 use crate::autodiff::{CountPad, Keep, Reduction, Then, Var, pull_graph};
+use crate::comm::{Comm, Ranks};
 use crate::tensor::Tensor;
 
 /// What rows of compositions have in the place of an operation.
@@ -52,6 +53,7 @@ pub fn operations() -> Vec<Row> {
     reductions(&mut table);
     products(&mut table);
     windows(&mut table);
+    collectives(&mut table);
     fused(&mut table);
     table.rows
 }
@@ -162,6 +164,16 @@ fn windows(t: &mut Table) {
         v[0].avg_pool2d([3, 3], [2, 2], [1, 1], CountPad::Include)
     });
     t.row("global_avg_pool2d", COMPOSED, ANY, &[&[2, 3, 2, 2]], |v| v[0].global_avg_pool2d());
+}
+
+/// On one rank, so that any thread can run them; the tests run them on several.
+fn collectives(t: &mut Table) {
+    let comm: Comm<f64> = Ranks::alone().comm();
+    let [gather, shard, sum, replicate] = [(); 4].map(|()| comm.clone());
+    t.row("all_gather", "all_gather", ANY, &[&[4, 2]], move |v| v[0].all_gather(&gather));
+    t.row("shard", "shard", ANY, &[&[4, 2]], move |v| v[0].shard(&shard));
+    t.row("all_reduce_sum", "all_reduce_sum", ANY, &[&[4]], move |v| v[0].all_reduce_sum(&sum));
+    t.row("replicate", "replicate", ANY, &[&[4]], move |v| v[0].replicate(&replicate));
 }
 
 fn fused(t: &mut Table) {

@@ -1,6 +1,6 @@
 //! What one iteration hands to the next, and where it stopped being finite.
 
-use super::{Mask, Memory, Network, Settings};
+use super::{Mask, Memory, Network, Settings, Target};
 use crate::autodiff::Var;
 use crate::kernels::Real;
 use crate::nn::{Encode, LayerMoments, RunningStats, named_params, params};
@@ -65,6 +65,29 @@ impl<T: Real, E: Encode<T>> State<T, E> {
             return Some("momentum of the mask".to_string());
         }
         self.memory.first_non_finite()
+    }
+}
+
+impl<T: Real, E> State<T, E> {
+    /// The same state with `f` of each encoder in its place: the network's and BYOL's target's.
+    #[must_use]
+    pub fn map_encoder<F>(self, f: impl Fn(E) -> F) -> State<T, F> {
+        let Network { encoder, heads } = self.network;
+        State {
+            network: Network { encoder: f(encoder), heads },
+            optimizer: self.optimizer,
+            mask: self.mask,
+            mask_optimizer: self.mask_optimizer,
+            running: self.running,
+            memory: match self.memory {
+                Memory::Empty => Memory::Empty,
+                Memory::Queue(queue) => Memory::Queue(queue),
+                Memory::Target(target) => {
+                    let Target { encoder, projector } = *target;
+                    Memory::Target(Box::new(Target { encoder: f(encoder), projector }))
+                }
+            },
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use crate::tensor::Tensor;
 
 /// `y = (x - mean) / √(var + eps) · weight + bias`, channel by channel.
 ///
-/// In a training pass mean and (biased) variance are the batch's own, in each view separately; in
-/// an evaluation they are the running ones.
+/// In a training pass mean and (biased) variance are the batch's own, in each view separately, and
+/// where several ranks hold parts of the batch those of all of it, if
+/// [`DataParallel`](super::DataParallel) says so; in an evaluation they are the running ones.
 ///
 /// Source: Ioffe and Szegedy 2015, arXiv 1502.03167.
 #[derive(Clone, Debug)]
@@ -57,12 +58,14 @@ impl<T: Real> BatchNorm<T> {
         let name = &self.name;
         watch::layer(name);
         match pass.mode() {
-            Mode::Train { groups, moments } => {
+            Mode::Train { groups, moments, comm } => {
                 let channels = self.weight.value().len();
-                let count = x.value().len() / channels / *groups;
+                let ranks = comm.as_ref().map_or(1, |comm| comm.size());
+                let count = ranks * x.value().len() / channels / *groups;
                 assert!(count > 1, "batch_norm {name}: one value a channel in {:?}", x.shape());
                 let (weight, bias) = (&self.weight, &self.bias);
-                let normal = x.batch_norm_then(weight, bias, self.eps, *groups, then);
+                let comm = comm.as_ref();
+                let normal = x.batch_norm_over(weight, bias, self.eps, *groups, then, comm);
                 let (mean, var) = (normal.mean, normal.var);
                 moments.push(LayerMoments { name: name.clone(), mean, var, count });
                 normal.y

@@ -9,6 +9,7 @@
 mod batch_norm;
 mod conv;
 mod conv4;
+mod data_parallel;
 mod encoder;
 mod init;
 mod linear;
@@ -19,6 +20,7 @@ mod resnet;
 pub use batch_norm::BatchNorm;
 pub use conv::Conv2d;
 pub use conv4::Conv4;
+pub use data_parallel::{BatchNormOver, DataParallel};
 pub use encoder::{Architecture, Encode, Encoder};
 pub use init::Init;
 pub use linear::Linear;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Module;
+use crate::comm::Comm;
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -32,8 +33,9 @@ pub struct Pass<'a, T: Real = f32> {
 
 /// The two kinds of pass.
 pub(super) enum Mode<'a, T: Real> {
-    /// Moments of the batch, in `groups` equal pieces of it, noted in `moments`.
-    Train { groups: usize, moments: Moments<T> },
+    /// Moments of the batch, in `groups` equal pieces of it, noted in `moments`; of all of the
+    /// batch, if a part of it lies on each rank of `comm`.
+    Train { groups: usize, moments: Moments<T>, comm: Option<Comm<T>> },
     /// Running moments.
     Eval(&'a RunningStats<T>),
 }
@@ -44,7 +46,7 @@ impl<T: Real> Pass<'static, T> {
     /// Batch-norm normalises each view with its own moments, as if the views went through one by
     /// one.
     pub fn train(groups: usize) -> Self {
-        Pass { mode: Mode::Train { groups, moments: Vec::new() } }
+        Pass { mode: Mode::Train { groups, moments: Vec::new(), comm: None } }
     }
 }
 

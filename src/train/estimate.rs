@@ -196,7 +196,8 @@ fn judged_bytes(config: &RunConfig, images: &Images) -> usize {
     let rows = [bank.len(), test.len()];
     let probes = extent(config.eval.probes);
     let working = |d: usize| working_bytes(rows, d, bank.classes, probes);
-    let features = model::first_state(config, images.train.channels).network.encoder.features();
+    let state: model::State = model::first_state(config, images.train.channels);
+    let features = state.network.encoder.features();
     // With and without the mask.
     let held = 2 * features * (rows[0] + rows[1]) * size_of::<f32>();
     let raw = match config.eval.baselines {

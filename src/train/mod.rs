@@ -5,6 +5,7 @@
 //! number of threads, comes to the same bits as one that never stopped. This module writes files
 //! but prints nothing; an [`Observer`] is told what happens.
 
+mod clock;
 pub mod container;
 pub mod diverged;
 pub mod estimate;
@@ -18,22 +19,51 @@ pub mod prefetch;
 mod run;
 pub mod settings;
 mod start;
+pub mod team;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_effect;
 #[cfg(test)]
+mod tests_ranks;
+#[cfg(test)]
 mod tests_resume;
 #[cfg(test)]
 pub(crate) mod tests_support;
+pub mod traffic;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use run::{Outcome, load, resume, run};
+pub use run::{Outcome, load, resume_on, run_on};
 pub use start::{Start, first_state, init_sha256, last_state};
 
-use metrics::{EpochRecord, StepRecord};
+use crate::comm::Ranks;
+use crate::config::RunConfig;
+use crate::error::Result;
+use metrics::{EpochRecord, StepRecord, Summary};
+
+/// [`run_on`] one rank.
+///
+/// # Errors
+/// As there.
+pub fn run(
+    config: &RunConfig,
+    out: &Path,
+    observer: &mut dyn Observer,
+    stop: &Stop,
+) -> Result<Summary> {
+    run_on(&Ranks::alone(), config, out, observer, stop)
+}
+
+/// [`resume_on`] one rank.
+///
+/// # Errors
+/// As there.
+pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Outcome> {
+    resume_on(&Ranks::alone(), dir, observer, stop)
+}
 
 /// What a run is about to do.
 #[derive(Clone, Debug, PartialEq)]

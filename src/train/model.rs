@@ -14,6 +14,7 @@ use super::settings::settings;
 use crate::autodiff::Var;
 use crate::config::{EncoderName, HeadEnd, MetaMode, Method, RunConfig, Squash, hex};
 use crate::error::{Error, Result};
+use crate::kernels::Real;
 use crate::metamask::{self, HeadShapes, Mask, MaskForm, Memory, Network, Target};
 use crate::nn::{
     Architecture, Encode, Encoder, Init, Layout, MlpEnd, Module, Stem, params, with_params,
@@ -26,7 +27,7 @@ use crate::tensor::Tensor;
 pub type State = metamask::State<f32, Encoder>;
 
 /// The state before the first step, drawn from the run's seed, for images of `channels` channels.
-pub fn first_state(config: &RunConfig, channels: usize) -> State {
+pub fn first_state<T: Real>(config: &RunConfig, channels: usize) -> metamask::State<T, Encoder<T>> {
     let model = &config.model;
     let stem = if model.stem_relu { Stem::Relu } else { Stem::Linear };
     let architecture = match model.encoder {
@@ -37,7 +38,7 @@ pub fn first_state(config: &RunConfig, channels: usize) -> State {
     let encoder = Encoder::new(architecture, channels, &init);
     let mask = first_mask(config, encoder.features());
     let network = Network::new(encoder, &head_shapes(config), &init);
-    let mut state = State::new(network, mask, &settings(config, 0, 1));
+    let mut state = metamask::State::new(network, mask, &settings(config, 0, 1));
     state.memory = match config.method {
         Method::Byol => Memory::Target(Box::new(Target::of(&state.network))),
         Method::Nnclr => {
@@ -69,7 +70,7 @@ fn head_shapes(config: &RunConfig) -> HeadShapes {
 }
 
 /// The mask before the first step: the one that the whole run has, if it does not learn.
-fn first_mask(config: &RunConfig, features: usize) -> Mask<f32> {
+fn first_mask<T: Real>(config: &RunConfig, features: usize) -> Mask<T> {
     let mask = &config.mask;
     match (mask.enabled, mask.meta, mask.squash) {
         // A mask of ones changes nothing.

@@ -26,6 +26,8 @@ pub struct Course {
     pub seed: u64,
     /// Images a step.
     pub batch_size: usize,
+    /// Which of several equal parts of each batch is needed, and of how many.
+    pub part: [usize; 2],
     /// Steps that are done already.
     pub from: usize,
     /// Steps in all.
@@ -49,14 +51,15 @@ impl Prefetch {
         // One ready, one in the making, one in use.
         let (sender, views) = sync_channel(1);
         let work = move || {
-            let Course { seed, batch_size, from, steps } = course;
+            let Course { seed, batch_size, part: [part, parts], from, steps } = course;
+            let own = batch_size / parts;
             let per_epoch = images.train.len() / batch_size;
             let mut step = from;
             while step < steps {
                 let epoch = (step / per_epoch) as u64;
                 let order = epoch_order(images.train.len(), seed, epoch);
                 for batch in batches(&order, batch_size).skip(step % per_epoch) {
-                    let views = images.pair(batch, epoch, seed);
+                    let views = images.pair(&batch[part * own..][..own], epoch, seed);
                     let failed = views.is_err();
                     // Nobody takes them any more: the run has ended early.
                     if sender.send(views).is_err() || failed {
@@ -122,18 +125,29 @@ mod tests {
         let images = Arc::new(Images::load(&config).unwrap());
         let per_epoch = images.train.len() / 8;
         for from in [0, 3, per_epoch + 1] {
-            let course = Course { seed: 5, batch_size: 8, from, steps: 2 * per_epoch };
+            let course =
+                Course { seed: 5, batch_size: 8, part: [0, 1], from, steps: 2 * per_epoch };
             let mut ahead = Prefetch::new(Arc::clone(&images), course).unwrap();
+            let second = Course { part: [1, 2], ..course };
+            let mut second = Prefetch::new(Arc::clone(&images), second).unwrap();
             for step in from..2 * per_epoch {
                 let epoch = (step / per_epoch) as u64;
                 let order = epoch_order(images.train.len(), 5, epoch);
                 let batch = &order[step % per_epoch * 8..][..8];
                 let expected = images.pair(batch, epoch, 5).unwrap();
-                assert_eq!(ahead.take().unwrap().as_slice(), expected.as_slice(), "step {step}");
+                let found = ahead.take().unwrap();
+                assert_eq!(found.as_slice(), expected.as_slice(), "step {step}");
+                // A part has its images' rows of both views.
+                let row = expected.len() / 16;
+                let rows = |rows: std::ops::Range<usize>| {
+                    &found.as_slice()[row * rows.start..row * rows.end]
+                };
+                let own = [rows(4..8), rows(12..16)].concat();
+                assert_eq!(second.take().unwrap().as_slice(), own, "step {step}");
             }
         }
         // A run that stops early ends the thread.
-        let course = Course { seed: 5, batch_size: 8, from: 0, steps: 1000 };
+        let course = Course { seed: 5, batch_size: 8, part: [0, 1], from: 0, steps: 1000 };
         drop(Prefetch::new(images, course).unwrap());
     }
 }

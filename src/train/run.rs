@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::clock::Clock;
 use super::container::check_writable;
 use super::diverged::{self, Dump};
 use super::evaluate::{EPOCH_BANK, Judge};
@@ -18,11 +19,13 @@ use super::model::{self, State};
 use super::prefetch::{Course, Prefetch};
 use super::settings::settings;
 use super::start::{INIT_KEY, Start, first_state, last_state};
+use super::team::Team;
 use super::{Observer, Plan, Stop};
+use crate::comm::Ranks;
 use crate::config::{Every, Method, RunConfig};
 use crate::error::{Error, Result};
 use crate::eval::collapse::mask_entropy;
-use crate::metamask::{Moved, Settings, StepReport, step};
+use crate::metamask::{Moved, Settings, StepReport};
 use crate::optim::norm;
 use crate::tensor::Tensor;
 
@@ -35,7 +38,7 @@ pub enum Outcome {
     AlreadyFinished(Summary),
 }
 
-/// Trains a new run in the folder `out` and judges it.
+/// Trains a new run in the folder `out` and judges it, on all `ranks` together.
 ///
 /// `config.toml` and a first checkpoint are written before the first step, then a checkpoint at
 /// every epoch's end and as often as `checkpoint_every` says; the last two are kept.
@@ -44,14 +47,18 @@ pub enum Outcome {
 /// `Usage` if the settings make no sense or the folder has a run; as the readers of images and
 /// weights; `Diverged` when a loss or the state is not finite, with the last good checkpoint
 /// kept;
-/// `Interrupted` when `stop` asks, with the state saved; `Io` if a file cannot be written.
-pub fn run(
+/// `Interrupted` when `stop` asks, with the state saved; `Io` if a file cannot be written. Of
+/// several ranks each returns the error of the one that has it.
+pub fn run_on(
+    ranks: &Ranks,
     config: &RunConfig,
     out: &Path,
     observer: &mut dyn Observer,
     stop: &Stop,
 ) -> Result<Summary> {
     config.check()?;
+    let team = Team::new(ranks, config);
+    team.check_settings(config)?;
     let mut config = config.clone();
     for path in [&mut config.data.path, &mut config.init] {
         // So that the run can go on from any working folder.
@@ -61,7 +68,7 @@ pub fn run(
         }
     }
     // Whatever can be wrong shows before the folder is touched.
-    let images = Images::load(&config)?;
+    let images = team.all(Images::load(&config))?;
     images.notes.iter().for_each(|note| observer.note(note));
     if config.method == Method::Nnclr && config.loss.queue > images.train.len() {
         let (queue, images) = (config.loss.queue, images.train.len());
@@ -71,33 +78,43 @@ pub fn run(
         ));
         config.loss.queue = images;
     }
-    let start = first_state(&config, &images, observer)?;
+    let start = team.all(first_state(&config, &images, observer))?;
     let folder = RunFolder::new(out);
-    let lock = folder.create(&config)?;
-    Run::open(config, folder, lock, images, start)?.train(observer, stop)
+    let lock = team.first(|| folder.create(&config))?;
+    Run::open(team, config, folder, lock, images, start)?.train(observer, stop)
 }
 
-/// Goes on with the run in the folder `dir`, from its checkpoint or, without one, from the start.
+/// Goes on with the run in the folder `dir`, from its checkpoint or, without one, from the start,
+/// on all `ranks` together; they need not be as many as before.
 ///
 /// # Errors
-/// As [`run`], and `Format` if the checkpoint is damaged or of other settings; `Io` before the
+/// As [`run_on`], and `Format` if the checkpoint is damaged or of other settings; `Io` before the
 /// first step where no checkpoint can be written.
-pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Outcome> {
+pub fn resume_on(
+    ranks: &Ranks,
+    dir: &Path,
+    observer: &mut dyn Observer,
+    stop: &Stop,
+) -> Result<Outcome> {
     let folder = RunFolder::new(dir);
-    let config = folder.read_config()?;
-    let lock = folder.lock()?;
+    let alone = Team { ranks: ranks.clone(), batch_norm: Default::default() };
+    let config = alone.all(folder.read_config())?;
+    let team = Team::new(ranks, &config);
+    team.check_settings(&config)?;
+    let lock = team.first(|| folder.lock())?;
     if folder.is_finished() {
         return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
     }
     // Where nothing can be written, now rather than after the steps to the next checkpoint.
-    check_writable(&folder.checkpoint())?;
-    let mut images = Images::load(&config)?;
-    let start = match last_state(&config, &mut images, &folder, observer)? {
+    team.first(|| check_writable(&folder.checkpoint()))?;
+    let mut images = team.all(Images::load(&config))?;
+    let last = team.all(last_state(&config, &mut images, &folder, observer))?;
+    let start = match last {
         Some(start) => start,
-        None => first_state(&config, &images, observer)?,
+        None => team.all(first_state(&config, &images, observer))?,
     };
-    start.put_aside(&folder)?;
-    Run::open(config, folder, lock, images, start)?.train(observer, stop).map(Outcome::Done)
+    team.first(|| start.put_aside(&folder))?;
+    Run::open(team, config, folder, lock, images, start)?.train(observer, stop).map(Outcome::Done)
 }
 
 /// The settings, images and weights of the run in `dir`, with `change` made to its settings; a run
@@ -129,10 +146,12 @@ pub fn load(
 
 /// A run in progress.
 struct Run {
+    team: Team,
     config: RunConfig,
     folder: RunFolder,
     images: Arc<Images>,
-    metrics: Metrics,
+    /// Of rank 0.
+    metrics: Option<Metrics>,
     /// Absent only while a step has it.
     state: Option<State>,
     /// Steps done.
@@ -148,18 +167,22 @@ struct Run {
     clock: Clock,
     /// When the state was saved last, or read.
     saved: Instant,
-    _lock: Lock,
+    /// Of rank 0.
+    _lock: Option<Lock>,
 }
 
 impl Run {
     fn open(
+        team: Team,
         config: RunConfig,
         folder: RunFolder,
-        lock: Lock,
+        lock: Option<Lock>,
         images: Images,
         Start { state, step, init_sha256, .. }: Start,
     ) -> Result<Run> {
-        let (metrics, kept) = Metrics::open(&folder.metrics(), step)?;
+        team.check_same(&config, &state, step, images.train.len())?;
+        let records = team.first(|| Metrics::open(&folder.metrics(), step))?;
+        let (metrics, kept) = records.map_or((None, Vec::new()), |(m, kept)| (Some(m), kept));
         let epoch = step / images.steps_per_epoch(&config) + 1;
         let clock = Clock::after(kept.last().map_or(0.0, Record::elapsed));
         let (mut epoch_records, mut epoch_start, mut best) = (Vec::new(), 0.0, None);
@@ -174,6 +197,7 @@ impl Run {
         }
         let state = Some(state);
         Ok(Run {
+            team,
             config,
             folder,
             images: Arc::new(images),
@@ -208,26 +232,30 @@ impl Run {
         if self.step == 0 {
             self.save()?;
         }
+        let team = self.team.clone();
         self.clock.restart();
         let (seed, from, steps) = (self.config.seed, self.step, epochs * steps_per_epoch);
-        let course = Course { seed, batch_size, from, steps };
-        let mut views = Prefetch::new(Arc::clone(&self.images), course)?;
+        let part = [team.ranks.rank(), team.ranks.size()];
+        let course = Course { seed, batch_size, part, from, steps };
+        let mut views = team.all(Prefetch::new(Arc::clone(&self.images), course))?;
         while self.step < steps {
             let epoch = self.step / steps_per_epoch;
-            self.take_step(&views.take()?, epoch, steps_per_epoch, observer)?;
+            let views = team.all(views.take())?;
+            team.all(self.take_step(&views, epoch, steps_per_epoch, observer))?;
             let ended = self.step.is_multiple_of(steps_per_epoch);
             let due = match self.config.checkpoint_every {
                 Every::Steps(count) => count > 0 && self.step.is_multiple_of(count),
                 Every::Seconds(seconds) => self.saved.elapsed() >= Duration::from_secs(seconds),
             };
-            let signal = stop.requested();
+            let (due, signal) = team.agree(due, stop.requested());
             let saves = ended || due || signal.is_some();
             if saves {
                 // Before the epoch's end: features of such a state cannot be judged either.
-                self.check_finite(observer)?;
+                team.all(self.check_finite(observer))?;
             }
             if ended {
-                self.end_epoch(epoch, observer)?;
+                team.first(|| self.end_epoch(epoch, observer))?;
+                self.epoch_records.clear();
             }
             if saves {
                 self.save()?;
@@ -237,7 +265,9 @@ impl Run {
             }
         }
         drop(views);
-        self.finish(observer, stop)
+        team.tell(steps - from, observer);
+        let summary = team.first(|| self.finish(observer, stop))?;
+        team.share(summary)
     }
 
     fn take_step(
@@ -249,7 +279,7 @@ impl Run {
     ) -> Result<()> {
         let settings = settings(&self.config, self.step, steps_per_epoch);
         let state = self.state.take().expect("every step hands the state back");
-        let (state, report) = step(state, views, &settings);
+        let (state, report) = self.team.step(state, views, &settings);
         self.state = Some(state);
         self.step += 1;
         if let Some(place) = &report.non_finite {
@@ -261,7 +291,7 @@ impl Run {
             return Err(self.diverged(part, place.moved, observer));
         }
         let record = self.record(&report, epoch, &settings);
-        self.metrics.add(&Record::Step(record.clone()))?;
+        self.metrics.as_mut().map_or(Ok(()), |m| m.add(&Record::Step(record.clone())))?;
         observer.step(&record);
         self.epoch_records.push(record);
         Ok(())
@@ -357,7 +387,7 @@ impl Run {
             let checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch + 1);
             checkpoint.write(&self.folder.best())?;
         }
-        self.metrics.add(&Record::Epoch(record.clone()))?;
+        self.metrics.as_mut().map_or(Ok(()), |m| m.add(&Record::Epoch(record.clone())))?;
         observer.epoch(&record);
         Ok(())
     }
@@ -374,6 +404,9 @@ impl Run {
 
     /// The run's end where `part` is not finite: the step that did it is found, kept and told.
     fn diverged(&self, part: String, moved: Moved, observer: &mut dyn Observer) -> Error {
+        if !self.team.ranks.is_first() {
+            return Error::Diverged { step: self.step, part };
+        }
         observer.note(&format!("{part} is not finite: looking for the first value that is not"));
         let kept = self.folder.checkpoint();
         let last = format!("the last good state is kept in {}", kept.display());
@@ -407,10 +440,17 @@ impl Run {
         error
     }
 
-    /// Writes the checkpoint; the state is finite.
+    /// Writes the checkpoint; the state is finite, and the same on all ranks.
     fn save(&mut self) -> Result<()> {
+        let (team, images) = (self.team.clone(), self.images.train.len());
+        team.check_same(&self.config, self.state(), self.step, images)?;
+        team.first(|| self.write_checkpoint())?;
+        Ok(())
+    }
+
+    fn write_checkpoint(&mut self) -> Result<()> {
         // The records first: a checkpoint never knows of steps that they do not.
-        self.metrics.sync()?;
+        self.metrics.as_mut().map_or(Ok(()), Metrics::sync)?;
         let epoch = self.step / self.images.steps_per_epoch(&self.config);
         let mut checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
         model::store_normalization(&mut checkpoint, self.images.normalization());
@@ -454,26 +494,5 @@ impl Run {
         };
         summary.write(&self.folder)?;
         Ok(summary)
-    }
-}
-
-/// Training time, which goes on across the parts of a run.
-struct Clock {
-    before: f64,
-    since: Instant,
-}
-
-impl Clock {
-    fn after(seconds: f64) -> Clock {
-        Clock { before: seconds, since: Instant::now() }
-    }
-
-    /// Training begins only now.
-    fn restart(&mut self) {
-        self.since = Instant::now();
-    }
-
-    fn elapsed(&self) -> f64 {
-        self.before + self.since.elapsed().as_secs_f64()
     }
 }

@@ -15,10 +15,13 @@ mod laws;
 mod ops;
 mod panics;
 mod programs;
+mod ranks;
 mod tidy;
 
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "mpi")]
+mod mpi;
 #[cfg(feature = "cli")]
 mod oracle;
 #[cfg(feature = "cli")]

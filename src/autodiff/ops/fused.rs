@@ -5,6 +5,7 @@
 
 use crate::autodiff::op::{Op, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
+use crate::comm::Comm;
 use crate::kernels::Real;
 use crate::tensor::{BatchNormStats, Tail, Tensor, norm_shape};
 
@@ -63,9 +64,31 @@ impl<T: Real> Var<T> {
         groups: usize,
         then: Then<'_, T>,
     ) -> BatchNorm<T> {
+        self.batch_norm_over(weight, bias, eps, groups, then, None)
+    }
+
+    /// [`Var::batch_norm_then`] with the mean and variance of the whole batch, if `self` is one of
+    /// the equal parts of it that the ranks of `comm` hold.
+    ///
+    /// Of a group, each rank holds as many rows. `weight` and `bias` are taken as the rank's own,
+    /// as everything on it: see [`Var::replicate`].
+    ///
+    /// # Panics
+    /// As [`Var::batch_norm_then`].
+    #[track_caller]
+    pub fn batch_norm_over(
+        &self,
+        weight: &Var<T>,
+        bias: &Var<T>,
+        eps: f64,
+        groups: usize,
+        then: Then<'_, T>,
+        comm: Option<&Comm<T>>,
+    ) -> BatchNorm<T> {
         let (x, w, b) = (self.value(), weight.value(), bias.value());
         let mut operands = vec![self, weight, bias];
-        let plain = |tail: Tail<'_, T>| x.batch_norm(w, b, T::from_f64(eps), groups, tail);
+        let plain =
+            |tail: Tail<'_, T>| x.batch_norm(w, b, T::from_f64(eps), groups, tail, comm.cloned());
         let (y, stats, picks) = match then {
             Then::Nothing => with_none(plain(Tail::Nothing)),
             Then::Relu => with_none(plain(Tail::Relu)),
@@ -76,7 +99,8 @@ impl<T: Real> Var<T> {
                 with_none(plain(Tail::AddRelu(shortcut.value().as_slice())))
             }
             Then::MaxPoolRelu => {
-                let (y, stats, picks) = x.batch_norm_pool(w, b, T::from_f64(eps), groups);
+                let (y, stats, picks) =
+                    x.batch_norm_pool(w, b, T::from_f64(eps), groups, comm.cloned());
                 (y, stats, Some(picks))
             }
         };
@@ -222,8 +246,12 @@ pub(crate) fn batch_norm_definition<T: Real>(
     let groups = stats.mean.shape()[0];
     let (rows, c) = norm_shape(x.shape(), groups);
     let grouped = x.reshape(&[groups, rows, c]);
-    let deviation = &grouped - &grouped.mean_axes(&[1], Keep::Keep);
-    let std = deviation.square().mean_axes(&[1], Keep::Keep).shift(eps).sqrt();
+    let mean = |x: &Var<T>| match &stats.comm {
+        None => x.mean_axes(&[1], Keep::Keep),
+        Some(comm) => x.mean_axes(&[1], Keep::Keep).mean_over(comm),
+    };
+    let deviation = &grouped - &mean(&grouped);
+    let std = mean(&deviation.square()).shift(eps).sqrt();
     let normal = (deviation / std).reshape(x.shape());
     normal * weight + bias
 }

@@ -1,5 +1,6 @@
 //! The operations on [`Var`](super::Var): compute the value, record what the derivatives need.
 
+mod collective;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
 pub(crate) mod layout;

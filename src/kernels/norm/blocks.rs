@@ -194,16 +194,18 @@ pub(super) struct Line<T> {
 
 impl<T: Real> Line<T> {
     /// The coefficients of each group of
-    /// `weight inv_std (t − mean(t) − xhat mean(t xhat)) + dweight xhat + dbias`.
+    /// `weight inv_std (t − mean(t) − xhat mean(t xhat)) + dweight xhat + dbias`, with means over
+    /// as many `parts` as the blocks are one of.
     pub(super) fn groups(
         blocks: &Blocks,
+        parts: usize,
         inv_std: &[T],
         weight: &[T],
         sums: &[T],
         dweight: Option<&[T]>,
         dbias: Option<&[T]>,
     ) -> Vec<Self> {
-        let (c, n) = (blocks.c, T::from_usize(blocks.rows));
+        let (c, n) = (blocks.c, T::from_usize(blocks.rows * parts));
         let or_zero = |slope: Option<&[T]>, i: usize| slope.map_or(T::ZERO, |slope| slope[i]);
         let group = |(inv_std, sums): (&[T], &[T])| {
             let [mut a, mut b, mut d] = [(); 3].map(|()| vec![T::ZERO; c]);

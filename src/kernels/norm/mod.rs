@@ -28,6 +28,32 @@ pub enum Tail<'a, T> {
     AddRelu(&'a [T]),
 }
 
+/// The rest of a batch of which only one of several equal parts is here.
+///
+/// Statistics are then those of the whole: between its two passes a kernel has its sums added up
+/// over the parts. What is not a statistic (outputs, `dweight`, `dbias`) is this part's own.
+pub trait Rest<T> {
+    /// How many parts there are, this one included; their groups have equally many rows.
+    fn parts(&self) -> usize;
+
+    /// Replaces each number by its sum over the parts.
+    fn sum(&self, values: &mut [T]);
+}
+
+/// From mean and biased variance of this part those of the whole: the mean of the means, and the
+/// mean of `var + (own mean − mean)²`.
+fn combine<T: Real>(rest: &dyn Rest<T>, mean: &mut [T], var: &mut [T]) {
+    let own = mean.to_vec();
+    let parts = T::from_usize(rest.parts());
+    rest.sum(mean);
+    for ((mean, var), own) in mean.iter_mut().zip(&mut *var).zip(own) {
+        *mean = *mean / parts;
+        *var += (own - *mean) * (own - *mean);
+    }
+    rest.sum(var);
+    var.iter_mut().for_each(|var| *var = *var / parts);
+}
+
 /// Standardises each channel within each group, then scales and shifts it, then applies `tail`.
 ///
 /// `y = tail((x − mean) inv_std weight + bias)` with `inv_std = 1 / √(var + eps)` and the biased
@@ -52,6 +78,7 @@ pub fn batch_norm<T: Real>(
     bias: &[T],
     eps: T,
     tail: Tail<'_, T>,
+    rest: Option<&dyn Rest<T>>,
     y: &mut [T],
     mean: &mut [T],
     inv_std: &mut [T],
@@ -67,7 +94,7 @@ pub fn batch_norm<T: Real>(
         return;
     }
     let blocks = Blocks::new(groups, rows, c);
-    moments(&blocks, x, eps, mean, inv_std, var);
+    moments(&blocks, x, eps, rest, mean, inv_std, var);
     normalize(x, groups, rows, c, mean, inv_std, weight, bias, tail, y);
 }
 
@@ -122,11 +149,15 @@ fn moments<T: Real>(
     blocks: &Blocks,
     x: &[T],
     eps: T,
+    rest: Option<&dyn Rest<T>>,
     mean: &mut [T],
     inv_std: &mut [T],
     var: &mut [T],
 ) {
     blocks.moments(x, mean, var);
+    if let Some(rest) = rest {
+        combine(rest, mean, var);
+    }
     for (inv_std, &var) in inv_std.iter_mut().zip(&*var) {
         *inv_std = T::ONE / (var + eps).sqrt();
     }
@@ -155,6 +186,7 @@ pub fn batch_norm_grad<T: Real>(
     groups: usize,
     rows: usize,
     c: usize,
+    rest: Option<&dyn Rest<T>>,
     dx: Option<&mut [T]>,
     dweight: &mut [T],
     dbias: &mut [T],
@@ -171,7 +203,7 @@ pub fn batch_norm_grad<T: Real>(
     }
     let blocks = Blocks::new(groups, rows, c);
     let affine = Affine::groups(&blocks, mean, inv_std, weight, relu_bias);
-    let sums = blocks.sums(inv_std, |group, span, [sum, product, left]| {
+    let mut sums = blocks.sums(inv_std, |group, span, [sum, product, left]| {
         let Affine { mean, scale, bias } = &affine[group];
         let (x, g) = (&x[span.clone()], &g[span]);
         match relu_bias {
@@ -181,7 +213,8 @@ pub fn batch_norm_grad<T: Real>(
     });
     slopes(&sums, c, dweight, dbias);
     let Some(dx) = dx else { return };
-    let line = Line::groups(&blocks, inv_std, weight, &sums, None, None);
+    let parts = of_the_whole(&mut sums, rest);
+    let line = Line::groups(&blocks, parts, inv_std, weight, &sums, None, None);
     blocks.each(blocks.pieces(dx, c), |group, span, dx| {
         let (Affine { mean, scale, bias }, Line { a, b, d }) = (&affine[group], &line[group]);
         let (x, g) = (&x[span.clone()], &g[span]);
@@ -192,6 +225,13 @@ pub fn batch_norm_grad<T: Real>(
             }
         }
     });
+}
+
+/// Makes sums of a part those of the whole; how many parts there are.
+fn of_the_whole<T>(sums: &mut [T], rest: Option<&dyn Rest<T>>) -> usize {
+    let Some(rest) = rest else { return 1 };
+    rest.sum(sums);
+    rest.parts()
 }
 
 #[inline(always)]
@@ -232,6 +272,7 @@ pub fn batch_norm_tangent<T: Real>(
     groups: usize,
     rows: usize,
     c: usize,
+    rest: Option<&dyn Rest<T>>,
     dy: &mut [T],
 ) {
     let dx_len = dx.map_or(x.len(), <[T]>::len);
@@ -244,8 +285,8 @@ pub fn batch_norm_tangent<T: Real>(
     }
     let blocks = Blocks::new(groups, rows, c);
     let affine = Affine::groups(&blocks, mean, inv_std, weight, relu_bias);
-    let sums = tangent_sums(&blocks, x, &affine, inv_std, dx);
-    let line = Line::groups(&blocks, inv_std, weight, &sums, dweight, dbias);
+    let (sums, parts) = tangent_sums(&blocks, x, &affine, inv_std, dx, rest);
+    let line = Line::groups(&blocks, parts, inv_std, weight, &sums, dweight, dbias);
     blocks.each(blocks.pieces(dy, c), |group, span, dy| {
         let (Affine { mean, scale, bias }, Line { a, b, d }) = (&affine[group], &line[group]);
         let x = &x[span.clone()];
@@ -264,19 +305,22 @@ pub fn batch_norm_tangent<T: Real>(
     });
 }
 
-/// The sums that a tangent needs of `dx`, zeros if `x` does not move.
+/// The sums that a tangent needs of `dx`, zeros if `x` does not move, and the parts they are over.
 fn tangent_sums<T: Real>(
     blocks: &Blocks,
     x: &[T],
     affine: &[Affine<T>],
     inv_std: &[T],
     dx: Option<&[T]>,
-) -> Vec<T> {
-    let Some(dx) = dx else { return vec![T::ZERO; 3 * inv_std.len()] };
-    blocks.sums(inv_std, |group, span, [sum, product, left]| {
+    rest: Option<&dyn Rest<T>>,
+) -> (Vec<T>, usize) {
+    let Some(dx) = dx else { return (vec![T::ZERO; 3 * inv_std.len()], 1) };
+    let mut sums = blocks.sums(inv_std, |group, span, [sum, product, left]| {
         let mean = &affine[group].mean;
         loops::block_sums(&x[span.clone()], &dx[span], mean, sum, product, left);
-    })
+    });
+    let parts = of_the_whole(&mut sums, rest);
+    (sums, parts)
 }
 
 #[track_caller]

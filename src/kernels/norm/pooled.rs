@@ -4,7 +4,7 @@
 //! which of its four elements won, or that the ReLU let none through.
 
 use super::blocks::{Affine, Blocks, Line};
-use super::{check_channels, moments, slopes, tangent_sums};
+use super::{Rest, check_channels, moments, of_the_whole, slopes, tangent_sums};
 use crate::kernels::Real;
 use crate::kernels::dispatch::wide;
 
@@ -30,6 +30,7 @@ pub fn batch_norm_pool<T: Real>(
     weight: &[T],
     bias: &[T],
     eps: T,
+    rest: Option<&dyn Rest<T>>,
     y: &mut [T],
     picks: &mut [u8],
     mean: &mut [T],
@@ -43,7 +44,7 @@ pub fn batch_norm_pool<T: Real>(
         return;
     }
     let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
-    moments(&blocks, x, eps, mean, inv_std, var);
+    moments(&blocks, x, eps, rest, mean, inv_std, var);
     normalize_pool(x, [n, h, w, c], groups, mean, inv_std, weight, bias, y, picks);
 }
 
@@ -97,6 +98,7 @@ pub fn batch_norm_pool_grad<T: Real>(
     picks: &[u8],
     g: &[T],
     groups: usize,
+    rest: Option<&dyn Rest<T>>,
     dx: Option<&mut [T]>,
     dweight: &mut [T],
     dbias: &mut [T],
@@ -117,7 +119,7 @@ pub fn batch_norm_pool_grad<T: Real>(
     let image = h * w * c;
     let windows =
         |span: &std::ops::Range<usize>| span.start / image * pooled..span.end / image * pooled;
-    let sums = blocks.sums(inv_std, |group, span, [sum, product, left]| {
+    let mut sums = blocks.sums(inv_std, |group, span, [sum, product, left]| {
         let (g, picks) = (&g[windows(&span)], &picks[windows(&span)]);
         let mean = &affine[group].mean[..c];
         for (i, x) in x[span].chunks_exact(image).enumerate() {
@@ -127,7 +129,8 @@ pub fn batch_norm_pool_grad<T: Real>(
     });
     slopes(&sums, c, dweight, dbias);
     let Some(dx) = dx else { return };
-    let line = Line::groups(&blocks, inv_std, weight, &sums, None, None);
+    let parts = of_the_whole(&mut sums, rest);
+    let line = Line::groups(&blocks, parts, inv_std, weight, &sums, None, None);
     blocks.each(blocks.pieces(dx, image), |group, span, dx| {
         let (g, picks) = (&g[windows(&span)], &picks[windows(&span)]);
         let (mean, Line { a, b, d }) = (&affine[group].mean[..c], &line[group]);
@@ -157,6 +160,7 @@ pub fn batch_norm_pool_tangent<T: Real>(
     dweight: Option<&[T]>,
     dbias: Option<&[T]>,
     groups: usize,
+    rest: Option<&dyn Rest<T>>,
     dy: &mut [T],
 ) {
     let lens = [dy.len(), picks.len()];
@@ -171,8 +175,8 @@ pub fn batch_norm_pool_tangent<T: Real>(
     }
     let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
     let affine = Affine::groups(&blocks, mean, inv_std, weight, None);
-    let sums = tangent_sums(&blocks, x, &affine, inv_std, dx);
-    let line = Line::groups(&blocks, inv_std, weight, &sums, dweight, dbias);
+    let (sums, parts) = tangent_sums(&blocks, x, &affine, inv_std, dx, rest);
+    let line = Line::groups(&blocks, parts, inv_std, weight, &sums, dweight, dbias);
     let image = h * w * c;
     blocks.each(blocks.pieces(dy, pooled), |group, span, dy| {
         let (mean, Line { a, b, d }) = (&affine[group].mean[..c], &line[group]);

@@ -63,7 +63,9 @@ impl<T: Real> Case<T> {
         let (x, w, b) = (&self.x, &self.weight, &self.bias);
         let (groups, rows, c) = (self.groups, self.rows, self.c);
         let tail = Tail::Nothing;
-        batch_norm(x, groups, rows, c, w, b, eps, tail, &mut y, moments.0, moments.1, moments.2);
+        batch_norm(
+            x, groups, rows, c, w, b, eps, tail, None, &mut y, moments.0, moments.1, moments.2,
+        );
         [y, mean, inv_std, var]
     }
 
@@ -85,10 +87,10 @@ impl<T: Real> Case<T> {
         let (x, w, g, groups, rows, c) =
             (&self.x, &self.weight, &self.g, self.groups, self.rows, self.c);
         let out = (Some(&mut dx[..]), &mut dw, &mut db);
-        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, out.0, out.1, out.2);
+        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, None, out.0, out.1, out.2);
         let [mut dw_alone, mut db_alone] = [vec![T::MAX; c], vec![T::MAX; c]];
         let sums = (&mut dw_alone, &mut db_alone);
-        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, None, sums.0, sums.1);
+        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, None, None, sums.0, sums.1);
         assert!(dw == dw_alone && db == db_alone);
         [dx, dw, db]
     }
@@ -104,7 +106,7 @@ impl<T: Real> Case<T> {
         let (x, w, groups, rows, c) = (&self.x, &self.weight, self.groups, self.rows, self.c);
         let along = (dx, dweight, dbias);
         batch_norm_tangent(
-            x, mean, inv_std, w, None, along.0, along.1, along.2, groups, rows, c, &mut dy,
+            x, mean, inv_std, w, None, along.0, along.1, along.2, groups, rows, c, None, &mut dy,
         );
         dy
     }

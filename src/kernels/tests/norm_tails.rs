@@ -53,18 +53,20 @@ fn relu_kernels_are_their_definitions<T: Real>() {
         let sum: Vec<T> = naive_y.iter().zip(&shortcut).map(|(&y, &s)| y + s).collect();
         for (tail, expected) in [(Tail::Relu, &naive_y), (Tail::AddRelu(&shortcut), &sum)] {
             let mut y = vec![T::MAX; len];
-            batch_norm(&x, groups, rows, c, &w, &b, eps, tail, &mut y, m, s, v);
+            batch_norm(&x, groups, rows, c, &w, &b, eps, tail, None, &mut y, m, s, v);
             assert_close(&y, &gated(expected, expected));
         }
         let mut y = vec![T::MAX; len];
-        batch_norm(&x, groups, rows, c, &w, &b, eps, Tail::Relu, &mut y, m, s, v);
+        batch_norm(&x, groups, rows, c, &w, &b, eps, Tail::Relu, None, &mut y, m, s, v);
 
         // What the ReLU let through is found again by the very bits of the output.
         let [mut dx, mut expected] = [vec![T::MAX; len], vec![T::ZERO; len]];
         let [mut dw, mut db, mut dw_naive, mut db_naive] = [(); 4].map(|()| vec![T::ZERO; c]);
         let (out, bias) = ((Some(&mut dx[..]), &mut dw, &mut db), Some(&b[..]));
         let (mean, inv_std) = (&mean, &inv_std);
-        batch_norm_grad(&x, mean, inv_std, &w, bias, &g, groups, rows, c, out.0, out.1, out.2);
+        batch_norm_grad(
+            &x, mean, inv_std, &w, bias, &g, groups, rows, c, None, out.0, out.1, out.2,
+        );
         let (g_alive, out) = (gated(&y, &g), (Some(&mut expected[..]), &mut dw_naive));
         let db_out = &mut db_naive;
         naive::batch_norm_grad(
@@ -80,7 +82,9 @@ fn relu_kernels_are_their_definitions<T: Real>() {
             let pick = |bit: usize, t| (choice >> bit & 1 == 1).then_some(t);
             let (t, dw, db) = (pick(0, &g[..]), pick(1, &dweight[..]), pick(2, &dbias[..]));
             let mut dy = vec![T::MAX; len];
-            batch_norm_tangent(&x, mean, inv_std, &w, bias, t, dw, db, groups, rows, c, &mut dy);
+            batch_norm_tangent(
+                &x, mean, inv_std, &w, bias, t, dw, db, groups, rows, c, None, &mut dy,
+            );
             naive::batch_norm_tangent(
                 &x,
                 mean,
@@ -127,7 +131,7 @@ fn pooled_kernels_are_their_definitions<T: Real>() {
         let (mut picks, mut at) = (vec![9u8; pooled], vec![0u32; pooled]);
         let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![T::ZERO; groups * c]);
         let (m, s, v) = (&mut mean, &mut inv_std, &mut var);
-        batch_norm_pool(&x, shape, groups, &weight, &bias, eps, &mut y, &mut picks, m, s, v);
+        batch_norm_pool(&x, shape, groups, &weight, &bias, eps, None, &mut y, &mut picks, m, s, v);
         if len == 0 {
             continue;
         }
@@ -158,7 +162,7 @@ fn pooled_kernels_are_their_definitions<T: Real>() {
         let [mut dw, mut db, mut dw_naive, mut db_naive] = [(); 4].map(|()| vec![T::ZERO; c]);
         let out = (Some(&mut dx[..]), &mut dw, &mut db);
         batch_norm_pool_grad(
-            &x, shape, mean, inv_std, &weight, &picks, g, groups, out.0, out.1, out.2,
+            &x, shape, mean, inv_std, &weight, &picks, g, groups, None, out.0, out.1, out.2,
         );
         let out = (Some(&mut expected[..]), &mut dw_naive, &mut db_naive);
         naive::batch_norm_grad(
@@ -175,7 +179,7 @@ fn pooled_kernels_are_their_definitions<T: Real>() {
             let db = pick(2, &dbias[..]);
             let [mut dy, mut gathered] = [vec![T::MAX; pooled], vec![T::ZERO; pooled]];
             batch_norm_pool_tangent(
-                &x, shape, mean, inv_std, &weight, &picks, t, dw, db, groups, &mut dy,
+                &x, shape, mean, inv_std, &weight, &picks, t, dw, db, groups, None, &mut dy,
             );
             naive::batch_norm_tangent(
                 &x,
@@ -211,7 +215,7 @@ fn a_nan_stays_and_no_derivative_reaches_its_window() {
     let moments = (&mut mean, &mut inv_std, &mut var);
     let shape = [2, 4, 4, 1];
     let (m, s, v) = moments;
-    batch_norm_pool(&x, shape, 1, &[1.0], &[0.0], 1e-5, &mut y, &mut picks, m, s, v);
+    batch_norm_pool(&x, shape, 1, &[1.0], &[0.0], 1e-5, None, &mut y, &mut picks, m, s, v);
     // One NaN spoils the moments, and with them everything.
     assert!(y.iter().all(|y| y.is_nan()) && picks == [DEAD; 8]);
 }
@@ -229,14 +233,28 @@ fn kernels_with_tails_give_the_same_bits_on_all_threads() {
         let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![0.0; groups * c]);
         let [mut dw, mut db] = [(); 2].map(|()| vec![0.0; c]);
         let (m, s, v) = (&mut mean, &mut inv_std, &mut var);
-        batch_norm_pool(&x, shape, groups, &weight, &bias, 1e-5, &mut y, &mut picks, m, s, v);
+        batch_norm_pool(&x, shape, groups, &weight, &bias, 1e-5, None, &mut y, &mut picks, m, s, v);
         let (g_pooled, out) = (&g[..pooled], (Some(&mut dx[..]), &mut dw, &mut db));
         batch_norm_pool_grad(
-            &x, shape, m, s, &weight, &picks, g_pooled, groups, out.0, out.1, out.2,
+            &x, shape, m, s, &weight, &picks, g_pooled, groups, None, out.0, out.1, out.2,
         );
         let rows = len / groups / c;
         let out = (Some(&mut relu[..]), &mut dw, &mut db);
-        batch_norm_grad(&x, m, s, &weight, Some(&bias), &g, groups, rows, c, out.0, out.1, out.2);
+        batch_norm_grad(
+            &x,
+            m,
+            s,
+            &weight,
+            Some(&bias),
+            &g,
+            groups,
+            rows,
+            c,
+            None,
+            out.0,
+            out.1,
+            out.2,
+        );
         [y, dx, relu, dw, db].concat()
     });
 }

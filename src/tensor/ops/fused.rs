@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::comm::Comm;
 use crate::kernels::alloc::Buffer;
 use crate::kernels::profile::{self, Work};
 use crate::kernels::{Real, norm, softmax};
 use crate::tensor::index::split;
 use crate::tensor::{Indices, Tensor, images};
 
+use norm::Rest;
 pub(crate) use norm::Tail;
 
 /// Which element of each 2x2 window of `[N, H, W, C]` is its maximum, a byte a window.
@@ -44,6 +46,21 @@ pub struct BatchNormStats<T: Real> {
     pub var: Tensor<T>,
     /// `1 / sqrt(var + eps)`.
     pub inv_std: Tensor<T>,
+    /// The ranks that the batch lies on, if not all of it is here.
+    pub comm: Option<Comm<T>>,
+}
+
+impl<T: Real> Rest<T> for Comm<T> {
+    fn parts(&self) -> usize {
+        self.size()
+    }
+    fn sum(&self, values: &mut [T]) {
+        self.all_reduce_sum(values);
+    }
+}
+
+fn rest<T: Real>(comm: &Option<Comm<T>>) -> Option<&dyn Rest<T>> {
+    comm.as_ref().map(|comm| comm as _)
 }
 
 /// Fused operations; their definitions stand in `autodiff`.
@@ -82,16 +99,20 @@ impl<T: Real> Tensor<T> {
         eps: T,
         groups: usize,
         tail: Tail<'_, T>,
+        comm: Option<Comm<T>>,
     ) -> (Tensor<T>, BatchNormStats<T>) {
         let (rows, c) = norm_shape(self.shape(), groups);
-        let mut stats = self.stats(weight, bias, groups);
+        let mut stats = self.stats(weight, bias, groups, comm);
+        let rest = rest(&stats.comm);
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
         let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
         // The statistics are a pass of their own; a shortcut is one more.
         let n_read = (2 + usize::from(matches!(tail, Tail::AddRelu(_)))) * self.len();
         let y = Tensor::passed("batch_norm", n_read, self.shape(), |y| {
-            norm::batch_norm(x, groups, rows, c, weight, bias, eps, tail, y, mean, inv_std, var);
+            norm::batch_norm(
+                x, groups, rows, c, weight, bias, eps, tail, rest, y, mean, inv_std, var,
+            );
         });
         (y, stats)
     }
@@ -107,10 +128,12 @@ impl<T: Real> Tensor<T> {
         bias: &Tensor<T>,
         eps: T,
         groups: usize,
+        comm: Option<Comm<T>>,
     ) -> (Tensor<T>, BatchNormStats<T>, Picks) {
         let shape @ [n, h, w, c] = images(self.shape(), "batch_norm_pool");
         norm_shape(self.shape(), groups);
-        let mut stats = self.stats(weight, bias, groups);
+        let mut stats = self.stats(weight, bias, groups, comm);
+        let rest = rest(&stats.comm);
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
         let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
@@ -118,7 +141,7 @@ impl<T: Real> Tensor<T> {
         let y = Tensor::passed("batch_norm_pool", 2 * self.len(), &[n, h / 2, w / 2, c], |y| {
             let (picks, mean) = (&mut bytes, mean);
             norm::batch_norm_pool(
-                x, shape, groups, weight, bias, eps, y, picks, mean, inv_std, var,
+                x, shape, groups, weight, bias, eps, rest, y, picks, mean, inv_std, var,
             );
         });
         (y, stats, Picks { bytes: Arc::new(bytes), shape })
@@ -166,13 +189,19 @@ impl<T: Real> Tensor<T> {
 
     /// Room for the statistics, once the shapes are checked.
     #[track_caller]
-    fn stats(&self, weight: &Tensor<T>, bias: &Tensor<T>, groups: usize) -> BatchNormStats<T> {
+    fn stats(
+        &self,
+        weight: &Tensor<T>,
+        bias: &Tensor<T>,
+        groups: usize,
+        comm: Option<Comm<T>>,
+    ) -> BatchNormStats<T> {
         let (_, c) = norm_shape(self.shape(), groups);
         let affine = weight.shape() == [c] && bias.shape() == [c];
         let (w_shape, b_shape) = (weight.shape, bias.shape);
         assert!(affine, "batch_norm: weight {w_shape:?}, bias {b_shape:?}, x {:?}", self.shape);
         let empty = || Tensor::full(&[groups, c], T::ZERO);
-        BatchNormStats { mean: empty(), var: empty(), inv_std: empty() }
+        BatchNormStats { mean: empty(), var: empty(), inv_std: empty(), comm }
     }
 
     /// The gradients of [`Tensor::batch_norm`] in x (if wanted), weight and bias; with its bias, of
@@ -189,9 +218,10 @@ impl<T: Real> Tensor<T> {
         let (rows, c) = norm_shape(self.shape(), groups);
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
+        let rest = rest(&stats.comm);
         let bias = relu_bias.map(Tensor::as_slice);
         self.with_slopes("batch_norm_grad", [c, 4 * self.len()], wants_dx, |dx, dw, db| {
-            norm::batch_norm_grad(x, mean, inv_std, w, bias, g, groups, rows, c, dx, dw, db);
+            norm::batch_norm_grad(x, mean, inv_std, w, bias, g, groups, rows, c, rest, dx, dw, db);
         })
     }
 
@@ -207,10 +237,13 @@ impl<T: Real> Tensor<T> {
         let groups = stats.mean.shape()[0];
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
+        let rest = rest(&stats.comm);
         let (shape, picks) = (picks.shape, &picks.bytes);
         let n_read = 2 * (self.len() + g.len());
         self.with_slopes("batch_norm_pool_grad", [shape[3], n_read], wants_dx, |dx, dw, db| {
-            norm::batch_norm_pool_grad(x, shape, mean, inv_std, w, picks, g, groups, dx, dw, db);
+            norm::batch_norm_pool_grad(
+                x, shape, mean, inv_std, w, picks, g, groups, rest, dx, dw, db,
+            );
         })
     }
 
@@ -246,11 +279,14 @@ impl<T: Real> Tensor<T> {
         let (rows, c) = norm_shape(self.shape(), groups);
         let (x, w) = (self.as_slice(), weight.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
+        let rest = rest(&stats.comm);
         let bias = relu_bias.map(Tensor::as_slice);
         let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
         let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
         Tensor::passed("batch_norm_tangent", n_read, self.shape(), |dy| {
-            norm::batch_norm_tangent(x, mean, inv_std, w, bias, dx, dw, db, groups, rows, c, dy);
+            norm::batch_norm_tangent(
+                x, mean, inv_std, w, bias, dx, dw, db, groups, rows, c, rest, dy,
+            );
         })
     }
 
@@ -265,13 +301,14 @@ impl<T: Real> Tensor<T> {
         let groups = stats.mean.shape()[0];
         let (x, w) = (self.as_slice(), weight.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
+        let rest = rest(&stats.comm);
         let (shape @ [n, h, width, c], picks) = (picks.shape, &picks.bytes);
         let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
         let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
         let out = [n, h / 2, width / 2, c];
         Tensor::passed("batch_norm_pool_tangent", n_read, &out, |dy| {
             norm::batch_norm_pool_tangent(
-                x, shape, mean, inv_std, w, picks, dx, dw, db, groups, dy,
+                x, shape, mean, inv_std, w, picks, dx, dw, db, groups, rest, dy,
             );
         })
     }

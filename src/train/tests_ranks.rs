@@ -1,0 +1,376 @@
+//! Several ranks train the model that one trains; on threads, which are ranks without a library.
+
+use std::path::Path;
+
+use super::folder::RunFolder;
+use super::metrics::{Record, Summary};
+use super::settings::settings;
+use super::team::Team;
+use super::tests_support::{TempDir, small, write_cifar};
+use super::*;
+use crate::comm::{Communicator, Ranks};
+use crate::config::{Method, RunConfig};
+use crate::error::Result;
+use crate::kernels::Real;
+use crate::metamask;
+use crate::nn::{Encoder, params};
+use crate::optim::norm;
+use crate::rng::Stream;
+use crate::tensor::Tensor;
+use rand::Rng;
+
+/// Steps that are compared, images in each, and their side.
+const STEPS: usize = 20;
+const BATCH: usize = 128;
+const SIDE: usize = 4;
+
+/// Six methods, each alone and with the mask, on a small ResNet; the optimisers take turns.
+fn twelve_runs() -> Vec<RunConfig> {
+    let dir = Path::new("nowhere");
+    let methods = Method::ALL.into_iter().flat_map(|method| [(method, false), (method, true)]);
+    let optimizers = ["sgd", "nesterov", "sgd"].into_iter().cycle();
+    let config = |((method, masked), optimizer): ((Method, bool), &str)| {
+        let predicts = method.predicts();
+        let (method, masked) =
+            (format!("method={}", method.key()), format!("mask.enabled={masked}"));
+        let optimizer = format!("optimizer.kind={optimizer}");
+        let base = [
+            "model.encoder=resnet18",
+            "model.width=2",
+            "model.contrastive_head=[24, 12]",
+            "data.size=8",
+            "epochs=2",
+            "optimizer.lr=0.002",
+        ];
+        let mut base = base.to_vec();
+        let batch = format!("batch_size={BATCH}");
+        base.push(&batch);
+        if masked.ends_with("true") {
+            base.push("model.redundancy_head=[24, 16]");
+        }
+        if predicts {
+            base.push("model.predictor_head=[16, 12]");
+        }
+        small(dir, &[&[&method, &masked], &base, &[&optimizer]]).finish().unwrap()
+    };
+    methods.zip(optimizers).map(config).collect()
+}
+
+/// Two views of random images: the second is the first with noise.
+fn views<T: Real>(step: usize) -> Tensor<T> {
+    let mut random = Stream::new(7, "test").at(&[step as u64]);
+    let image = BATCH * SIDE * SIDE * 3;
+    let first: Vec<f64> = (0..image).map(|_| random.random_range(-1.0..1.0)).collect();
+    let second: Vec<f64> = first.iter().map(|x| x + random.random_range(-0.5..0.5)).collect();
+    let all = first.iter().chain(&second).map(|&x| T::from_f64(x)).collect();
+    Tensor::from_vec(all, &[2 * BATCH, SIDE, SIDE, 3])
+}
+
+/// A rank's rows of both views.
+fn part<T: Real>(x: &Tensor<T>, ranks: &Ranks) -> Tensor<T> {
+    let own = BATCH / ranks.size();
+    let row = x.len() / x.shape()[0];
+    let rows = |from: usize| &x.as_slice()[from * row..(from + own) * row];
+    let at = ranks.rank() * own;
+    let both = [rows(at), rows(BATCH + at)].concat();
+    Tensor::from_vec(both, &[2 * own, SIDE, SIDE, 3])
+}
+
+/// What a step says and leaves: the loss, the mask's gradient, all weights.
+struct Seen {
+    loss: f64,
+    mask: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+fn train<T: Real>(config: &RunConfig, ranks: &Ranks, steps: usize) -> Vec<Seen>
+where
+    Ranks: Communicator<T>,
+{
+    let team = Team::new(ranks, config);
+    let mut state: metamask::State<T, Encoder<T>> = model::first_state(config, 3);
+    let mut seen = Vec::new();
+    for step in 0..steps {
+        let x = part(&views(step), ranks);
+        let report;
+        (state, report) = team.step(state, &x, &settings(config, step, STEPS / 2));
+        assert!(report.non_finite.is_none());
+        let numbers =
+            |x: &Tensor<T>| -> Vec<f64> { x.as_slice().iter().map(|x| x.to_f64()).collect() };
+        let meta = report.mask.and_then(|mask| mask.meta);
+        let mut weights: Vec<f64> = Vec::new();
+        for p in params(&state.network) {
+            weights.extend(numbers(p.value()));
+        }
+        weights.extend(numbers(&state.mask.logits));
+        for (_, mean, var) in state.running.iter() {
+            weights.extend(numbers(mean));
+            weights.extend(numbers(var));
+        }
+        let mask = meta.map_or(Vec::new(), |meta| numbers(&meta.gradient));
+        seen.push(Seen { loss: report.loss, mask, weights });
+    }
+    seen
+}
+
+/// The length of the difference, over the length of what is expected.
+fn error(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let length = |x: Vec<f64>| norm(&[Tensor::from_slice(&x, &[x.len()])]);
+    let difference = found.iter().zip(expected).map(|(a, b)| a - b).collect();
+    if expected.is_empty() { 0.0 } else { length(difference) / length(expected.to_vec()) }
+}
+
+fn ranks_train_what_one_trains<T: Real>(at_first: f64, at_last: f64)
+where
+    Ranks: Communicator<T>,
+{
+    let mut worst = [0f64; 2];
+    for config in twelve_runs() {
+        let name = config.title();
+        let one = train::<T>(&config, &Ranks::alone(), STEPS);
+        assert_eq!(one[0].mask.is_empty(), !config.mask.enabled, "{name}");
+        for size in [2, 4] {
+            let all = Ranks::on_threads(size, |ranks| train::<T>(&config, &ranks, STEPS));
+            for other in &all[1..] {
+                let same = |(a, b): (&Seen, &Seen)| a.weights == b.weights && a.mask == b.mask;
+                assert!(all[0].iter().zip(other).all(same), "{name}: ranks differ");
+            }
+            for (step, (found, expected)) in all[0].iter().zip(&one).enumerate() {
+                let loss = (found.loss - expected.loss).abs() / expected.loss.abs();
+                let errors = [
+                    loss,
+                    error(&found.mask, &expected.mask),
+                    error(&found.weights, &expected.weights),
+                ];
+                let largest = errors.iter().copied().fold(0.0, f64::max);
+                let tolerance = if step == 0 { at_first } else { at_last };
+                let at = usize::from(step > 0);
+                worst[at] = worst[at].max(largest);
+                assert!(
+                    largest <= tolerance,
+                    "{name} on {size} ranks, step {}: loss, mask gradient and weights are off by \
+                     {errors:?}",
+                    step + 1
+                );
+            }
+        }
+    }
+    println!("worst after the first step and after {STEPS}: {worst:?}");
+}
+
+#[test]
+fn twelve_runs_on_two_and_four_ranks_are_those_on_one_in_double_precision() {
+    ranks_train_what_one_trains::<f64>(1e-10, 1e-10);
+}
+
+#[test]
+fn twelve_runs_on_two_and_four_ranks_are_those_on_one_in_single_precision() {
+    ranks_train_what_one_trains::<f32>(1e-5, 1e-3);
+}
+
+#[test]
+fn a_step_exchanges_what_its_model_says() {
+    let mut seen = 0;
+    let extra = [
+        &[][..],
+        &["mask.meta=finite-difference"],
+        &["mask.meta=first-order"],
+        &["mask.meta=regular"],
+        &["mask.trial=joint-shared"],
+        &["mask.compare_every=1"],
+        &["model.batch_norm=each-rank"],
+    ];
+    for config in twelve_runs() {
+        for extra in extra {
+            if extra.iter().any(|key| key.starts_with("mask")) && config.method != Method::Simclr {
+                continue;
+            }
+            let mut layers = crate::config::Layers::from(&config);
+            extra.iter().for_each(|setting| layers.set_text(setting).unwrap());
+            let Ok(config) = layers.finish() else { continue };
+            for size in [1, 2, 3] {
+                let traffic = Ranks::on_threads(size, |ranks| {
+                    let team = Team::new(&ranks, &config);
+                    let state = model::first_state(&config, 3);
+                    let settings = settings(&config, 0, 10);
+                    let said = traffic::of_step(&state, &settings, team.batch_norm, 4, size);
+                    let x = views(0).slice(&[0; 4], &[8, SIDE, SIDE, 3], &[1; 4]);
+                    team.step::<f32, _>(state, &x, &settings);
+                    (ranks.traffic(), said.unwrap())
+                });
+                for (found, said) in traffic {
+                    assert_eq!(found, said, "{} {extra:?} on {size}", config.title());
+                    assert_eq!(found.bytes > 0, size > 1);
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+/// A run of milliseconds on the images in `dir`: two epochs of four steps of four images.
+fn tiny(dir: &Path, settings: &[&str]) -> RunConfig {
+    let base = [
+        "model.encoder=resnet18",
+        "model.width=2",
+        "model.contrastive_head=[8, 6]",
+        "model.redundancy_head=[8, 6]",
+        "data.size=8",
+        "data.images=32",
+        "batch_size=8",
+        "epochs=2",
+        "checkpoint_every=1",
+        "optimizer.lr=0.01",
+        "eval.baselines=false",
+        "eval.linear_epochs=1",
+        "eval.watch_images=16",
+    ];
+    small(dir, &[&base, settings]).finish().unwrap()
+}
+
+/// Asks for a stop when a step is done.
+struct StopAt(usize, Stop);
+
+impl Observer for StopAt {
+    fn step(&mut self, record: &StepRecord) {
+        if record.step == self.0 {
+            self.1.request(15);
+        }
+    }
+}
+
+/// Starts or goes on with a run on `size` ranks; `stop_at` is seen by the last of them alone.
+fn run_part(config: &RunConfig, out: &Path, size: usize, stop_at: usize) -> Vec<Result<Summary>> {
+    let started = RunFolder::new(out).config().exists();
+    Ranks::on_threads(size, |ranks| {
+        let stop = Stop::default();
+        let at = if ranks.rank() + 1 == size { stop_at } else { 0 };
+        let mut observer = StopAt(at, stop.clone());
+        match started {
+            false => run_on(&ranks, config, out, &mut observer, &stop),
+            true => resume_on(&ranks, out, &mut observer, &stop).map(|outcome| match outcome {
+                Outcome::Done(summary) | Outcome::AlreadyFinished(summary) => summary,
+            }),
+        }
+    })
+}
+
+/// The losses of all steps of a run.
+fn losses(out: &Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(RunFolder::new(out).metrics()).unwrap();
+    let record = |line: &str| serde_json::from_str::<Record>(line).unwrap();
+    let loss = |record: Record| match record {
+        Record::Step(step) => Some(step.loss),
+        Record::Epoch(_) => None,
+    };
+    text.lines().map(record).filter_map(loss).collect()
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_ranks_and_repeats_on_as_many() {
+    let dir = TempDir::new("ranks");
+    write_cifar(dir.path());
+    for settings in [
+        &["method=simclr"][..],
+        &["method=byol", "optimizer.kind=lars", "model.predictor_head=[8, 6]"],
+    ] {
+        let config = tiny(dir.path(), settings);
+        let out = |name: &str| dir.path().join(format!("{}-{name}", config.method.key()));
+        let one = run_part(&config, &out("one"), 1, 0).remove(0).unwrap();
+        let expected = losses(&out("one"));
+        assert_eq!(expected.len(), 8);
+
+        let stops = [(2, 3), (4, 6), (1, 7)];
+        for (size, at) in stops {
+            for error in run_part(&config, &out("parts"), size, at) {
+                // One rank has seen the signal, all have stopped for it.
+                let error = error.unwrap_err();
+                assert!(error.to_string().contains("signal 15"), "{error}");
+            }
+            assert_eq!(losses(&out("parts")).len(), at);
+        }
+        let ends = run_part(&config, &out("parts"), 2, 0);
+        for end in &ends {
+            assert_eq!(end.as_ref().unwrap(), ends[0].as_ref().unwrap());
+        }
+        for name in ["twice", "again"] {
+            run_part(&config, &out(name), 2, 0).into_iter().for_each(|end| drop(end.unwrap()));
+        }
+        let weights =
+            |name: &str| Summary::read(&RunFolder::new(&out(name))).unwrap().weights_sha256;
+        assert_eq!(weights("twice"), weights("again"));
+        assert_ne!(weights("twice"), one.weights_sha256, "sums have another order");
+        for name in ["parts", "twice"] {
+            let found = losses(&out(name));
+            assert_eq!(found.len(), 8);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-3 * expected.abs(), "{found}, {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_one_rank_cannot_do_ends_all_with_its_name() {
+    let dir = TempDir::new("ranks-refused");
+    write_cifar(dir.path());
+    let said = |size: usize, own: &(dyn Fn(usize) -> RunConfig + Sync)| -> Vec<String> {
+        let out = dir.path().join("never");
+        let results = Ranks::on_threads(size, |ranks| {
+            let config = own(ranks.rank());
+            run_on(&ranks, &config, &out, &mut (), &Stop::default()).unwrap_err().to_string()
+        });
+        assert!(!out.exists());
+        results
+    };
+    let config = tiny(dir.path(), &[]);
+    for text in
+        said(3, &|rank| RunConfig { epochs: if rank == 2 { 3 } else { 2 }, ..config.clone() })
+    {
+        assert_eq!(
+            text,
+            "the ranks: rank 2 has epochs = 3, rank 0 has epochs = 2: they cannot train one model"
+        );
+    }
+    for text in said(3, &|_| config.clone()) {
+        assert_eq!(text, "batch_size: is 8, which 3 ranks cannot share evenly");
+    }
+    for text in said(8, &|_| config.clone()) {
+        assert_eq!(text, "batch_size: is 8, too few for 8 ranks");
+    }
+    let elsewhere = |rank: usize| {
+        let mut config = config.clone();
+        if rank == 1 {
+            config.data.path = dir.path().join("nothing").display().to_string();
+        }
+        config
+    };
+    let texts = said(2, &elsewhere);
+    assert!(texts[0].starts_with("rank 1: ") && texts[0].ends_with(&texts[1]), "{texts:?}");
+
+    // Rank 0's work is told too: its folder is taken.
+    std::fs::create_dir(dir.path().join("used")).unwrap();
+    let used = dir.path().join("used");
+    std::fs::write(used.join("config.toml"), "").unwrap();
+    let texts = Ranks::on_threads(2, |ranks| {
+        run_on(&ranks, &config, &used, &mut (), &Stop::default()).unwrap_err().to_string()
+    });
+    assert!(texts[0].contains("already has a run") && texts[1] == format!("rank 0: {}", texts[0]));
+}
+
+#[test]
+fn statistics_of_each_rank_are_another_choice_with_one_state() {
+    let config = twelve_runs().swap_remove(3);
+    let mut each = config.clone();
+    each.model.batch_norm = crate::config::BatchNormOver::EachRank;
+    let last = |config: &RunConfig, size| {
+        let all = Ranks::on_threads(size, |ranks| train::<f64>(config, &ranks, 2));
+        assert!(all.iter().all(|seen| seen[1].weights == all[0][1].weights));
+        all[0][1].weights.clone()
+    };
+    assert_eq!(last(&each, 1), last(&config, 1));
+    let off = error(&last(&each, 2), &last(&config, 2));
+    assert!(off > 1e-6, "{off:e}");
+}

@@ -1,0 +1,192 @@
+//! Derivatives across ranks: collectives and batch-norm over all ranks are what they are on one.
+
+use dimask::autodiff::check::check_grads;
+use dimask::autodiff::{Then, grad, grad_graph, hvp, pull, push};
+use dimask::comm::{Comm, Ranks};
+use dimask::{Real, Tensor, Var};
+
+use crate::support::Numbers;
+
+/// Runs `work` on one, two and four ranks.
+fn on_ranks(work: impl Fn(&Comm<f64>) + Sync) {
+    for size in [1, 2, 4] {
+        Ranks::on_threads(size, |ranks| work(&ranks.comm()));
+    }
+}
+
+/// This rank's rows of both views of a common batch, view 0 first.
+fn part<T: Real>(x: &Var<T>, comm: &Comm<T>) -> Var<T> {
+    let (shape, size) = (x.shape().to_vec(), comm.size());
+    let row: usize = shape[1..].iter().product();
+    let n = shape[0] / 2 / size;
+    let by_rank = x.reshape(&[2, size, n * row]).transpose(0, 1).reshape(&[2 * size, n * row]);
+    let mut own = shape;
+    own[0] = 2 * n;
+    by_rank.shard(comm).reshape(&own)
+}
+
+/// The common batch of which each rank has a [`part`].
+fn whole<T: Real>(x: &Var<T>, comm: &Comm<T>) -> Var<T> {
+    let (shape, size) = (x.shape().to_vec(), comm.size());
+    let row: usize = shape[1..].iter().product();
+    let n = shape[0] / 2;
+    let by_rank = x.reshape(&[2, n * row]).all_gather(comm);
+    let mut all = shape;
+    all[0] *= size;
+    by_rank.reshape(&[size, 2, n * row]).transpose(0, 1).reshape(&all)
+}
+
+#[test]
+fn derivatives_through_collectives_equal_finite_differences_to_the_third_order() {
+    on_ranks(|comm| {
+        let mut numbers = Numbers::new(1);
+        let x = numbers.tensor(&[4, 3], -1.0, 1.0);
+        let w = numbers.tensor(&[3, 2], -1.0, 1.0);
+        let f = |v: &[Var<f64>]| {
+            let own = v[0].shard(comm).matmul(&v[1].replicate(comm)).tanh();
+            let norm = own.square().sum().all_reduce_sum(comm);
+            own.all_gather(comm) / (norm + 1.0)
+        };
+        check_grads(f, &[x.clone(), w.clone()], 3).unwrap();
+        // And the function is the one that has no ranks in it.
+        let alone = |v: &[Var<f64>]| {
+            let own = v[0].matmul(&v[1]).tanh();
+            &own / &(own.square().sum() + 1.0)
+        };
+        let (x, w) = (Var::leaf(x), Var::leaf(w));
+        let (found, expected) = (f(&[x.clone(), w.clone()]), alone(&[x, w]));
+        for (found, expected) in found.value().as_slice().iter().zip(expected.value().as_slice()) {
+            assert!((found - expected).abs() < 1e-14);
+        }
+    });
+}
+
+/// A sum of what each rank contributes.
+fn total(comm: &Comm<f64>, own: f64) -> f64 {
+    let mut sum = [own];
+    comm.all_reduce_sum(&mut sum);
+    sum[0]
+}
+
+#[test]
+fn each_collective_is_adjoint_to_its_derivative() {
+    on_ranks(|comm| {
+        // Common numbers are drawn from one seed, a rank's own from its own.
+        let mut common = Numbers::new(2);
+        let mut own = Numbers::new(3 + comm.rank() as u64);
+        let (size, n) = (comm.size(), 3);
+        let pair = |x: &Tensor<f64>, y: &Tensor<f64>| x.dot(y);
+        let split = own.tensor(&[n, 2], -1.0, 1.0);
+        let all = common.tensor(&[size * n, 2], -1.0, 1.0);
+        let vector = common.tensor(&[5], -1.0, 1.0);
+        let mine = own.tensor(&[5], -1.0, 1.0);
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        // <gather x, g> with common g is what the ranks' <x, gather* g> add up to, and so on;
+        // forward mode is the operation itself.
+        let check = |f: &dyn Fn(&Var<f64>) -> Var<f64>, x: &Tensor<f64>, g: &Tensor<f64>| {
+            let leaf = Var::leaf(x.clone());
+            let y = f(&leaf);
+            let tangent = push(&[&y], &[(&leaf, x)]).remove(0);
+            assert_eq!(&tangent, y.value());
+            let dx = pull(vec![(y, g.clone())], &[&leaf]).remove(0);
+            (pair(&tangent, g), pair(x, &dx))
+        };
+        let (left, right) = check(&|x| x.all_gather(comm), &split, &all);
+        close(left, total(comm, right));
+        let (left, right) = check(&|x| x.shard(comm), &all, &split);
+        close(total(comm, left), right);
+        let (left, right) = check(&|x| x.all_reduce_sum(comm), &mine, &vector);
+        close(left, total(comm, right));
+        let (left, right) = check(&|x| x.replicate(comm), &vector, &mine);
+        close(total(comm, left), right);
+    });
+}
+
+/// Batch-norm with one of its tails, of `[x, weight, bias, shortcut]`, over ranks or, without, in
+/// one piece.
+fn batch_norm<T: Real>(v: &[Var<T>], tail: usize, comm: Option<&Comm<T>>) -> Var<T> {
+    let run = |x: &Var<T>, w: &Var<T>, b: &Var<T>, s: &Var<T>| {
+        let then = [Then::Nothing, Then::Relu, Then::AddRelu(s), Then::MaxPoolRelu][tail];
+        x.batch_norm_over(w, b, 1e-3, 2, then, comm).y
+    };
+    match comm {
+        None => run(&v[0], &v[1], &v[2], &v[3]),
+        Some(comm) => {
+            let [w, b] = [1, 2].map(|i| v[i].replicate(comm));
+            whole(&run(&part(&v[0], comm), &w, &b, &part(&v[3], comm)), comm)
+        }
+    }
+}
+
+fn inputs<T: Real>(seed: u64) -> Vec<Tensor<T>> {
+    let mut numbers = Numbers::new(seed);
+    [&[16, 2, 3, 2][..], &[2], &[2], &[16, 2, 3, 2]]
+        .map(|shape| numbers.tensor(shape, -1.5, 1.5))
+        .to_vec()
+}
+
+/// The largest difference between tensors, over the largest number.
+fn error<T: Real>(found: &[Tensor<T>], expected: &[Tensor<T>]) -> f64 {
+    let pairs = found.iter().zip(expected);
+    let numbers = pairs.flat_map(|(f, e)| f.as_slice().iter().zip(e.as_slice()));
+    let (worst, scale) = numbers.fold((0f64, 1f64), |(worst, scale), (f, e)| {
+        let (f, e) = (f.to_f64(), e.to_f64());
+        (worst.max((f - e).abs()), scale.max(e.abs()))
+    });
+    worst / scale
+}
+
+fn batch_norm_over_ranks_is_batch_norm<T: Real>(tolerance: f64)
+where
+    Ranks: dimask::comm::Communicator<T>,
+{
+    for tail in 0..4 {
+        let x = inputs::<T>(5);
+        let all = |comm: Option<&Comm<T>>| {
+            let leaves: Vec<_> = x.iter().cloned().map(Var::leaf).collect();
+            let wrt: Vec<_> = leaves.iter().take(if tail == 2 { 4 } else { 3 }).collect();
+            let y = batch_norm(&leaves, tail, comm);
+            let tangents: Vec<_> = wrt.iter().map(|&v| (v, v.value())).collect();
+            let mut found = vec![y.value().clone()];
+            found.extend(push(&[&y], &tangents));
+            let loss = y.square().sum().square();
+            found.extend(hvp(&loss, &wrt, &wrt.iter().map(|v| v.value()).collect::<Vec<_>>()));
+            found.extend(grad_graph(&loss, &wrt).into_iter().map(Var::into_value));
+            drop(y);
+            found.extend(grad(loss, &wrt));
+            found
+        };
+        let expected = all(None);
+        for size in [1, 2, 4] {
+            for found in Ranks::on_threads(size, |ranks| all(Some(&ranks.comm()))) {
+                let error = error(&found, &expected);
+                assert!(error < tolerance, "tail {tail} on {size}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn batch_norm_over_ranks_is_batch_norm_to_second_order() {
+    batch_norm_over_ranks_is_batch_norm::<f64>(1e-12);
+    batch_norm_over_ranks_is_batch_norm::<f32>(1e-4);
+}
+
+#[test]
+fn batch_norm_over_ranks_has_the_derivatives_of_finite_differences() {
+    // Without a kink the differences reach the third order.
+    let x: Vec<Tensor<f64>> = inputs::<f64>(6);
+    let x: Vec<_> =
+        x.iter().map(|x| x.slice(&vec![0; x.rank()], &shrunk(x), &vec![1; x.rank()])).collect();
+    for size in [1, 2] {
+        Ranks::on_threads(size, |ranks| {
+            let comm = ranks.comm();
+            check_grads(|v| batch_norm(v, 0, Some(&comm)), &x, 3).unwrap();
+        });
+    }
+}
+
+/// The first rows and columns of images; vectors as they are.
+fn shrunk(x: &Tensor<f64>) -> Vec<usize> {
+    if x.rank() == 1 { x.shape().to_vec() } else { vec![4, 1, 2, 2] }
+}
