@@ -179,8 +179,8 @@ fn kill(bench: &Bench, kills: usize) -> Hits {
             command.stdout(Stdio::null()).stderr(File::create(&told).expect("it can be made"));
             let (before, earlier) = (records(&folder), unfinished(&folder));
             let mut child = command.spawn().expect("the program can be started");
-            // Every other run is killed as soon as it begins, too; what only has to be judged is left
-            // alone but for the moment that is for it, or most kills would come there.
+            // Every other run is killed as soon as it begins, too. What only has to be judged is
+            // left alone but for the moment that is for it, or most kills would come there.
             let begins = here == 0 && number % 2 == 1;
             let moment = if begins { Some(Moment::Start) } else { moments.next() };
             let moment = moment.expect("it is a cycle");
