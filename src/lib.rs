@@ -26,8 +26,8 @@
 //! `x` input, `w` weight, `y` output, `g` incoming cotangent, `dx` outgoing or a tangent.
 //!
 //! # Modules, from the bottom up
-//! [`kernels`], [`comm`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`]; [`data`],
-//! [`augment`], [`eval`]; with the feature `cli`: `config`, `train`, `report`, `figures`,
+//! [`kernels`], [`comm`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`];
+//! [`data`], [`augment`], [`eval`]; with the feature `cli`: `config`, `train`, `report`, `figures`,
 //! `experiments`, `cli`; with the feature `proptest`: `strategies`.
 
 #[cfg(feature = "cli")]
