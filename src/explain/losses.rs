@@ -74,6 +74,35 @@ pub(super) const TABLE: &[Formula] = &[
         },
     },
     Formula {
+        id: "barlow-3",
+        title: "The sum of squares of the cross-correlation by rows, for wide projections",
+        plain: "sum c_ij^2 = 1/N^2 sum over n, m of (a_n.a_m) (b_n.b_m), a and b standardised",
+        latex: r"\sum_{ij} c_{ij}^2 = \frac{1}{N^2} \sum_{nm}
+            (\hat z^0_n \cdot \hat z^0_m)\, (\hat z^1_n \cdot \hat z^1_m)",
+        page: PAGE,
+        file: "src/ssl/barlow_twins.rs",
+        function: "squares_by_rows",
+        example: || {
+            // Three rows of eight: twice the rows are fewer than the columns.
+            let (a, b) = (wave(3, 8, 0.1), wave(3, 8, 2.0));
+            let whole = |lambda| {
+                let normalization = Normalization::BatchNorm { eps: 0.0 };
+                let settings = BarlowTwins { lambda, normalization, scale: 1.0 };
+                barlow_twins(&constant(&a), &constant(&b), &settings).item()
+            };
+            let [x, y] = [&a, &b].map(|z| turned(&standardized(z, 0.0, 0.0)));
+            let pairs = (0..9).map(|at| (at / 3, at % 3));
+            let all: f64 = pairs.map(|(n, m)| dot(&x[n], &x[m]) * dot(&y[n], &y[m]) / 9.0).sum();
+            let c = correlation(&a, &b, 0.0, 0.0);
+            let diagonal: f64 = (0..8).map(|i| c[i][i] * c[i][i]).sum();
+            given("z0 = m(3, 8, 0.1), z1 = m(3, 8, 2.0)").number(
+                "sum c_ij^2, i and j different",
+                all - diagonal,
+                whole(1.0) - whole(0.0),
+            )
+        },
+    },
+    Formula {
         id: "simclr-1",
         title: "NT-Xent: find the other view of an image among all views",
         plain: "L = mean over the 2N anchors of -ln( e^(u_i.u_p(i)/t) / sum over k not i of \
@@ -99,10 +128,10 @@ pub(super) const TABLE: &[Formula] = &[
         id: "byol-1",
         title: "BYOL: predict the target's projection of the other view",
         plain: "L = mean over images of |n(p0) - n(t1)|^2 + |n(p1) - n(t0)|^2,  n(z) = z / |z|",
-        latex: r"\mathcal L_{\mathrm{BYOL}} = \frac1N \sum_n
+        latex: r"\mathcal L_{\mathrm{BYOL}} = \frac1N \sum_n \left(
             \left\lVert \frac{p^0_n}{\lVert p^0_n\rVert} - \frac{t^1_n}{\lVert t^1_n\rVert}
             \right\rVert^2 + \left\lVert \frac{p^1_n}{\lVert p^1_n\rVert}
-            - \frac{t^0_n}{\lVert t^0_n\rVert} \right\rVert^2",
+            - \frac{t^0_n}{\lVert t^0_n\rVert} \right\rVert^2 \right)",
         page: PAGE,
         file: "src/ssl/byol.rs",
         function: "byol",
@@ -241,9 +270,9 @@ pub(super) const TABLE: &[Formula] = &[
         id: "nnclr-2",
         title: "NNCLR: tell the prediction of an image from the others' by its neighbour",
         plain: "L = 1/2 CE(k0 n(p1)^T / t, diagonal) + 1/2 CE(k1 n(p0)^T / t, diagonal)",
-        latex: r"\mathcal L_{\mathrm{NN}} = -\frac{1}{2N} \sum_n \ln
+        latex: r"\mathcal L_{\mathrm{NN}} = -\frac{1}{2N} \sum_n \left( \ln
             \frac{e^{k^0_n \cdot u^1_n / \tau}}{\sum_m e^{k^0_n \cdot u^1_m / \tau}}
-            + \ln \frac{e^{k^1_n \cdot u^0_n / \tau}}{\sum_m e^{k^1_n \cdot u^0_m / \tau}},
+            + \ln \frac{e^{k^1_n \cdot u^0_n / \tau}}{\sum_m e^{k^1_n \cdot u^0_m / \tau}} \right),
             \qquad u = \frac{p}{\lVert p\rVert}",
         page: PAGE,
         file: "src/ssl/nnclr.rs",
@@ -350,19 +379,22 @@ fn constant(x: &Tensor<f64>) -> Var<f64> {
     Var::constant(x.clone())
 }
 
-/// The cross-correlation of columns with mean 0 and deviation 1, the deviation being
+/// The columns, each with mean 0 and deviation 1, the deviation being
 /// `√(Σ (z - mean)² / (N - correction) + eps)`.
-fn correlation(a: &Tensor<f64>, b: &Tensor<f64>, correction: f64, eps: f64) -> Rows {
-    let standard = |x: &Tensor<f64>| -> Rows {
-        let column = |column: &Vec<f64>| {
-            let middle = mean(column.iter().copied());
-            let squares: f64 = column.iter().map(|x| (x - middle).powi(2)).sum();
-            let deviation = (squares / (column.len() as f64 - correction) + eps).sqrt();
-            column.iter().map(|x| (x - middle) / deviation).collect()
-        };
-        turned(&rows(x)).iter().map(column).collect()
+fn standardized(x: &Tensor<f64>, correction: f64, eps: f64) -> Rows {
+    let column = |column: &Vec<f64>| {
+        let middle = mean(column.iter().copied());
+        let squares: f64 = column.iter().map(|x| (x - middle).powi(2)).sum();
+        let deviation = (squares / (column.len() as f64 - correction) + eps).sqrt();
+        column.iter().map(|x| (x - middle) / deviation).collect()
     };
-    let (a, b, n) = (standard(a), standard(b), a.shape()[0] as f64);
+    turned(&rows(x)).iter().map(column).collect()
+}
+
+/// The cross-correlation of columns that are [`standardized`].
+fn correlation(a: &Tensor<f64>, b: &Tensor<f64>, correction: f64, eps: f64) -> Rows {
+    let n = a.shape()[0] as f64;
+    let [a, b] = [a, b].map(|x| standardized(x, correction, eps));
     a.iter().map(|a| b.iter().map(|b| dot(a, b) / n).collect()).collect()
 }
 

@@ -32,9 +32,9 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "lars-1",
         title: "LARS: a step in proportion to the length of the layer's weights",
-        plain: "d = g + wd p,  d <- eta_t |p| / |d| d,  b <- mu b + d,  p <- p - eta b",
+        plain: "d = g + wd p,  d <- kappa |p| / |d| d,  b <- mu b + d,  p <- p - eta b",
         latex: r"d = g + \mathrm{wd}\; p, \qquad
-            d \leftarrow \eta_t \frac{\lVert p\rVert}{\lVert d\rVert}\, d, \qquad
+            d \leftarrow \kappa\, \frac{\lVert p\rVert}{\lVert d\rVert}\, d, \qquad
             b \leftarrow \mu\, b + d, \qquad p \leftarrow p - \eta\, b",
         page: PAGE,
         file: "src/optim/lars.rs",
@@ -43,7 +43,7 @@ pub(super) const TABLE: &[Formula] = &[
             let (p, slots) =
                 step(lars(LarsForm::Outside), &[3.0, 4.0], &[0.0, 2.0], &[&[0.0, 0.0]], 1);
             // |p| = 5, |d| = 2.
-            given("p = (3, 4), g = (0, 2), b = 0, eta = 0.5, eta_t = 0.1, mu = 0.9, wd = 0")
+            given("p = (3, 4), g = (0, 2), b = 0, eta = 0.5, kappa = 0.1, mu = 0.9, wd = 0")
                 .numbers("b", &[0.0, 0.1 * 5.0 / 2.0 * 2.0], &slots[0])
                 .numbers("p", &[3.0, 4.0 - 0.5 * 0.5], &p)
         },
@@ -51,8 +51,8 @@ pub(super) const TABLE: &[Formula] = &[
     Formula {
         id: "lars-2",
         title: "The local rate of solo-learn's LARS, at most the global one",
-        plain: "local = min( eta_t |p| / (|g| + wd |p| + eps) / eta, 1 )",
-        latex: r"\ell = \min\!\left( \frac{\eta_t \lVert p\rVert}
+        plain: "local = min( kappa |p| / (|g| + wd |p| + eps) / eta, 1 )",
+        latex: r"\ell = \min\!\left( \frac{\kappa \lVert p\rVert}
             {\eta\, (\lVert g\rVert + \mathrm{wd} \lVert p\rVert + \epsilon)},\; 1 \right)",
         page: PAGE,
         file: "src/optim/lars.rs",
@@ -63,7 +63,7 @@ pub(super) const TABLE: &[Formula] = &[
             let (small, _) = step(lars(form), &[3.0, 4.0], &[0.0, 0.2], &[&[0.0, 0.0]], 1);
             let local = 0.1 * 5.0 / 2.0 / 0.5;
             given(
-                "p = (3, 4), b = 0, eta = 0.5, eta_t = 0.1, wd = eps = 0; g = (0, 2), then (0, \
+                "p = (3, 4), b = 0, eta = 0.5, kappa = 0.1, wd = eps = 0; g = (0, 2), then (0, \
                 0.2)",
             )
             .number("p[2]", 4.0 - 0.5 * local * 2.0, p[1])

@@ -70,8 +70,8 @@ fn idea() -> Svg {
     svg.text("mid", [337.0, 86.0], "h");
     node(&mut svg, 1, [400.0, 95.0], [94.0, 50.0], &["mask", "s = σ(a)"]);
     for (y, head, loss) in [
-        (50.0, ["base head", "weights φ"], "L_con"),
-        (140.0, ["redundancy head", "weights ψ"], "L_drr"),
+        (50.0, ["base head", "weights in φ"], "L_con"),
+        (140.0, ["redundancy head", "weights in φ"], "L_drr"),
     ] {
         arrow(&mut svg, "line", 1, [447.0, 95.0], [493.0, y]);
         node(&mut svg, 0, [555.0, y], [122.0, 44.0], &head);
@@ -109,15 +109,15 @@ fn step() -> Svg {
 fn graph() -> Svg {
     // The numbers are the engine's.
     let w = Var::leaf(Tensor::scalar(3.0f64));
-    let m = Var::leaf(Tensor::scalar(0.5));
+    let m = Var::constant(Tensor::scalar(0.5));
     let p = Var::leaf((&w * &m).into_value());
     let of_p = grad(p.square(), &[&p])[0].item();
     let whole = (&w * &m).square();
     let value = whole.item();
-    let found = grad(whole, &[&w, &m]);
+    let found = grad(whole, &[&w]);
     let mut svg = Svg::new(560.0, 170.0);
     node(&mut svg, 0, [50.0, 45.0], [80.0, 40.0], &["w = 3"]);
-    node(&mut svg, 1, [50.0, 125.0], [80.0, 40.0], &["m = 0.5"]);
+    node(&mut svg, 1, [50.0, 125.0], [80.0, 44.0], &["m = 0.5", "a constant"]);
     node(&mut svg, 0, [270.0, 85.0], [130.0, 50.0], &["p = w m", "saves w, m"]);
     node(&mut svg, 2, [480.0, 85.0], [120.0, 50.0], &["L = p²", "saves p"]);
     arrow(&mut svg, "line", 3, [90.0, 45.0], [204.0, 75.0]);
@@ -129,7 +129,6 @@ fn graph() -> Svg {
     back(&mut svg, [480.0, 130.0], "1".to_string());
     back(&mut svg, [377.0, 106.0], format!("{of_p}"));
     back(&mut svg, [150.0, 82.0], format!("{}", found[0].item()));
-    back(&mut svg, [150.0, 136.0], format!("{}", found[1].item()));
     svg.text("soft mid", [377.0, 160.0], "black: values, forward; red: cotangents, backward");
     svg
 }

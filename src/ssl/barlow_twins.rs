@@ -92,6 +92,8 @@ fn squares<T: Real>(a: &Var<T>, b: &Var<T>) -> Var<T> {
 
 /// The same by the rows' inner products, `Σᵢⱼ cᵢⱼ² = tr(bᵀ a aᵀ b) = Σₙₘ (a aᵀ)ₙₘ (b bᵀ)ₙₘ`:
 /// `6 N² D` operations with the derivative, since both Gram matrices are symmetric.
+///
+/// Formula: barlow-3.
 fn squares_by_rows<T: Real>(a: &Var<T>, b: &Var<T>) -> Var<T> {
     a.matmul_nt(a).dot(&b.matmul_nt(b))
 }
@@ -102,6 +104,7 @@ mod tests {
     use crate::autodiff::{grad, grad_graph};
     use crate::tensor::Tensor;
 
+    // Formula: barlow-3.
     #[test]
     fn the_sum_of_squares_and_its_derivatives_are_the_same_by_rows() {
         let leaf = |shift: f64| {
