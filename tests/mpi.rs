@@ -14,6 +14,9 @@ use dimask::train::team::{Team, together};
 use dimask::train::traffic::of_step;
 use dimask::{Error, Real, kernels};
 
+/// What every rank checks.
+type Check = fn(&Ranks);
+
 fn main() {
     // As the program: this thread is one of the pool's.
     kernels::parallel::start_pool(Some(1)).expect("the first pool");
@@ -23,7 +26,7 @@ fn main() {
         before(panic);
         mpi::abort(101)
     }));
-    let checks: [(&str, fn(&Ranks)); 4] = [
+    let checks: [(&str, Check); 4] = [
         ("sums are taken in the order of ranks", sums),
         ("words come to all, and errors with their rank", words),
         ("a step is that of one process and exchanges what its model says", steps),

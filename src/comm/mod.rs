@@ -7,9 +7,9 @@
 //!
 //! [`Ranks`] is the one implementation: the collectives' algorithms and a count of what they
 //! exchange, over a [`Transport`] that moves slices. There are three: [`alone`](Ranks::alone), one
-//! rank; [`on_threads`](Ranks::on_threads), ranks that are threads of this process, which is how every
-//! law is tested without any library; and, with the feature `mpi`, processes that an MPI library
-//! has started (`mpi.rs`, the only place that knows it).
+//! rank; [`on_threads`](Ranks::on_threads), ranks that are threads of this process, which is how
+//! every law is tested without any library; and, with the feature `mpi`, processes that an MPI
+//! library has started (`mpi.rs`, the only place that knows it).
 //!
 //! This module knows numbers and no shapes, and does not know what is exchanged or why.
 //! A rank that ends while others wait for it is no event that a collective returns: with threads

@@ -5,9 +5,9 @@
 //!
 //! | pass of the encoder | exchanges |
 //! |---|---|
-//! | forward | for each batch-norm the sum of `2C` means, then of `2C` variances; the features `[2n, D]` |
-//! | backward | for each batch-norm the sum of `6C` numbers; for each parameter the sum of its gradient |
-//! | forward mode | for each batch-norm the sum of `6C` numbers; the features' tangent |
+//! | forward | a batch-norm: sums of `2C` means, then of `2C` variances; the features `[2n, D]` |
+//! | backward | a batch-norm: the sum of `6C` numbers; a parameter: the sum of its gradient |
+//! | forward mode | a batch-norm: the sum of `6C` numbers; the features' tangent |
 //!
 //! Heads, losses, mask and memory exchange nothing: every rank computes them.
 //! [`BatchNormOver::EachRank`] has no sums but one of all moments in a forward pass.
