@@ -11,8 +11,7 @@ use rayon::prelude::*;
 use crate::eval::rows::{Rows, for_each_block};
 use crate::eval::statistics::{features, topk_correct};
 use crate::kernels::Real;
-use crate::kernels::reduce::places_above;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, places_above};
 
 /// Queries of a product, which share one packing of the bank's block.
 const QUERIES: usize = 1024;

@@ -17,6 +17,7 @@ use crate::kernels::profile::{self, Work};
 
 pub use crate::kernels::conv::Geometry;
 pub use crate::kernels::gemm::Trans;
+pub(crate) use crate::kernels::reduce::places_above;
 pub use index::Indices;
 pub use ops::BatchNormStats;
 pub(crate) use ops::{Picks, Tail, images, norm_shape, window_counts};

@@ -1,9 +1,10 @@
 //! Known records of every set, against an independent decoding of the same files: the sets that
 //! `fixtures/data/make.py` draws, and, where `DIMASK_DATA` names a folder of them, the real ones.
 //!
-//! Byte for byte. The standard of JPEG leaves three roundings to the decoder: `fixtures/data/jpeg.py`
-//! is a decoder of its own that makes them as the one used here does. It reads no progressive
-//! images; of these the means of blocks of 8 x 8 pixels must agree to two levels of 256.
+//! Byte for byte. The standard of JPEG leaves three roundings to the decoder:
+//! `fixtures/data/jpeg.py` is a decoder of its own that makes them as the one used here does. It
+//! reads no progressive images; of these the means of blocks of 8 x 8 pixels must agree to two
+//! levels of 256.
 
 use dimask::data::{Dataset, Loading, Source, SourceName, Splits, Unlabelled};
 use sha2::{Digest, Sha256};
