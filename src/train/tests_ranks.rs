@@ -161,7 +161,7 @@ fn twelve_runs_on_two_and_four_ranks_are_those_on_one_in_double_precision() {
 }
 
 #[test]
-#[ignore = "minutes; not yet seen to hold for all twelve on this network"]
+#[ignore = "Barlow Twins is 2e-3 off in the loss by step 7"]
 fn twelve_runs_on_two_and_four_ranks_are_those_on_one_in_single_precision() {
     ranks_train_what_one_trains::<f32>(1e-5, 1e-3);
 }
