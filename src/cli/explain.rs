@@ -21,7 +21,8 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<()> {
     let Some(id) = &args.id else { return output::print(&list()) };
     let Some(formula) = find(id) else {
         let known = near(id).join(", ");
-        let reason = format!("there is no formula {id:?}; near it: {known} (all: dimask explain)");
+        let known = if known.is_empty() { known } else { format!("; near it: {known}") };
+        let reason = format!("there is no formula {id:?}{known} (all: dimask explain)");
         return Err(Error::usage("explain", reason));
     };
     let example = (formula.example)();

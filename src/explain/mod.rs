@@ -113,34 +113,13 @@ pub fn find(id: &str) -> Option<&'static Formula> {
     formulas().find(|formula| formula.id == id)
 }
 
-/// Ids that somebody who wrote `id` may have meant: those of the same word, else those with the
-/// fewest letters to change.
+/// Ids that somebody who wrote `id` may have meant: those that begin like it for longest, if any do.
 pub fn near(id: &str) -> Vec<&'static str> {
-    let word = |id: &str| id.split('-').next().unwrap_or_default().to_lowercase();
-    let same: Vec<&str> =
-        formulas().map(|formula| formula.id).filter(|known| word(known) == word(id)).collect();
-    if !same.is_empty() {
-        return same;
-    }
-    let distance = |known: &&str| changes(&word(known), &word(id));
-    let least = formulas().map(|formula| distance(&formula.id)).min().unwrap_or(0);
-    formulas().map(|formula| formula.id).filter(|known| distance(known) == least).collect()
-}
-
-/// How many letters must be changed, put in or taken out to make `b` of `a`.
-fn changes(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = i;
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let changed = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    let id = id.to_lowercase();
+    let shared = |known: &str| known.chars().zip(id.chars()).take_while(|(a, b)| a == b).count();
+    let most = formulas().map(|formula| shared(formula.id)).max().unwrap_or(0);
+    let known = formulas().map(|formula| formula.id);
+    known.filter(|known| most > 0 && shared(known) == most).collect()
 }
 
 #[cfg(test)]

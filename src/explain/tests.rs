@@ -38,9 +38,8 @@ fn ids_are_a_word_and_a_number_and_stand_once() {
 #[test]
 fn an_unknown_id_is_led_to_known_ones() {
     assert!(find("meta-3").is_some() && find("meta-33").is_none());
-    assert!(near("meta-33").contains(&"meta-3"));
-    assert!(near("simcrl-1").contains(&"simclr-1"));
-    assert!(near("Barlow").contains(&"barlow-2"));
-    assert_eq!((changes("abc", "abc"), changes("abc", "abd"), changes("", "ab")), (0, 1, 2));
-    assert_eq!((changes("kitten", "sitting"), changes("ab", "")), (3, 2));
+    assert_eq!(near("meta-33"), ["meta-3"]);
+    assert_eq!(near("simcrl-1"), ["simclr-1"]);
+    assert_eq!(near("Barlow"), ["barlow-1", "barlow-2", "barlow-3"]);
+    assert!(near("7").is_empty() && near("").is_empty());
 }

@@ -19,7 +19,7 @@ use super::model::{self, State};
 use super::prefetch::{Course, Prefetch};
 use super::settings::settings;
 use super::start::{INIT_KEY, Start, first_state, last_state};
-use super::team::Team;
+use super::team::{Team, together};
 use super::{Observer, Plan, Stop};
 use crate::comm::Ranks;
 use crate::config::{Every, Method, RunConfig};
@@ -97,8 +97,7 @@ pub fn resume_on(
     stop: &Stop,
 ) -> Result<Outcome> {
     let folder = RunFolder::new(dir);
-    let alone = Team { ranks: ranks.clone(), batch_norm: Default::default() };
-    let config = alone.all(folder.read_config())?;
+    let config = together(ranks, folder.read_config())?;
     let team = Team::new(ranks, &config);
     team.check_settings(&config)?;
     let lock = team.first(|| folder.lock())?;

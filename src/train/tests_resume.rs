@@ -12,33 +12,13 @@ use super::diverged::Dump;
 use super::folder::RunFolder;
 use super::images::Images;
 use super::metrics::{Record, StepRecord, Summary};
-use super::tests_support::{TempDir, small, write_cifar};
+use super::tests_support::{TempDir, tiny, write_cifar};
 use super::*;
 use crate::config::{Method, RunConfig, hex};
 use crate::error::{Error, Result};
 
 /// Steps of a run: two epochs of four.
 const STEPS: usize = 8;
-
-/// A run of milliseconds on the images in `dir`.
-fn tiny(dir: &Path, settings: &[&str]) -> RunConfig {
-    let base = [
-        "model.encoder=resnet18",
-        "model.width=2",
-        "model.contrastive_head=[8, 6]",
-        "model.redundancy_head=[8, 6]",
-        "data.size=8",
-        "data.images=16",
-        "batch_size=4",
-        "epochs=2",
-        "checkpoint_every=1",
-        "optimizer.lr=0.01",
-        "eval.baselines=false",
-        "eval.linear_epochs=1",
-        "eval.watch_images=16",
-    ];
-    small(dir, &[&base, settings]).finish().unwrap()
-}
 
 /// Notes what is told, and what the checkpoint is when a step is done but not yet saved: the one
 /// after the step before. Asks for a stop after a step.

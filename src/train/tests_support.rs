@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Layers;
+use crate::config::{Layers, RunConfig};
 
 /// A folder of its own, gone when dropped.
 pub(crate) struct TempDir {
@@ -52,4 +52,24 @@ pub(crate) fn small(dir: &Path, settings: &[&[&str]]) -> Layers {
     layers.set("data.path", dir.display().to_string().into(), "test").unwrap();
     settings.concat().into_iter().for_each(|setting| layers.set_text(setting).unwrap());
     layers
+}
+
+/// A run of milliseconds on the images in `dir`: two epochs of four steps, where nothing else is set.
+pub(crate) fn tiny(dir: &Path, settings: &[&str]) -> RunConfig {
+    let base = [
+        "model.encoder=resnet18",
+        "model.width=2",
+        "model.contrastive_head=[8, 6]",
+        "model.redundancy_head=[8, 6]",
+        "data.size=8",
+        "data.images=16",
+        "batch_size=4",
+        "epochs=2",
+        "checkpoint_every=1",
+        "optimizer.lr=0.01",
+        "eval.baselines=false",
+        "eval.linear_epochs=1",
+        "eval.watch_images=16",
+    ];
+    small(dir, &[&base, settings]).finish().unwrap()
 }

@@ -109,64 +109,18 @@ fn many_random_programs_have_the_derivatives_of_their_numbers() {
 /// Whether a step is made wrong by a mistake: what has no curve may be called constant, and where
 /// every element is read once the last time is the only one.
 fn is_wrong(name: &str, mistake: Mistake) -> bool {
-    let straight = [
-        "Neg",
-        "Scale",
-        "Shift",
-        "Abs",
-        "Relu",
-        "Clamp",
-        "Add",
-        "Sub",
-        "Reshape",
-        "Permute",
-        "BroadcastTo",
-        "SumTo",
-        "Slice",
-        "Embed",
-        "Concat",
-        "Select",
-        "Gather",
-        "Put",
-        "MaxAxis",
-        "SumAxes",
-        "MeanAxes",
-        "MaxPool",
-        "AvgPool",
-        "GlobalAvgPool",
-    ];
-    let read_once = [
-        "Neg",
-        "Scale",
-        "Shift",
-        "Exp",
-        "Ln",
-        "Sqrt",
-        "Tanh",
-        "Sigmoid",
-        "Square",
-        "Recip",
-        "Abs",
-        "Relu",
-        "Clamp",
-        "Powf",
-        "Reshape",
-        "Permute",
-        "SumTo",
-        "Slice",
-        "Embed",
-        "Put",
-        "MaxAxis",
-        "SumAxes",
-        "MeanAxes",
-        "LogSumExp",
-        "GlobalAvgPool",
-    ];
+    let straight = "\
+        Neg Scale Shift Abs Relu Clamp Add Sub Reshape Permute BroadcastTo SumTo Slice Embed \
+        Concat Select Gather Put MaxAxis SumAxes MeanAxes MaxPool AvgPool GlobalAvgPool";
+    let read_once = "\
+        Neg Scale Shift Exp Ln Sqrt Tanh Sigmoid Square Recip Abs Relu Clamp Powf Reshape \
+        Permute SumTo Slice Embed Put MaxAxis SumAxes MeanAxes LogSumExp GlobalAvgPool";
     // To the first order a variance does not depend on the mean that it is taken around.
-    let still = ["VarAxes", "StdAxes"];
+    let still = "VarAxes StdAxes";
+    let is_one_of = |names: &str| names.split(' ').any(|one| one == name);
     match mistake {
-        Mistake::Constant => !straight.contains(&name),
-        Mistake::Last => !read_once.contains(&name) && !still.contains(&name),
+        Mistake::Constant => !is_one_of(straight),
+        Mistake::Last => !is_one_of(read_once) && !is_one_of(still),
         Mistake::Double | Mistake::Neighbour => true,
     }
 }
