@@ -113,7 +113,7 @@ pub fn find(id: &str) -> Option<&'static Formula> {
     formulas().find(|formula| formula.id == id)
 }
 
-/// Ids that somebody who wrote `id` may have meant: those that begin like it for longest, if any do.
+/// Ids that somebody who wrote `id` may have meant: those that share the longest beginning with it.
 pub fn near(id: &str) -> Vec<&'static str> {
     let id = id.to_lowercase();
     let shared = |known: &str| known.chars().zip(id.chars()).take_while(|(a, b)| a == b).count();

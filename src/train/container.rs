@@ -183,7 +183,7 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
         if path.is_dir() {
             return Err(std::io::ErrorKind::IsADirectory.into());
         }
-        File::create(&temporary)?;
+        fresh(&temporary)?;
         fs::remove_file(&temporary)
     };
     write().map_err(|e| Error::io(path, e))
@@ -194,6 +194,17 @@ fn beside(path: &Path) -> (&Path, PathBuf) {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     (folder, folder.join(format!(".{name}.tmp")))
+}
+
+/// A new file at `path`, in the place of one that a killed process left half written.
+///
+/// A folder that may not be written to refuses both: what is in it stays as it is, down to the rest
+/// of a file, which its own permissions would let us cut.
+fn fresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => File::create_new(path),
+    }
 }
 
 /// Replaces the file at `path` by `bytes` so that a crash leaves the old or the new one.
@@ -208,7 +219,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 fn replace(path: &Path, bytes: &[u8], before: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let (folder, temporary) = beside(path);
     let write = || {
-        let mut file = File::create(&temporary)?;
+        let mut file = fresh(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()
     };

@@ -54,7 +54,7 @@ pub(crate) fn small(dir: &Path, settings: &[&[&str]]) -> Layers {
     layers
 }
 
-/// A run of milliseconds on the images in `dir`: two epochs of four steps, where nothing else is set.
+/// A run of milliseconds on the images in `dir`: two epochs of four steps unless otherwise set.
 pub(crate) fn tiny(dir: &Path, settings: &[&str]) -> RunConfig {
     let base = [
         "model.encoder=resnet18",
