@@ -2,15 +2,19 @@
 //!
 //! Ids replace sorting: a child's id is larger than its parents', so "largest open id first" is a
 //! topological order, without recursion and the same on every machine and thread count.
+//!
+//! One exception: the gradient of a variable that several ranks have goes off to be added up as
+//! soon as it is whole, and the walk goes on meanwhile.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::op::{Context, Node};
+use super::op::{Context, Node, Op};
 use super::var::Var;
 use super::vjp::vjp;
 use super::watch::{self, Direction};
+use crate::comm::Buckets;
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -129,14 +133,29 @@ fn check<T: Real>(output: &Var<T>, cotangent: &[usize]) {
     assert!(output.shape() == cotangent, "pull: {:?}, cotangent {cotangent:?}", output.shape());
 }
 
-/// The ids, ascending, of the nodes behind `roots` that depend on one of `ends` (or are one).
+/// The nodes behind some roots that depend on one of some ends (or are one).
 ///
 /// Ids only: holding the nodes would keep the walk from freeing them.
+pub(crate) struct Path {
+    /// Their ids, ascending.
+    pub(crate) ids: Vec<u64>,
+    /// Of a node those of its operands that are replicated variables with no earlier reader: a walk
+    /// from last to first has their whole gradients after it.
+    whole_after: HashMap<u64, Vec<u64>>,
+}
+
+impl Path {
+    pub(crate) fn has<T: Real>(&self, node: &Node<T>) -> bool {
+        self.ids.binary_search(&node.id).is_ok()
+    }
+}
+
+/// The path from `roots` to `ends`.
 #[track_caller]
 pub(crate) fn path<'a, T: Real>(
     roots: impl Iterator<Item = &'a Arc<Node<T>>>,
     ends: &[&Var<T>],
-) -> Vec<u64> {
+) -> Path {
     let ends = end_ids(ends);
     // A node made before all ends cannot depend on one: a definition's walk stays inside it.
     let first = ends.iter().min().copied().unwrap_or(u64::MAX);
@@ -147,11 +166,17 @@ pub(crate) fn path<'a, T: Real>(
             todo.extend(node.parent_nodes().map(Arc::as_ref));
         }
     }
-    let mut path: Vec<u64> = Vec::new();
+    let mut path = Path { ids: Vec::new(), whole_after: HashMap::new() };
+    let mut read = HashSet::new();
     for (&id, node) in &found {
-        let on_path = |parent: &Arc<Node<T>>| path.binary_search(&parent.id).is_ok();
-        if ends.contains(&id) || node.parent_nodes().any(on_path) {
-            path.push(id);
+        let operands: Vec<_> = node.parent_nodes().filter(|parent| path.has(parent)).collect();
+        if ends.contains(&id) || !operands.is_empty() {
+            path.ids.push(id);
+            for parent in operands {
+                if matches!(parent.op, Op::Replicate(_)) && read.insert(parent.id) {
+                    path.whole_after.entry(id).or_default().push(parent.id);
+                }
+            }
         }
     }
     path
@@ -167,9 +192,12 @@ pub(crate) fn end_ids<T: Real>(ends: &[&Var<T>]) -> Vec<u64> {
     ids
 }
 
+/// A node and what its cotangent has come to.
+type Reached<T> = (Arc<Node<T>>, Var<T>);
+
 /// Nodes whose cotangents are still being added up.
 struct Open<T: Real> {
-    nodes: BTreeMap<u64, (Arc<Node<T>>, Var<T>)>,
+    nodes: BTreeMap<u64, Reached<T>>,
     recording: bool,
 }
 
@@ -197,20 +225,26 @@ impl<T: Real> Open<T> {
     }
 
     /// Visits the path from its last node to its first; the cotangents that reached `wrt`.
-    fn walk(mut self, path: &[u64], wrt: &[&Var<T>]) -> Vec<Var<T>> {
+    fn walk(mut self, path: &Path, wrt: &[&Var<T>]) -> Vec<Var<T>> {
         let ids = end_ids(wrt);
         let mut results: Vec<Option<Var<T>>> = vec![None; wrt.len()];
-        let on_path = |node: &Arc<Node<T>>| path.binary_search(&node.id).is_ok();
-        while let Some((id, (node, g))) = self.nodes.pop_last() {
+        let (mut whole, mut buckets) = (Vec::new(), Buckets::default());
+        while let Some((id, (node, g))) = self.next(&mut whole, &mut buckets) {
             for (result, _) in results.iter_mut().zip(&ids).filter(|&(_, &end)| end == id) {
                 *result = Some(g.clone());
             }
+            let on_path = |parent: &&Arc<Node<T>>| path.has(parent);
             let wanted: Vec<bool> = node
                 .parents
                 .iter()
-                .map(|(_, parent)| parent.as_ref().is_some_and(on_path))
+                .map(|(_, parent)| parent.as_ref().as_ref().is_some_and(on_path))
                 .collect();
             if !wanted.contains(&true) {
+                continue;
+            }
+            if let (Op::Replicate(comm), false) = (&node.op, self.recording) {
+                let parents = node.parent_nodes().map(Arc::clone);
+                parents.for_each(|parent| buckets.add(comm, parent, g.value().as_slice()));
                 continue;
             }
             let _rule = watch::rule(Direction::Backward, &node);
@@ -221,14 +255,36 @@ impl<T: Real> Open<T> {
             }
             drop(g);
             for ((_, parent), cotangent) in node.parents.iter().zip(cotangents) {
-                if let (Some(parent), Some(g)) = (parent.as_ref().filter(|p| on_path(p)), cotangent)
-                {
+                if let (Some(parent), Some(g)) = (parent.as_ref().filter(on_path), cotangent) {
                     self.add(Arc::clone(parent), g);
                 }
             }
+            whole.extend(path.whole_after.get(&id).into_iter().flatten());
         }
         let zeros = |v: &Var<T>| Var::constant(Tensor::zeros(v.shape()));
         results.into_iter().zip(wrt).map(|(g, v)| g.unwrap_or_else(|| zeros(v))).collect()
+    }
+
+    /// The next node to visit, with its cotangent: a replicated variable whose gradient is whole,
+    /// or else the last one, once nothing that is on its way could still reach it.
+    fn next(
+        &mut self,
+        whole: &mut Vec<u64>,
+        buckets: &mut Buckets<T, Arc<Node<T>>>,
+    ) -> Option<(u64, Reached<T>)> {
+        while let Some(id) = whole.pop() {
+            if let Some(found) = self.nodes.remove_entry(&id) {
+                return Some(found);
+            }
+        }
+        let last = self.nodes.last_key_value().map(|(&id, _)| id);
+        if buckets.places().map(|node| node.id).max() >= last {
+            buckets.finish(|node, sum| {
+                let g = Var::constant(Tensor::from_slice(sum, &node.shape));
+                self.add(node, g);
+            });
+        }
+        self.nodes.pop_last()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::jvp::jvp;
 use super::op::{Context, Node};
-use super::pull::{end_ids, path};
+use super::pull::{Path, end_ids, path};
 use super::var::Var;
 use super::watch::{self, Direction};
 use crate::kernels::Real;
@@ -94,8 +94,8 @@ struct Moving<T: Real> {
 }
 
 impl<T: Real> Moving<T> {
-    fn new<'a>(roots: impl Iterator<Item = &'a Arc<Node<T>>>, path: &[u64]) -> Self {
-        let on_path = |node: &&Arc<Node<T>>| path.binary_search(&node.id).is_ok();
+    fn new<'a>(roots: impl Iterator<Item = &'a Arc<Node<T>>>, path: &Path) -> Self {
+        let on_path = |node: &&Arc<Node<T>>| path.has(node);
         let (mut nodes, mut readers) = (BTreeMap::new(), HashMap::new());
         let mut todo: Vec<&Arc<Node<T>>> = Vec::new();
         for root in roots.filter(on_path) {

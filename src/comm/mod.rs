@@ -15,6 +15,8 @@
 //! A rank that ends while others wait for it is no event that a collective returns: with threads
 //! the others panic, naming it; with MPI the whole run is ended.
 
+mod background;
+mod buckets;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod threads;
@@ -28,7 +30,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernels::Real;
-pub use transport::{Slice, SliceMut, Transport};
+use background::Background;
+pub use background::Pending;
+pub use buckets::{BUCKET, Buckets};
+pub use transport::{Number, Slice, SliceMut, Transport};
 
 /// Collectives over numbers of one type: every rank calls the same one, with equally many numbers.
 ///
@@ -46,6 +51,9 @@ pub trait Communicator<T>: fmt::Debug + Send + Sync {
 
     /// Replaces each number by its sum over the ranks, taken in the order of the ranks.
     fn all_reduce_sum(&self, values: &mut [T]);
+
+    /// Begins such a sum and goes on; other collectives may come before its end.
+    fn start_sum(&self, values: Vec<T>) -> Pending<Vec<T>>;
 }
 
 /// A communicator that graphs and networks can hold.
@@ -63,9 +71,17 @@ pub struct Traffic {
 /// One of several ranks; cloning shares it.
 #[derive(Clone)]
 pub struct Ranks {
-    transport: Arc<dyn Transport>,
-    bytes: Arc<AtomicU64>,
-    exchanges: Arc<AtomicU64>,
+    // Before the transport, whose library may be left with it.
+    background: Option<Arc<Background>>,
+    transport: Arc<dyn Transport + Send + Sync>,
+    received: Arc<Received>,
+}
+
+/// The count of what has come from others.
+#[derive(Default)]
+struct Received {
+    bytes: AtomicU64,
+    exchanges: AtomicU64,
 }
 
 /// Elements that a rank may receive in a sum by one exchange; sums of more take two, which move
@@ -98,8 +114,19 @@ pub fn traffic_of_sum(len: usize, width: usize, size: usize) -> Traffic {
 
 impl Ranks {
     /// The ranks that a transport connects.
-    pub fn new(transport: impl Transport + 'static) -> Ranks {
-        Ranks { transport: Arc::new(transport), bytes: Arc::default(), exchanges: Arc::default() }
+    pub fn new(transport: impl Transport + Send + Sync + 'static) -> Ranks {
+        let transport = Arc::new(transport);
+        Ranks { background: None, transport, received: Arc::default() }
+    }
+
+    /// The same ranks with a second way between them, on which sums go on beside everything else;
+    /// `connect` makes it, on the thread that will use it. Without it they are taken at once.
+    pub fn with_background<W: Transport + 'static>(
+        mut self,
+        connect: impl FnOnce() -> W + Send + 'static,
+    ) -> Ranks {
+        self.background = Some(Arc::new(Background::start(connect)));
+        self
     }
 
     /// The only rank of a process that trains alone.
@@ -112,11 +139,13 @@ impl Ranks {
     /// # Panics
     /// If one of them panics: the others then do too, where they wait for it.
     pub fn on_threads<R: Send>(size: usize, work: impl Fn(Ranks) -> R + Sync) -> Vec<R> {
-        let ranks = threads::connect(size).into_iter().map(Ranks::new);
+        let ways = threads::connect(size).into_iter().zip(threads::connect(size));
         std::thread::scope(|scope| {
             let work = &work;
-            let start = |ranks| scope.spawn(move || work(ranks));
-            let threads: Vec<_> = ranks.map(start).collect();
+            let start = |(way, second)| {
+                scope.spawn(move || work(Ranks::new(way).with_background(|| second)))
+            };
+            let threads: Vec<_> = ways.map(start).collect();
             let results: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
             let unwrap = |result: Result<R, _>| {
                 result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -141,10 +170,7 @@ impl Ranks {
     }
 
     /// This rank for numbers of one type.
-    pub fn comm<T>(&self) -> Comm<T>
-    where
-        Ranks: Communicator<T>,
-    {
+    pub fn comm<T: Number>(&self) -> Comm<T> {
         Arc::new(self.clone())
     }
 
@@ -185,27 +211,57 @@ impl Ranks {
     /// What this rank has received from others since it began.
     pub fn traffic(&self) -> Traffic {
         Traffic {
-            bytes: self.bytes.load(Ordering::Relaxed),
-            exchanges: self.exchanges.load(Ordering::Relaxed),
+            bytes: self.received.bytes.load(Ordering::Relaxed),
+            exchanges: self.received.exchanges.load(Ordering::Relaxed),
         }
     }
 
     fn gather(&self, mine: Slice<'_>, all: SliceMut<'_>) {
-        self.count(mine.bytes() * (self.size() - 1));
-        self.transport.all_gather(mine, all);
-    }
-
-    fn count(&self, bytes: usize) {
-        if self.size() > 1 {
-            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-            self.exchanges.fetch_add(1, Ordering::Relaxed);
-        }
+        self.received.gather(&*self.transport, mine, all);
     }
 }
 
 impl fmt::Debug for Ranks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rank {} of {}", self.rank(), self.size())
+    }
+}
+
+impl Received {
+    fn add(&self, bytes: usize, size: usize) {
+        if size > 1 {
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.exchanges.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn gather(&self, transport: &dyn Transport, mine: Slice<'_>, all: SliceMut<'_>) {
+        self.add(mine.bytes() * (transport.size() - 1), transport.size());
+        transport.all_gather(mine, all);
+    }
+
+    /// [`Communicator::all_reduce_sum`] over a transport.
+    fn sum<T: Number>(&self, transport: &dyn Transport, values: &mut [T]) {
+        let (len, size) = (values.len(), transport.size());
+        if len == 0 || size == 1 {
+            return;
+        }
+        if takes_one_exchange(len, size) {
+            let mut all = vec![T::ZERO; len * size];
+            self.gather(transport, T::slice(values), T::slice_mut(&mut all));
+            return sum_pieces(&all, values);
+        }
+        // Each rank adds up one piece of everybody's numbers and hands the sums round.
+        let piece = len.div_ceil(size);
+        let mut padded = vec![T::ZERO; piece * size];
+        padded[..len].copy_from_slice(values);
+        let mut theirs = vec![T::ZERO; piece * size];
+        self.add((size - 1) * piece * size_of::<T>(), size);
+        transport.all_to_all(T::slice(&padded), T::slice_mut(&mut theirs));
+        let mut sum = vec![T::ZERO; piece];
+        sum_pieces(&theirs, &mut sum);
+        self.gather(transport, T::slice(&sum), T::slice_mut(&mut padded));
+        values.copy_from_slice(&padded[..len]);
     }
 }
 
@@ -218,50 +274,40 @@ fn sum_pieces<T: Real>(all: &[T], sum: &mut [T]) {
     }
 }
 
-macro_rules! communicator {
-    ($t:ty, $variant:ident) => {
-        impl Communicator<$t> for Ranks {
-            fn rank(&self) -> usize {
-                Ranks::rank(self)
-            }
+impl<T: Number> Communicator<T> for Ranks {
+    fn rank(&self) -> usize {
+        Ranks::rank(self)
+    }
 
-            fn size(&self) -> usize {
-                Ranks::size(self)
-            }
+    fn size(&self) -> usize {
+        Ranks::size(self)
+    }
 
-            fn all_gather(&self, mine: &[$t], all: &mut [$t]) {
-                let (len, size) = (mine.len(), Ranks::size(self));
-                assert!(all.len() == len * size, "all_gather: {len} of {size} to {}", all.len());
-                if len > 0 {
-                    self.gather(Slice::$variant(mine), SliceMut::$variant(all));
-                }
-            }
+    fn all_gather(&self, mine: &[T], all: &mut [T]) {
+        let (len, size) = (mine.len(), Ranks::size(self));
+        assert!(all.len() == len * size, "all_gather: {len} of {size} to {}", all.len());
+        if len > 0 {
+            self.gather(T::slice(mine), T::slice_mut(all));
+        }
+    }
 
-            fn all_reduce_sum(&self, values: &mut [$t]) {
-                let (len, size) = (values.len(), Ranks::size(self));
-                if len == 0 || size == 1 {
-                    return;
-                }
-                if takes_one_exchange(len, size) {
-                    let mut all = vec![0.0; len * size];
-                    self.gather(Slice::$variant(values), SliceMut::$variant(&mut all));
-                    return sum_pieces(&all, values);
-                }
-                // Each rank adds up one piece of everybody's numbers and hands the sums round.
-                let piece = len.div_ceil(size);
-                let mut padded = vec![0.0; piece * size];
-                padded[..len].copy_from_slice(values);
-                let mut theirs = vec![0.0; piece * size];
-                self.count((size - 1) * piece * size_of::<$t>());
-                let (from, to) = (Slice::$variant(&padded), SliceMut::$variant(&mut theirs));
-                self.transport.all_to_all(from, to);
-                let mut sum = vec![0.0; piece];
-                sum_pieces(&theirs, &mut sum);
-                self.gather(Slice::$variant(&sum), SliceMut::$variant(&mut padded));
-                values.copy_from_slice(&padded[..len]);
+    fn all_reduce_sum(&self, values: &mut [T]) {
+        self.received.sum(&*self.transport, values);
+    }
+
+    fn start_sum(&self, mut values: Vec<T>) -> Pending<Vec<T>> {
+        match &self.background {
+            None => {
+                self.all_reduce_sum(&mut values);
+                Pending::Done(values)
+            }
+            Some(background) => {
+                let received = Arc::clone(&self.received);
+                background.begin(move |transport| {
+                    received.sum(transport, &mut values);
+                    values
+                })
             }
         }
-    };
+    }
 }
-communicator!(f32, F32);
-communicator!(f64, F64);

@@ -42,6 +42,32 @@ fn a_sum_is_taken_in_the_order_of_ranks_and_costs_what_is_said() {
 }
 
 #[test]
+fn sums_in_the_background_are_those_sums_whatever_comes_meanwhile() {
+    let lens = [1, 70_000, 0, 300, 20_001];
+    for size in [1, 2, 3] {
+        Ranks::on_threads(size, |ranks| {
+            let comm = ranks.comm::<f32>();
+            let begun = lens.map(|len| comm.start_sum(numbers(ranks.rank(), len)));
+            let mut now = lens.map(|len| numbers(ranks.rank(), len));
+            now.iter_mut().for_each(|values| comm.all_reduce_sum(values));
+            assert_eq!(begun.map(Pending::wait), now);
+            let costs = lens.map(|len| traffic_of_sum(len, 4, size).bytes);
+            assert_eq!(ranks.traffic().bytes, 2 * costs.iter().sum::<u64>());
+        });
+    }
+}
+
+#[test]
+#[should_panic(expected = "another rank has ended while this one waits for a sum")]
+fn a_rank_that_ends_does_not_leave_sums_waiting() {
+    Ranks::on_threads(2, |ranks| {
+        if ranks.rank() == 0 {
+            ranks.comm::<f64>().start_sum(vec![1.0]).wait();
+        }
+    });
+}
+
+#[test]
 fn words_of_any_length_come_to_all() {
     let said = Ranks::on_threads(3, |ranks| {
         let words = ["", "two", "a longer one"][ranks.rank()];

@@ -1,5 +1,7 @@
 //! What moves slices between ranks, and the transport of a rank that is alone.
 
+use crate::kernels::Real;
+
 /// Numbers to be sent.
 #[derive(Clone, Copy, Debug)]
 pub enum Slice<'a> {
@@ -22,6 +24,29 @@ pub enum SliceMut<'a> {
     Bytes(&'a mut [u8]),
 }
 
+/// A number that ranks exchange.
+pub trait Number: Real {
+    /// Numbers to be sent.
+    fn slice(x: &[Self]) -> Slice<'_>;
+    /// A place for them.
+    fn slice_mut(x: &mut [Self]) -> SliceMut<'_>;
+}
+
+macro_rules! number {
+    ($t:ty, $variant:ident) => {
+        impl Number for $t {
+            fn slice(x: &[Self]) -> Slice<'_> {
+                Slice::$variant(x)
+            }
+            fn slice_mut(x: &mut [Self]) -> SliceMut<'_> {
+                SliceMut::$variant(x)
+            }
+        }
+    };
+}
+number!(f32, F32);
+number!(f64, F64);
+
 impl Slice<'_> {
     /// How many bytes it has.
     pub fn bytes(&self) -> usize {
@@ -35,7 +60,7 @@ impl Slice<'_> {
 
 /// Moves slices between ranks: every rank calls the same function, with slices of the same lengths
 /// and the same type.
-pub trait Transport: Send + Sync {
+pub trait Transport {
     /// This rank, from 0.
     fn rank(&self) -> usize;
 

@@ -11,7 +11,7 @@
 use super::Observer;
 use super::metrics::Summary;
 use super::model::{State, weights_sha256};
-use crate::comm::{Communicator, Ranks, Traffic};
+use crate::comm::{Number, Ranks, Traffic};
 use crate::config::{BatchNormOver, RunConfig};
 use crate::error::{Error, Result};
 use crate::kernels::dispatch::level;
@@ -54,9 +54,8 @@ impl Team {
         settings: &Settings,
     ) -> (metamask::State<T, E>, StepReport<T>)
     where
-        T: crate::Real,
+        T: Number,
         E: Encode<T>,
-        Ranks: Communicator<T>,
     {
         if self.is_alone() {
             return step(state, x, settings);

@@ -8,7 +8,7 @@ use super::settings::settings;
 use super::team::Team;
 use super::tests_support::{TempDir, small, tiny, write_cifar};
 use super::*;
-use crate::comm::{Communicator, Ranks};
+use crate::comm::{Number, Ranks};
 use crate::config::{Method, RunConfig};
 use crate::error::Result;
 use crate::kernels::Real;
@@ -100,10 +100,7 @@ struct Seen {
     weights: Vec<f64>,
 }
 
-fn train<T: Real>(config: &RunConfig, ranks: &Ranks, steps: usize) -> Vec<Seen>
-where
-    Ranks: Communicator<T>,
-{
+fn train<T: Number>(config: &RunConfig, ranks: &Ranks, steps: usize) -> Vec<Seen> {
     let team = Team::new(ranks, config);
     let mut state: metamask::State<T, Encoder<T>> = model::first_state(config, 3);
     let mut seen = Vec::new();
@@ -148,10 +145,7 @@ struct Off {
 }
 
 /// The twelve runs on two and four ranks against one.
-fn compare<T: Real>(network: &[&str], steps: usize) -> Vec<Off>
-where
-    Ranks: Communicator<T>,
-{
+fn compare<T: Number>(network: &[&str], steps: usize) -> Vec<Off> {
     let mut off = Vec::new();
     for config in twelve_runs(network) {
         let name = config.title();
@@ -193,7 +187,6 @@ fn single_precision_holds(steps: usize) {
     for (step, tolerance) in [(0, 1e-5), (steps - 1, 1e-3)] {
         let mut masks = Vec::new();
         for Off { place, loss, mask, weights, .. } in off.iter().filter(|off| off.step == step) {
-            println!("{place}: loss {loss:.1e}, weights {weights:.1e}, mask {mask:.1e}");
             assert!(loss.max(*weights) <= tolerance, "{place}: {loss:e}, {weights:e}");
             masks.extend((*mask > 0.0).then_some(*mask));
         }

@@ -6,7 +6,7 @@
 //! | pass of the encoder | exchanges |
 //! |---|---|
 //! | forward | a batch-norm: sums of `2C` means, then of `2C` variances; the features `[2n, D]` |
-//! | backward | a batch-norm: the sum of `6C` numbers; a parameter: the sum of its gradient |
+//! | backward | a batch-norm: the sum of `6C` numbers; buckets of gradients: their sums |
 //! | forward mode | a batch-norm: the sum of `6C` numbers; the features' tangent |
 //!
 //! Heads, losses, mask and memory exchange nothing: every rank computes them.
@@ -15,7 +15,7 @@
 //! forward pass; what the mask's gradient takes is said at [`Meta`].
 
 use super::model::State;
-use crate::comm::{Traffic, traffic_of_gather, traffic_of_sum};
+use crate::comm::{BUCKET, Traffic, traffic_of_gather, traffic_of_sum};
 use crate::metamask::{Memory, Meta, Mode, Settings, TrialStep};
 use crate::nn::{BatchNormOver, Encode, Layout, Module};
 
@@ -76,7 +76,7 @@ pub fn of_step(
     let (mut channels, mut gradients) = (Vec::new(), Vec::new());
     state.network.encoder.visit(&mut |name, var, layout| {
         let len = var.value().len();
-        gradients.push(traffic_of_sum(len, 4, size));
+        gradients.push(len);
         if layout == Layout::Vector && name.ends_with(".weight") {
             channels.push(len);
         }
@@ -93,6 +93,7 @@ pub fn of_step(
         }
     };
     let forward_pass = moments.into_iter().chain([features]);
+    let gradients = buckets(&gradients).into_iter().map(|len| traffic_of_sum(len, 4, size));
     let backward_pass = slopes.iter().copied().chain(gradients);
     let tangent_pass = slopes.iter().copied().chain([features]);
     Some(add([
@@ -100,6 +101,18 @@ pub fn of_step(
         times(backward, backward_pass),
         times(tangent, tangent_pass),
     ]))
+}
+
+/// The lengths of the buckets that gradients of these lengths fill, from the last to the first.
+fn buckets(gradients: &[usize]) -> Vec<usize> {
+    let mut buckets = vec![0];
+    for len in gradients.iter().rev() {
+        match buckets.last_mut() {
+            Some(last) if *last < BUCKET => *last += len,
+            _ => buckets.push(*len),
+        }
+    }
+    buckets
 }
 
 fn add(all: impl IntoIterator<Item = Traffic>) -> Traffic {

@@ -2,10 +2,13 @@
 
 use dimask::autodiff::check::check_grads;
 use dimask::autodiff::{Then, grad, grad_graph, hvp, pull, push};
-use dimask::comm::{Comm, Ranks};
+use dimask::comm::{BUCKET, Comm, Number, Ranks, Slice, SliceMut, Transport};
 use dimask::{Real, Tensor, Var};
 
 use crate::support::Numbers;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 /// Runs `work` on one, two and four ranks.
 fn on_ranks(work: impl Fn(&Comm<f64>) + Sync) {
@@ -136,10 +139,7 @@ fn error<T: Real>(found: &[Tensor<T>], expected: &[Tensor<T>]) -> f64 {
     worst / scale
 }
 
-fn batch_norm_over_ranks_is_batch_norm<T: Real>(tolerance: f64)
-where
-    Ranks: dimask::comm::Communicator<T>,
-{
+fn batch_norm_over_ranks_is_batch_norm<T: Number>(tolerance: f64) {
     for tail in 0..4 {
         let x = inputs::<T>(5);
         let all = |comm: Option<&Comm<T>>| {
@@ -189,4 +189,54 @@ fn batch_norm_over_ranks_has_the_derivatives_of_finite_differences() {
 /// The first rows and columns of images; vectors as they are.
 fn shrunk(x: &Tensor<f64>) -> Vec<usize> {
     if x.rank() == 1 { x.shape().to_vec() } else { vec![4, 1, 2, 2] }
+}
+
+/// One of two ranks, of which the other says the same. The way in front tells of each exchange, the
+/// one behind begins none before it has been told of one.
+enum Echo {
+    Front(Mutex<Sender<()>>),
+    Behind(Mutex<Receiver<()>>),
+}
+
+impl Transport for Echo {
+    fn rank(&self) -> usize {
+        0
+    }
+    fn size(&self) -> usize {
+        2
+    }
+    fn all_gather(&self, mine: Slice<'_>, all: SliceMut<'_>) {
+        match self {
+            Echo::Front(tell) => tell.lock().unwrap().send(()).expect("the other way is open"),
+            Echo::Behind(told) => {
+                told.lock().unwrap().recv_timeout(Duration::from_secs(20)).expect("a hint");
+            }
+        }
+        let (Slice::F32(mine), SliceMut::F32(all)) = (mine, all) else { unreachable!() };
+        all.chunks_exact_mut(mine.len()).for_each(|piece| piece.copy_from_slice(mine));
+    }
+    fn all_to_all(&self, _: Slice<'_>, _: SliceMut<'_>) {
+        unreachable!("two ranks sum in one exchange")
+    }
+    fn wait(&self) {}
+}
+
+#[test]
+fn a_walk_goes_on_while_a_gradient_is_exchanged() {
+    let (tell, told) = channel();
+    let ranks = Ranks::new(Echo::Front(Mutex::new(tell)));
+    let comm: Comm<f32> = ranks.with_background(|| Echo::Behind(Mutex::new(told))).comm();
+    let (rows, columns) = (4, 64);
+    let first = Var::leaf(Tensor::from_fn(&[2 * rows, columns], |i| (i as f32).sin()));
+    let last = Var::leaf(Tensor::from_fn(&[columns, BUCKET / columns], |i| (i as f32).cos()));
+    // The gradient of `last` is whole before that of `first` has passed the other ranks' part.
+    let own = first.shard(&comm);
+    let y = own.matmul(&last.replicate(&comm));
+    let gradients = grad(y.square().sum().all_reduce_sum(&comm), &[&first, &last]);
+
+    let own = Var::leaf(own.into_value());
+    let expected = grad(own.matmul(&last).square().sum(), &[&own, &last]);
+    assert_eq!(gradients[0].as_slice(), expected[0].as_slice().repeat(2));
+    let twice: Vec<f32> = expected[1].as_slice().iter().map(|g| 2.0 * g).collect();
+    assert_eq!(gradients[1].as_slice(), twice);
 }
