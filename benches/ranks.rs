@@ -1,6 +1,6 @@
 //! Several ranks: what a rank computes in a step, what it receives, and where the second is more.
 //!
-//! `cargo bench --bench ranks -- [--images N]`: tables in Markdown, as in `docs/scaling.md`.
+//! `cargo bench --bench ranks`: tables in Markdown, as in `docs/scaling.md`.
 //! A rank of many is timed alone: its transport answers with what it was given, so that all the
 //! work is done and nothing waited for. Times are the processor's, of one thread. Two sizes of a
 //! rank's share give what an image costs and what every rank does for all images. Exchanges are
@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use dimask::comm::{Ranks, Slice, SliceMut, Traffic, Transport};
-use dimask::config::{Layers, Method, RunConfig};
+use dimask::config::{Layers, RunConfig};
 use dimask::tensor::Tensor;
 use dimask::train::model::{State, first_state};
 use dimask::train::settings::settings;
@@ -85,18 +85,27 @@ const SIZES: [usize; 8] = [2, 4, 8, 16, 32, 64, 128, 256];
 /// Seconds that an exchange waits, for each doubling of the ranks.
 const LATENCY: f64 = 20e-6;
 
-fn bytes_of_methods(batch: &str) {
-    println!("\nMB that a rank receives in a step, official networks, {batch}:\n");
+fn exchanges_of_runs(batch: &str) {
+    println!("\nMB that a rank receives in a step, and exchanges, official networks, {batch}:\n");
     println!("| run | {} |", SIZES.map(|size| size.to_string()).join(" | "));
     println!("|---|{}", "---:|".repeat(SIZES.len()));
-    for method in Method::ALL {
-        for masked in [false, true] {
-            let own = [format!("method={}", method.key()), format!("mask.enabled={masked}")];
-            let config = config("official", &[&own[0], &own[1], batch]);
-            let state = first_state(&config, 3);
-            let cell = |size| format!("{:.0}", exchanged(&config, &state, size).bytes as f64 / 1e6);
-            println!("| {} | {} |", config.title(), SIZES.map(cell).join(" | "));
-        }
+    let plain = "mask.enabled=false";
+    for (run, set) in [
+        ("a base method; a mask that does not learn", &[plain][..]),
+        ("BYOL", &["method=byol", plain]),
+        ("MetaMask, exact", &["mask.meta=exact"]),
+        ("the same over BYOL", &["method=byol", "mask.meta=exact"]),
+        ("MetaMask, exact, shared trial step", &["mask.meta=exact", "mask.trial=joint-shared"]),
+        ("MetaMask, finite difference", &["mask.meta=finite-difference"]),
+        ("MetaMask, first order", &["mask.meta=first-order"]),
+    ] {
+        let config = config("official", &[set, &[batch]].concat());
+        let state = first_state(&config, 3);
+        let cell = |size| {
+            let Traffic { bytes, exchanges } = exchanged(&config, &state, size);
+            format!("{:.0}, {exchanges}", bytes as f64 / 1e6)
+        };
+        println!("| {run} | {} |", SIZES.map(cell).join(" | "));
     }
 }
 
@@ -140,10 +149,10 @@ fn scaling(name: &str, config: &RunConfig, side: usize, shares: [usize; 2]) {
 fn main() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
     pool.install(|| {
-        bytes_of_methods("batch_size=512");
+        exchanges_of_runs("batch_size=512");
         let small = config("small", &[]);
         scaling("conv4 at 32 x 32", &small, 32, [16, 64]);
-        let official = config("official", &["batch_size=512"]);
+        let official = config("official", &["mask.meta=exact", "batch_size=512"]);
         scaling("ResNet-18 at 32 x 32", &official, 32, [4, 16]);
     });
 }
