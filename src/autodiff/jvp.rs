@@ -85,7 +85,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         ]),
         Op::Conv2d { x, w, geometry } => sum([
             moving(0).map(|dx| dx.conv2d_at(&c.input(1, w), geometry)),
-            moving(1).map(|dw| c.input(0, x).conv2d_at(dw, geometry)),
+            moving(1).map(|dw| c.saved(0, x).conv2d_at(dw, geometry)),
         ]),
         Op::Conv2dInputGrad { w, g, geometry } => sum([
             moving(0).map(|dw| dw.conv2d_input_grad(&c.input(1, g), geometry)),
@@ -107,7 +107,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));
             let shortcut = tangents.get(3).and_then(Option::as_ref);
             match (c.recording, tail) {
-                (false, SavedTail::Relu { .. }) => {
+                (false, SavedTail::Relu) => {
                     Var::constant(x.batch_norm_tangent(stats, weight, Some(bias), own))
                 }
                 (false, SavedTail::MaxPoolRelu { picks, .. }) => {
@@ -120,7 +120,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
                             batch_norm_definition(inputs, stats, *eps)
                         }),
                     });
-                    after_tail(tail, dy, shortcut)
+                    after_tail(c, tail, dy, shortcut)
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::var::Var;
 use crate::comm::Comm;
 use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Geometry, Indices, Picks, Shape, Tensor, Trans};
+use crate::tensor::{BatchNormStats, Geometry, Indices, Picks, Shape, Tail, Tensor, Trans};
 
 /// An operation with the values that its derivatives need: no edges, so no cycles.
 pub(crate) enum Op<T: Real> {
@@ -65,7 +65,7 @@ pub(crate) enum Op<T: Real> {
     /// `Σ a b`, one number.
     Dot { a: Tensor<T>, b: Tensor<T> },
     /// A convolution of `x` with `w`.
-    Conv2d { x: Tensor<T>, w: Tensor<T>, geometry: Geometry },
+    Conv2d { x: Saved<T>, w: Tensor<T>, geometry: Geometry },
     /// Its adjoint in `x`, applied to `g`.
     Conv2dInputGrad { w: Tensor<T>, g: Tensor<T>, geometry: Geometry },
     /// Its adjoint in `w`, applied to `g`.
@@ -84,6 +84,38 @@ pub(crate) enum Op<T: Real> {
     BatchNorm(Box<SavedBatchNorm<T>>),
 }
 
+/// A value that an operation saves.
+///
+/// What a batch normalisation with a ReLU makes is as large as its input, which it saves itself;
+/// so the result is not kept, but made again in a pass over memory, to the same bits. The same with
+/// a residual sum, if the shortcut is a normalisation's too.
+pub(crate) enum Saved<T: Real> {
+    Value(Tensor<T>),
+    MadeAgain,
+}
+
+impl<T: Real> Saved<T> {
+    /// An operand of an operation.
+    pub(crate) fn of(operand: &Var<T>) -> Saved<T> {
+        match operand.node().map(|node| &node.op) {
+            Some(Op::BatchNorm(saved)) if saved.tail.is_made_again() => Saved::MadeAgain,
+            _ => Saved::Value(operand.value().clone()),
+        }
+    }
+
+    /// The result `y` of a residual sum with `shortcut`.
+    pub(crate) fn of_sum(y: Tensor<T>, shortcut: &Var<T>) -> Saved<T> {
+        match shortcut.node().map(|node| &node.op) {
+            Some(Op::BatchNorm(saved))
+                if matches!(saved.tail, SavedTail::Nothing | SavedTail::Relu) =>
+            {
+                Saved::MadeAgain
+            }
+            _ => Saved::Value(y),
+        }
+    }
+}
+
 /// What a batch normalisation saves; boxed, because it is more than any other operation does.
 pub(crate) struct SavedBatchNorm<T: Real> {
     pub(crate) x: Tensor<T>,
@@ -98,9 +130,15 @@ pub(crate) struct SavedBatchNorm<T: Real> {
 /// saves too.
 pub(crate) enum SavedTail<T: Real> {
     Nothing,
-    Relu { y: Tensor<T> },
-    AddRelu { y: Tensor<T> },
+    Relu,
+    AddRelu { y: Saved<T> },
     MaxPoolRelu { y: Tensor<T>, picks: Picks },
+}
+
+impl<T: Real> SavedTail<T> {
+    fn is_made_again(&self) -> bool {
+        matches!(self, SavedTail::Relu | SavedTail::AddRelu { y: Saved::MadeAgain })
+    }
 }
 
 /// The names of all operations, in the order of the tables: what a complete test must cover.
@@ -187,7 +225,7 @@ impl<T: Real> Op<T> {
             Op::Replicate(_) => "replicate",
             Op::BatchNorm(saved) => match saved.tail {
                 SavedTail::Nothing => "batch_norm",
-                SavedTail::Relu { .. } => "batch_norm_relu",
+                SavedTail::Relu => "batch_norm_relu",
                 SavedTail::AddRelu { .. } => "batch_norm_add_relu",
                 SavedTail::MaxPoolRelu { .. } => "batch_norm_max_pool_relu",
             },
@@ -227,6 +265,26 @@ impl<T: Real> Node<T> {
         }
     }
 
+    /// The result of a batch normalisation, saved or made again.
+    pub(crate) fn output(&self) -> Tensor<T> {
+        let Op::BatchNorm(saved) = &self.op else {
+            unreachable!("{} saves its result", self.op.name())
+        };
+        let SavedBatchNorm { x, weight, bias, stats, tail, .. } = &**saved;
+        let make = |tail| x.normalize([&stats.mean, &stats.inv_std], [weight, bias], tail);
+        match tail {
+            SavedTail::AddRelu { y: Saved::Value(y) } | SavedTail::MaxPoolRelu { y, .. } => {
+                y.clone()
+            }
+            SavedTail::Nothing => make(Tail::Nothing),
+            SavedTail::Relu => make(Tail::Relu),
+            SavedTail::AddRelu { y: Saved::MadeAgain } => {
+                let shortcut = self.parents[3].1.as_ref().expect("it is a normalisation's");
+                make(Tail::AddRelu(shortcut.output().as_slice()))
+            }
+        }
+    }
+
     /// The nodes among the parents.
     pub(crate) fn parent_nodes(&self) -> impl Iterator<Item = &Arc<Node<T>>> {
         self.parents.iter().filter_map(|(_, node)| node.as_ref())
@@ -262,6 +320,15 @@ impl<T: Real> Context<'_, T> {
     pub(crate) fn input(&self, i: usize, value: &Tensor<T>) -> Var<T> {
         let node = self.node.parents[i].1.as_ref().filter(|_| self.recording);
         Var::with_node(value.clone(), node.cloned())
+    }
+
+    /// The saved operand `i`, which may have to be made again.
+    pub(crate) fn saved(&self, i: usize, saved: &Saved<T>) -> Var<T> {
+        match (saved, &self.node.parents[i].1) {
+            (Saved::Value(value), _) => self.input(i, value),
+            (Saved::MadeAgain, Some(node)) => self.input(i, &node.output()),
+            (Saved::MadeAgain, None) => unreachable!("a constant is saved itself"),
+        }
     }
 
     /// The saved result.

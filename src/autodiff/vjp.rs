@@ -93,8 +93,10 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         }
         Op::Dot { a, b } => two(&|| g * c.input(1, b), &|| g * c.input(0, a)),
         Op::Conv2d { x, w, geometry } => {
-            let (x, w) = (c.input(0, x), c.input(1, w));
-            two(&|| w.conv2d_input_grad(g, geometry), &|| x.conv2d_weight_grad(g, geometry))
+            let w = c.input(1, w);
+            two(&|| w.conv2d_input_grad(g, geometry), &|| {
+                c.saved(0, x).conv2d_weight_grad(g, geometry)
+            })
         }
         Op::Conv2dInputGrad { w, g: upstream, geometry } => {
             let (w, upstream) = (c.input(0, w), c.input(1, upstream));
@@ -118,22 +120,22 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
             let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let mut found = match (c.recording, tail) {
                 // The kernels know these tails.
-                (false, SavedTail::Nothing | SavedTail::Relu { .. }) => {
-                    let relu_bias = matches!(tail, SavedTail::Relu { .. }).then_some(bias);
+                (false, SavedTail::Nothing | SavedTail::Relu) => {
+                    let relu_bias = matches!(tail, SavedTail::Relu).then_some(bias);
                     let wants_dx = c.wants(0);
                     constants(x.batch_norm_grad(stats, weight, relu_bias, g.value(), wants_dx))
                 }
                 (false, SavedTail::MaxPoolRelu { picks, .. }) => {
                     constants(x.batch_norm_pool_grad(stats, weight, picks, g.value(), c.wants(0)))
                 }
-                (false, SavedTail::AddRelu { y }) => {
-                    let g = g.gate(y);
+                (false, SavedTail::AddRelu { .. }) => {
+                    let g = g.gate(&c.node.output());
                     let all =
                         constants(x.batch_norm_grad(stats, weight, None, g.value(), c.wants(0)));
                     all.into_iter().chain([Some(g)]).collect()
                 }
                 (true, _) => {
-                    let g = before_tail(tail, g, x.shape());
+                    let g = before_tail(c, saved, g);
                     let definition = |inputs: &[Var<T>]| batch_norm_definition(inputs, stats, *eps);
                     let mut all = through(c, &[x, weight, bias], &g, definition);
                     all.push(Some(g));

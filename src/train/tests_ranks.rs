@@ -37,7 +37,7 @@ const WIDE: [&str; 4] = [
     "model.encoder=conv4",
     "model.contrastive_head=[128, 12]",
     "data.size=16",
-    "optimizer.lr=0.00002",
+    "optimizer.lr=0.000005",
 ];
 
 /// Six methods, each alone and with the mask; the optimisers take turns.

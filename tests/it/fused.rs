@@ -4,7 +4,7 @@
 //! crate.
 
 use crate::support::{Numbers, assert_close, assert_tensors_close, dot, tolerance};
-use dimask::autodiff::{Keep, Then, Var, grad, grad_graph, pull, push};
+use dimask::autodiff::{Keep, Then, Var, grad, grad_graph, hvp, pull, push};
 use dimask::tensor::Tensor;
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias`, in each of `groups` pieces of the first axis.
@@ -271,4 +271,37 @@ fn large_inputs_neither_overflow_nor_lose_the_variance() {
     let x = Tensor::<f32>::from_fn(&[512, 1], |i| 4096.0 + (i % 2) as f32);
     let normal = Var::constant(x).standardize(0.0, 1);
     assert!((normal.var.as_slice()[0] - 0.25).abs() < 1e-4, "variance {:?}", normal.var);
+}
+
+#[test]
+fn what_a_convolution_reads_is_made_again_to_the_same_bits() {
+    let inputs = random(15, &[&[4, 5, 3, 2], &[2], &[2], &[3, 3, 2, 4], &[4, 5, 3, 2]]);
+    let wrt: Vec<Var<f64>> = inputs.iter().cloned().map(Var::leaf).collect();
+    let [x, weight, bias, kernel, other] = [0, 1, 2, 3, 4].map(|i| &wrt[i]);
+    let then = |x: &Var<f64>, then: Then<'_, f64>| x.batch_norm_then(weight, bias, 1e-3, 2, then).y;
+    let all: Vec<&Var<f64>> = wrt.iter().collect();
+    let found = |kept: bool| {
+        // Of a reshaped value nobody knows that it could be made again.
+        let keep = |y: Var<f64>| if kept { y.reshape(y.shape()) } else { y };
+        let mut found = Vec::new();
+        for tail in 0..4 {
+            let shortcut = keep(match tail {
+                0 => then(other, Then::Relu),
+                1 => then(other, Then::Nothing),
+                2 => then(other, Then::AddRelu(&then(x, Then::Relu))),
+                _ => other.exp(),
+            });
+            let (relu, sum) = (then(x, Then::Relu), then(x, Then::AddRelu(&shortcut)));
+            let y = [relu, sum].map(|y| keep(y).conv2d(kernel, [1, 2], [1, 1]).tanh());
+            let y = &y[0] + &y[1];
+            let tangents: Vec<_> = all.iter().map(|&v| (v, v.value())).collect();
+            found.extend(push(&[&y], &tangents));
+            let loss = y.square().sum();
+            found.extend(hvp(&loss, &all, &all.iter().map(|v| v.value()).collect::<Vec<_>>()));
+            drop(y);
+            found.extend(grad(loss, &all));
+        }
+        found.iter().flat_map(|x| x.to_vec()).map(f64::to_bits).collect::<Vec<_>>()
+    };
+    assert!(found(true) == found(false));
 }

@@ -3,7 +3,7 @@
 //! The definition is the specification, the tests' oracle, and what is differentiated when a rule
 //! has to be recorded; the kernel only has to be right to first order.
 
-use crate::autodiff::op::{Op, SavedBatchNorm, SavedTail};
+use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
 use crate::kernels::Real;
@@ -49,8 +49,9 @@ impl<T: Real> Var<T> {
         self.batch_norm_then(weight, bias, eps, groups, Then::Nothing)
     }
 
-    /// [`Var::batch_norm`] and what follows it, without a pass over memory of its own. Saves the
-    /// output besides, and for a pooling a byte a window.
+    /// [`Var::batch_norm`] and what follows it, without a pass over memory of its own. A pooling
+    /// saves the output besides, and a byte a window; a sum saves the output, unless its shortcut is
+    /// a normalisation's too.
     ///
     /// # Panics
     /// As [`Var::batch_norm`]; if a shortcut has not the shape of `self`; if what is pooled is not
@@ -108,8 +109,10 @@ impl<T: Real> Var<T> {
         let y = Var::record(y, &operands, || {
             let tail = match (then, picks) {
                 (Then::Nothing, _) => SavedTail::Nothing,
-                (Then::AddRelu(_), _) => SavedTail::AddRelu { y: saved },
-                (_, None) => SavedTail::Relu { y: saved },
+                (Then::AddRelu(shortcut), _) => {
+                    SavedTail::AddRelu { y: Saved::of_sum(saved, shortcut) }
+                }
+                (_, None) => SavedTail::Relu,
                 (_, Some(picks)) => SavedTail::MaxPoolRelu { y: saved, picks },
             };
             let (x, weight, bias) = (x.clone(), w.clone(), b.clone());
@@ -212,17 +215,22 @@ pub(crate) fn log_softmax_definition<T: Real>(inputs: &[Var<T>]) -> Var<T> {
 
 /// The derivative of a tail, backward: from a cotangent of the whole that of the normalisation, in
 /// operations of the other families; a shortcut's is the same.
-pub(crate) fn before_tail<T: Real>(tail: &SavedTail<T>, g: &Var<T>, x: &[usize]) -> Var<T> {
-    match tail {
+pub(crate) fn before_tail<T: Real>(
+    c: &Context<T>,
+    saved: &SavedBatchNorm<T>,
+    g: &Var<T>,
+) -> Var<T> {
+    match &saved.tail {
         SavedTail::Nothing => g.clone(),
-        SavedTail::Relu { y } | SavedTail::AddRelu { y } => g.gate(y),
-        SavedTail::MaxPoolRelu { y, picks } => g.gate(y).put_add(&picks.indices(), x),
+        SavedTail::Relu | SavedTail::AddRelu { .. } => g.gate(&c.node.output()),
+        SavedTail::MaxPoolRelu { y, picks } => g.gate(y).put_add(&picks.indices(), saved.x.shape()),
     }
 }
 
 /// The derivative of a tail, forward: from the tangents of normalisation and shortcut, of which at
 /// least one moves, that of the whole.
 pub(crate) fn after_tail<T: Real>(
+    c: &Context<T>,
     tail: &SavedTail<T>,
     dy: Option<Var<T>>,
     shortcut: Option<&Var<T>>,
@@ -231,7 +239,7 @@ pub(crate) fn after_tail<T: Real>(
     let sum = sum.expect("a node on the path has an operand that moves");
     match tail {
         SavedTail::Nothing => sum,
-        SavedTail::Relu { y } | SavedTail::AddRelu { y } => sum.gate(y),
+        SavedTail::Relu | SavedTail::AddRelu { .. } => sum.gate(&c.node.output()),
         SavedTail::MaxPoolRelu { y, picks } => sum.take(&picks.indices(), y.shape()).gate(y),
     }
 }

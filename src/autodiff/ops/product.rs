@@ -7,7 +7,7 @@
 //! statement with its nn, nt and tn forms.
 
 use crate::autodiff::Var;
-use crate::autodiff::op::Op;
+use crate::autodiff::op::{Op, Saved};
 use crate::kernels::Real;
 use crate::tensor::{Geometry, Trans, broadcast, images};
 
@@ -85,7 +85,7 @@ impl<T: Real> Var<T> {
 
     pub(crate) fn conv2d_at(&self, w: &Var<T>, geometry: &Geometry) -> Var<T> {
         Var::record(self.value().conv2d(w.value(), geometry), &[self, w], || Op::Conv2d {
-            x: self.value().clone(),
+            x: Saved::of(self),
             w: w.value().clone(),
             geometry: *geometry,
         })

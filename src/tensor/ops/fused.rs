@@ -147,10 +147,11 @@ impl<T: Real> Tensor<T> {
         (y, stats, Picks { bytes: Arc::new(bytes), shape })
     }
 
-    /// The last pass of [`Tensor::batch_norm`] alone, by moments `[C]` from elsewhere.
+    /// The last pass of [`Tensor::batch_norm`] alone, by moments `[C]` from elsewhere, or such
+    /// of each group.
     ///
     /// # Panics
-    /// As [`Tensor::batch_norm`], and if the moments are not `[C]`.
+    /// As [`Tensor::batch_norm`], and if the moments are neither.
     #[track_caller]
     pub(crate) fn normalize(
         &self,
@@ -158,13 +159,14 @@ impl<T: Real> Tensor<T> {
         [weight, bias]: [&Tensor<T>; 2],
         tail: Tail<'_, T>,
     ) -> Tensor<T> {
-        let c = mean.len();
-        let rows = self.len() / c.max(1);
+        let c = weight.len();
+        let groups = mean.len() / c.max(1);
+        let rows = self.len() / mean.len().max(1);
         let n_read = (1 + usize::from(matches!(tail, Tail::AddRelu(_)))) * self.len();
         let [x, mean, inv_std, weight, bias] =
             [self, mean, inv_std, weight, bias].map(Tensor::as_slice);
         Tensor::passed("normalize", n_read, self.shape(), |y| {
-            norm::normalize(x, 1, rows, c, mean, inv_std, weight, bias, tail, y);
+            norm::normalize(x, groups, rows, c, mean, inv_std, weight, bias, tail, y);
         })
     }
 
