@@ -49,9 +49,10 @@ impl<T: Real> Var<T> {
         self.batch_norm_then(weight, bias, eps, groups, Then::Nothing)
     }
 
-    /// [`Var::batch_norm`] and what follows it, without a pass over memory of its own. A pooling
-    /// saves the output besides, and a byte a window; a sum saves the output, unless its shortcut is
-    /// a normalisation's too.
+    /// [`Var::batch_norm`] and what follows it, without a pass over memory of its own.
+    ///
+    /// A pooling saves the output besides, and a byte a window; a sum saves the output, unless its
+    /// shortcut is a normalisation's too.
     ///
     /// # Panics
     /// As [`Var::batch_norm`]; if a shortcut has not the shape of `self`; if what is pooled is not
