@@ -3,7 +3,7 @@
 //! The test binary is its own program, because a process enters an MPI library once. Every rank
 //! checks; a failed check ends all of them. Run alone it is one rank.
 
-use dimask::comm::{Ranks, mpi, traffic_of_gather, traffic_of_sum};
+use dimask::comm::{Pending, Ranks, mpi, traffic_of_gather, traffic_of_sum};
 use dimask::config::{Layers, Method, RunConfig};
 use dimask::metamask;
 use dimask::nn::{Encoder, params};
@@ -26,8 +26,9 @@ fn main() {
         before(panic);
         mpi::abort(101)
     }));
-    let checks: [(&str, Check); 4] = [
+    let checks: [(&str, Check); 5] = [
         ("sums are taken in the order of ranks", sums),
+        ("sums in the background are those sums", background),
         ("words come to all, and errors with their rank", words),
         ("a step is that of one process and exchanges what its model says", steps),
         ("waiting ends when all have come", waits),
@@ -69,6 +70,16 @@ fn sums(ranks: &Ranks) {
         let gathered = ranks.traffic().bytes - after.bytes;
         assert_eq!(gathered, traffic_of_gather(len, 8, size).bytes);
     }
+}
+
+/// Sums that go on while other collectives come.
+fn background(ranks: &Ranks) {
+    let comm = ranks.comm::<f32>();
+    let lens = [1, 70_001, 300, 400_000];
+    let begun = lens.map(|len| comm.start_sum(numbers(ranks.rank(), len)));
+    let mut now = lens.map(|len| numbers(ranks.rank(), len));
+    now.iter_mut().for_each(|values| comm.all_reduce_sum(values));
+    assert_eq!(begun.map(Pending::wait), now);
 }
 
 fn words(ranks: &Ranks) {

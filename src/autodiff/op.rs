@@ -126,8 +126,7 @@ pub(crate) struct SavedBatchNorm<T: Real> {
     pub(crate) tail: SavedTail<T>,
 }
 
-/// What the tail of a batch normalisation saves: `y` is the result, which whoever takes it usually
-/// saves too.
+/// What the tail of a batch normalisation saves; `y` is the result.
 pub(crate) enum SavedTail<T: Real> {
     Nothing,
     Relu,

@@ -139,8 +139,8 @@ fn check<T: Real>(output: &Var<T>, cotangent: &[usize]) {
 pub(crate) struct Path {
     /// Their ids, ascending.
     pub(crate) ids: Vec<u64>,
-    /// Of a node those of its operands that are replicated variables with no earlier reader: a walk
-    /// from last to first has their whole gradients after it.
+    /// For a node, the replicated variables that no earlier node reads: a walk from last to first
+    /// has their whole gradients once it has passed the node.
     whole_after: HashMap<u64, Vec<u64>>,
 }
 
@@ -167,18 +167,21 @@ pub(crate) fn path<'a, T: Real>(
         }
     }
     let mut path = Path { ids: Vec::new(), whole_after: HashMap::new() };
-    let mut read = HashSet::new();
+    let (mut read, mut replicated) = (HashSet::new(), HashSet::new());
     for (&id, node) in &found {
         let operands: Vec<_> = node.parent_nodes().filter(|parent| path.has(parent)).collect();
         if ends.contains(&id) || !operands.is_empty() {
             path.ids.push(id);
-            for parent in operands {
-                if matches!(parent.op, Op::Replicate(_)) && read.insert(parent.id) {
-                    path.whole_after.entry(id).or_default().push(parent.id);
+            for Node { id: parent, op, .. } in operands.into_iter().map(Arc::as_ref) {
+                if matches!(op, Op::Replicate(_)) && read.insert(*parent) {
+                    path.whole_after.entry(id).or_default().push(*parent);
                 }
+                // What is replicated once more gets a part of its gradient later.
+                replicated.extend(matches!(node.op, Op::Replicate(_)).then_some(*parent));
             }
         }
     }
+    path.whole_after.values_mut().for_each(|all| all.retain(|id| !replicated.contains(id)));
     path
 }
 
@@ -281,6 +284,7 @@ impl<T: Real> Open<T> {
         if buckets.places().map(|node| node.id).max() >= last {
             buckets.finish(|node, sum| {
                 let g = Var::constant(Tensor::from_slice(sum, &node.shape));
+                watch::see(|| "replicate", g.value(), &[]);
                 self.add(node, g);
             });
         }

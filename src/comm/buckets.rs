@@ -3,7 +3,8 @@
 use super::{Comm, Pending};
 use crate::kernels::Real;
 
-/// Numbers that are exchanged together, at the least: a megabyte in single precision.
+/// How many numbers a bucket has at least when it goes off; the last may have fewer. A megabyte in
+/// single precision.
 ///
 /// With smaller buckets a sum is on its way earlier, with larger ones fewer exchanges wait.
 pub const BUCKET: usize = 256 * 1024;

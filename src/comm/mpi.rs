@@ -56,7 +56,8 @@ struct Mpi {
 struct Beside {
     rank: usize,
     size: usize,
-    // Before the library, which is left after it.
+    // Freed before the library is left, on the background's thread: the rank waits for that thread
+    // while it drops its last handle, so no other call is under way.
     others: SimpleCommunicator,
     library: Library,
 }

@@ -1,7 +1,7 @@
 //! The graph as a thing: threads, depth, memory, and what derivatives of derivatives must be.
 
 use crate::support::{Numbers, assert_tensors_close, tolerance, with_threads};
-use dimask::autodiff::{Var, grad, grad_graph, push};
+use dimask::autodiff::{Then, Var, grad, grad_graph, push};
 use dimask::kernels::alloc::stats;
 use dimask::metamask::{HeadShapes, Mask, MaskForm, Network, Settings, State, step};
 use dimask::nn::{Conv4, Encode, Init};
@@ -261,4 +261,29 @@ fn whole_powers_have_every_derivative_at_zero() {
     assert_eq!(first.value().to_vec(), [0.0, -4.0]);
     assert_eq!(second.value().to_vec(), [2.0, 2.0]);
     assert_eq!(third.value().to_vec(), [0.0, 0.0]);
+}
+
+#[test]
+fn what_is_made_again_is_not_kept() {
+    alone("graph::what_is_made_again_is_not_kept", || {
+        let mut numbers = Numbers::new(18);
+        let x = Var::constant(numbers.tensor(&[8, 32, 32, 16], -1.0, 1.0));
+        let unit = x.value().len() * size_of::<f64>();
+        let w = Var::leaf(numbers.tensor(&[3, 3, 16, 16], -0.1, 0.1));
+        let [scale, shift] = [1.0, 0.0].map(|v| Var::leaf(Tensor::full(&[16], v)));
+        let conv = |x: &Var<f64>| x.conv2d(&w, [1, 1], [1, 1]);
+        let norm = |x: &Var<f64>, then| x.batch_norm_then(&scale, &shift, 1e-5, 2, then).y;
+        let before = stats().live_bytes;
+        // A block with a convolution in its shortcut, and the next convolution.
+        let relu = norm(&conv(&x), Then::Relu);
+        let shortcut = norm(&conv(&relu), Then::Nothing);
+        let sum = norm(&conv(&relu), Then::AddRelu(&shortcut));
+        drop((relu, shortcut));
+        let loss = conv(&sum).sum();
+        drop(sum);
+        // Three convolutions are kept, and nothing that was made of them.
+        let kept = stats().live_bytes - before;
+        assert!((3 * unit..3 * unit + unit / 2).contains(&kept), "{kept} bytes, {unit} a value");
+        drop(grad(loss, &[&w]));
+    });
 }

@@ -138,6 +138,9 @@ impl<T: Real> Var<T> {
         eps: f64,
         then: Then<'_, T>,
     ) -> Var<T> {
+        let c = [weight.value().len()];
+        let (m, v) = (mean.shape(), var.shape());
+        assert!(m == c && v == c, "normalize: mean {m:?}, var {v:?}, of {c:?} channels");
         let eps = T::from_f64(eps);
         let inv_std = var.map(|var| T::ONE / (var + eps).sqrt());
         let shortcut = match then {

@@ -170,7 +170,7 @@ impl<T: Real> Tensor<T> {
         })
     }
 
-    /// [`Tensor::normalize`] of images, 2x2 max-pooling, ReLU.
+    /// [`Tensor::normalize`] of images by moments `[C]`, 2x2 max-pooling, ReLU.
     ///
     /// # Panics
     /// As [`Tensor::normalize`]; if the shape is not that of images.
