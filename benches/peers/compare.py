@@ -47,13 +47,17 @@ def workloads():
         yield "gemm", f"gemm_{product}"
 
 
+def built(command, kind, folder=ROOT):
+    """The path of the program of this kind that a cargo command builds in a package's folder."""
+    command = [*command, "--message-format=json"]
+    out = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True, text=True).stdout
+    messages = [json.loads(line) for line in out.splitlines()]
+    return next(m["executable"] for m in messages if m.get("target", {}).get("kind") == [kind])
+
+
 def bench_binary(name):
     """Builds a bench; returns its path."""
-    command = ["cargo", "bench", "--bench", name, "--no-run", "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
-    messages = [json.loads(line) for line in out.splitlines()]
-    built = (m["executable"] for m in messages if m.get("target", {}).get("kind") == ["bench"])
-    return next(built)
+    return built(["cargo", "bench", "--bench", name, "--no-run"], "bench")
 
 
 class Torch:

@@ -1,11 +1,16 @@
-"""Whole steps of dimask and of PyTorch in turn: how many times faster, and the memory.
+"""Whole steps of dimask and of its peers in turn: how many times faster, and the memory.
 
     python benches/peers/compare_steps.py --python PYTHON_WITH_TORCH [--only PART_OF_NAME] [--rounds 2]
+    python benches/peers/compare_steps.py --crates [--rounds 2] [--steps 12]
 
 For each row one process of ours, one of PyTorch with its defaults and one of PyTorch at its best in
 f32 (channels-last, a tuned allocator, the fused optimiser), one after the other, `--rounds` times;
 prints the best of each, the two ratios, and the peak memory of the processes less what they hold
 before the first step.
+
+With `--crates` the peers are burn and candle instead, built from the packages `burn/` and `candle/`
+beside this file, and the row is the one step that they take, `simclr_conv4_3x32_b256`; prints the
+best of each and the ratios.
 """
 import argparse
 import json
@@ -14,7 +19,7 @@ import pathlib
 import subprocess
 import sys
 
-from compare import TUNED, bench_binary
+from compare import TUNED, bench_binary, built
 
 # Our row, PyTorch's row, our bench.
 ROWS = [
@@ -44,14 +49,36 @@ def memory(found):
     return f"{peak - idle:6}" if peak is not None else "     -"
 
 
+def crates(flags):
+    """The step of ours and of other crates."""
+    def crate(name):
+        folder = pathlib.Path(__file__).resolve().with_name(name)
+        return built(["cargo", "build", "--release"], "bin", folder)
+
+    step = "simclr_conv4_3x32_b256"
+    sides = [[bench_binary("steps"), "--bench", "--json", "--only", step]]
+    sides += [[crate(name), str(flags.steps)] for name in ("burn", "candle")]
+    threads = {"RAYON_NUM_THREADS": str(flags.threads)}
+    rounds = [[answer(side, threads) for side in sides] for _ in range(flags.rounds)]
+    own = min(found[0]["seconds_best"] for found in rounds)
+    print(f"{step}: dimask {own:.4f} s")
+    for i in range(1, len(sides)):
+        best = min(found[i]["seconds_best"] for found in rounds)
+        print(f"{rounds[0][i]['peer']:24} {best:9.4f} s {best / own:8.2f}x")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable, help="an interpreter with torch")
     parser.add_argument("--only", default="", help="a part of the names")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--crates", action="store_true", help="burn and candle, not PyTorch")
+    parser.add_argument("--steps", type=int, default=12, help="of a process of another crate")
     parser.add_argument("--budget", type=float, default=4.0, help="seconds a process, at least")
     flags = parser.parse_args()
+    if flags.crates:
+        return crates(flags)
     script = str(pathlib.Path(__file__).with_name("torch_steps.py"))
     rows = [row for row in ROWS if flags.only in row[0] or flags.only in row[1]]
     binaries = {bench: bench_binary(bench) for bench in sorted({row[2] for row in rows})}
