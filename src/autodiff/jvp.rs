@@ -5,7 +5,7 @@
 
 use super::Var;
 use super::op::{Context, Op, SavedBatchNorm, SavedTail};
-use super::ops::fused::{after_tail, batch_norm_definition, log_softmax_definition};
+use super::ops::fused::{after_tail, batch_norm_definition, cross_entropy_definition};
 use super::pull::add_in_place;
 use super::push::walk;
 use super::vjp::{fence, vjp};
@@ -40,7 +40,8 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
             let numerator = sum([moving(0).cloned(), moving(1).map(|db| -(db * c.output(y)))]);
             full(numerator / c.input(1, b))
         }
-        // Elementwise in one operand: the Jacobian is diagonal, so both tables have one rule.
+        // Elementwise in one operand, or of rows of one length: the Jacobian is symmetric, so both
+        // tables have one rule.
         Op::Identity
         | Op::Neg
         | Op::Scale(_)
@@ -51,7 +52,8 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         | Op::Tanh { .. }
         | Op::Sigmoid { .. }
         | Op::Powf { .. }
-        | Op::Gate { .. } => {
+        | Op::Gate { .. }
+        | Op::L2Normalize(_) => {
             let dy = vjp(dx(), c).remove(0);
             dy.expect("the operand moves, so its rule applies")
         }
@@ -101,7 +103,10 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::AllReduceSum(comm) => dx().all_reduce_sum(comm),
         Op::Replicate(comm) => dx().replicate(comm),
 
-        Op::LogSoftmax { x, .. } => through(c, &[x], tangents, log_softmax_definition),
+        Op::CrossEntropy(saved) if !c.recording => Var::constant(saved.tangent(dx().value())),
+        Op::CrossEntropy(saved) => through(c, &[&saved.x], tangents, |inputs| {
+            cross_entropy_definition(inputs, &saved.targets)
+        }),
         Op::BatchNorm(saved) => {
             let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));

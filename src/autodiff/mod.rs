@@ -17,13 +17,13 @@
 //!    `index_select`, `max_axis` and `max_pool2d` (the positions are found first, then constant).
 //! 3. **Bilinear**: matmul in its nn, nt, tn forms; conv2d with its two gradients (triples, each
 //!    other's derivatives); dot, whose derivatives are products with a number.
-//! 4. **Fused, with a definition** in the first three: log_softmax, batch_norm (also with a ReLU, a
-//!    residual sum and a ReLU, or a max-pooling and a ReLU behind it).
+//! 4. **Fused, with a definition** in the first three: cross_entropy, l2_normalize, batch_norm
+//!    (also with a ReLU, a residual sum and a ReLU, or a max-pooling and a ReLU behind it).
 //!    The kernel serves first order; where a rule must be recorded, the definition is
 //!    differentiated.
 //!
-//! Everything else (means, variances, softmax, logsumexp, cross-entropy, normalisation, average
-//! pooling) is a composition of these.
+//! Everything else (means, variances, softmax, logsumexp, average pooling) is a composition of
+//! these.
 //!
 //! # The engines
 //! [`grad`] consumes a loss and frees what it saved as it walks; [`grad_graph`] keeps the graph and

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::var::Var;
 use crate::comm::Comm;
 use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Geometry, Indices, Picks, Shape, Tail, Tensor, Trans};
+use crate::tensor::{
+    BatchNormStats, Geometry, Indices, Picks, Shape, Softmax, Tail, Tensor, Trans, UnitRows,
+};
 
 /// An operation with the values that its derivatives need: no edges, so no cycles.
 pub(crate) enum Op<T: Real> {
@@ -70,8 +72,10 @@ pub(crate) enum Op<T: Real> {
     Conv2dInputGrad { w: Tensor<T>, g: Tensor<T>, geometry: Geometry },
     /// Its adjoint in `w`, applied to `g`.
     Conv2dWeightGrad { x: Tensor<T>, g: Tensor<T>, geometry: Geometry },
-    /// `y = x - log Σ e^x` over the last axis.
-    LogSoftmax { x: Tensor<T>, y: Tensor<T> },
+    /// The cross-entropy of each row of scores.
+    CrossEntropy(Box<Softmax<T>>),
+    /// Rows divided by their lengths.
+    L2Normalize(Box<UnitRows<T>>),
     /// The rows of all ranks, one rank after the other.
     AllGather(Comm<T>),
     /// Of the rows of all ranks this rank's.
@@ -172,7 +176,8 @@ pub const OP_NAMES: &[&str] = &[
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
-    "log_softmax",
+    "cross_entropy",
+    "l2_normalize",
     "all_gather",
     "shard",
     "all_reduce_sum",
@@ -217,7 +222,8 @@ impl<T: Real> Op<T> {
             Op::Conv2d { .. } => "conv2d",
             Op::Conv2dInputGrad { .. } => "conv2d_input_grad",
             Op::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
-            Op::LogSoftmax { .. } => "log_softmax",
+            Op::CrossEntropy(_) => "cross_entropy",
+            Op::L2Normalize(_) => "l2_normalize",
             Op::AllGather(_) => "all_gather",
             Op::Shard(_) => "shard",
             Op::AllReduceSum(_) => "all_reduce_sum",

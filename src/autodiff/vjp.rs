@@ -5,7 +5,9 @@
 
 use super::Var;
 use super::op::{Context, Op, SavedBatchNorm, SavedTail};
-use super::ops::fused::{batch_norm_definition, before_tail, log_softmax_definition};
+use super::ops::fused::{
+    batch_norm_definition, before_tail, cross_entropy_definition, l2_normalize_definition,
+};
 use super::pull::pull_graph;
 use crate::kernels::Real;
 use crate::tensor::{Tensor, Trans};
@@ -78,7 +80,11 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         // Of a Gram matrix, for both operands: one product instead of two.
         Op::Matmul { a, trans: Trans::Nt, .. } if c.node.of_itself() => {
             let last = g.rank() - 1;
-            vec![Some((g + g.transpose(last - 1, last)).matmul(&c.input(0, a))), None]
+            let both = match c.recording {
+                false => Var::constant(g.value().plus_transposed()),
+                true => g + g.transpose(last - 1, last),
+            };
+            vec![Some(both.matmul(&c.input(0, a))), None]
         }
         Op::Matmul { a, b, trans } => {
             let (a, b) = (c.input(0, a), c.input(1, b));
@@ -112,10 +118,15 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         Op::AllReduceSum(comm) => one(g.replicate(comm)),
         Op::Replicate(comm) => one(g.all_reduce_sum(comm)),
 
-        Op::LogSoftmax { x, y } => match c.recording {
-            false => one(Var::constant(y.log_softmax_grad(g.value()))),
-            true => through(c, &[x], g, log_softmax_definition),
-        },
+        Op::CrossEntropy(saved) if !c.recording => one(Var::constant(saved.grad(g.value()))),
+        Op::CrossEntropy(saved) => {
+            through(c, &[&saved.x], g, |inputs| cross_entropy_definition(inputs, &saved.targets))
+        }
+        Op::L2Normalize(saved) if !c.recording => one(Var::constant(saved.grad(g.value()))),
+        Op::L2Normalize(saved) => through(c, &[&saved.x], g, |inputs| {
+            let axis = inputs[0].rank() - 1;
+            l2_normalize_definition(&inputs[0], axis, saved.eps).scale(saved.length)
+        }),
         Op::BatchNorm(saved) => {
             let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let mut found = match (c.recording, tail) {

@@ -285,7 +285,7 @@ pub(super) const TABLE: &[Formula] = &[
         plain: "y_k = x_k - ln(sum over l of e^(x_l))",
         latex: r"y_k = x_k - \ln \sum_l e^{x_l}",
         page: PAGE,
-        file: "src/autodiff/ops/fused.rs",
+        file: "src/autodiff/ops/reduce.rs",
         function: "log_softmax",
         example: || {
             let x = [1.0f64, 2.0, 4.0];

@@ -122,11 +122,9 @@ fn reductions(t: &mut Table) {
     t.row("std_axes", COMPOSED, ANY, &[&[4, 3]], |v| v[0].std_axes(&[0], Keep::Keep, 0));
     t.row("softmax", COMPOSED, ANY, &[&[2, 4]], |v| v[0].softmax(1));
     t.row("logsumexp", COMPOSED, ANY, &[&[3, 4]], |v| v[0].logsumexp(1, Keep::Keep));
-    t.row("cross_entropy", COMPOSED, ANY, &[&[3, 4]], |v| {
-        v[0].cross_entropy(&[3, 0, 2], Reduction::Mean)
-    });
-    t.row("l2_normalize", COMPOSED, ANY, &[&[3, 4]], |v| v[0].l2_normalize(1, 1e-12));
-    t.row("l2_normalize clamped", COMPOSED, (-0.2, 0.2), &[&[3, 4]], |v| v[0].l2_normalize(0, 9.0));
+    t.row("log_softmax", COMPOSED, ANY, &[&[3, 4]], |v| v[0].log_softmax(1));
+    t.row("log_softmax axis 0", COMPOSED, ANY, &[&[3, 2]], |v| v[0].log_softmax(0));
+    t.row("l2_normalize axis 0", COMPOSED, ANY, &[&[3, 4]], |v| v[0].l2_normalize(0, 1e-12));
 }
 
 fn products(t: &mut Table) {
@@ -177,8 +175,16 @@ fn collectives(t: &mut Table) {
 }
 
 fn fused(t: &mut Table) {
-    t.row("log_softmax", "log_softmax", ANY, &[&[3, 4]], |v| v[0].log_softmax(1));
-    t.row("log_softmax axis 0", COMPOSED, ANY, &[&[3, 2]], |v| v[0].log_softmax(0));
+    t.row("cross_entropy", "cross_entropy", ANY, &[&[3, 4]], |v| {
+        v[0].cross_entropy(&[3, 0, 2], Reduction::None)
+    });
+    t.row("cross_entropy without a column", "cross_entropy", ANY, &[&[3, 4]], |v| {
+        v[0].cross_entropy_without(&[3, 0, 2], &[0, 2, 3], Reduction::None)
+    });
+    t.row("l2_normalize", "l2_normalize", ANY, &[&[2, 3, 4]], |v| v[0].l2_normalize(2, 1e-12));
+    t.row("l2_normalize clamped", "l2_normalize", (-0.2, 0.2), &[&[3, 4]], |v| {
+        v[0].l2_normalize_to(3.0, 1, 9.0)
+    });
     t.row("batch_norm", "batch_norm", ANY, &[&[2, 2, 2], &[2], &[2]], |v| {
         v[0].batch_norm(&v[1], &v[2], 1e-3, 1).y
     });

@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod conv;
+pub mod cross_entropy;
 pub mod dispatch;
 pub mod elementwise;
 pub mod gemm;
@@ -15,14 +16,14 @@ pub(crate) mod pixels;
 pub mod pool;
 pub mod profile;
 pub mod reduce;
-pub mod softmax;
+pub mod transpose;
+pub mod unit;
 
 mod arch;
 mod exp;
 mod real;
 #[cfg(test)]
 mod tests;
-mod transpose;
 mod vector;
 
 pub use real::Real;

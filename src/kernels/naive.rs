@@ -3,6 +3,7 @@
 //! Nothing here is fast; tests compare every kernel with its twin, benches measure what it gains.
 
 use super::Real;
+use super::cross_entropy::Scores;
 use super::layout::strides;
 
 /// `y[i] = f(x[i])`.
@@ -298,35 +299,63 @@ pub fn batch_norm_tangent<T: Real>(
     }
 }
 
-/// `y[r, j] = x[r, j] − ln Σₖ exp(x[r, k])`.
-pub fn log_softmax<T: Real>(x: &[T], rows: usize, cols: usize, y: &mut [T]) {
-    for r in 0..rows {
-        let x = &x[r * cols..][..cols];
-        let total: T = x.iter().map(|x| x.exp()).sum();
-        for j in 0..cols {
-            y[r * cols + j] = x[j] - total.ln();
+/// `y[r] = length · x[r] / max(‖x[r]‖₂, eps)`, of rows of `cols` elements.
+pub fn l2_normalize<T: Real>(x: &[T], cols: usize, length: T, eps: T, y: &mut [T]) {
+    for at in 0..x.len() {
+        let row = &x[at / cols * cols..][..cols];
+        let norm = row.iter().map(|&x| x * x).sum::<T>().sqrt();
+        y[at] = length * x[at] / norm.max(eps);
+    }
+}
+
+/// The adjoint of [`l2_normalize`].
+pub fn l2_normalize_grad<T: Real>(x: &[T], cols: usize, length: T, eps: T, g: &[T], dx: &mut [T]) {
+    for at in 0..x.len() {
+        let row = at / cols * cols..(at / cols + 1) * cols;
+        let norm = x[row.clone()].iter().map(|&x| x * x).sum::<T>().sqrt();
+        let along: T = row.map(|i| x[i] * g[i]).sum();
+        dx[at] = if norm < eps {
+            length * g[at] / eps
+        } else {
+            length * (g[at] - x[at] * along / (norm * norm)) / norm
+        };
+    }
+}
+
+/// The softmax of row `r` of scores; 0 in a column that does not take part.
+fn softmax<T: Real>(scores: Scores<'_, T>, r: usize) -> Vec<T> {
+    let cols = scores.cols();
+    let out = |j: usize| scores.without.is_some_and(|without| without[r] as usize == j);
+    let exp = |j: usize| if out(j) { T::ZERO } else { scores.x[r * cols + j].exp() };
+    let total: T = (0..cols).map(exp).sum();
+    (0..cols).map(|j| exp(j) / total).collect()
+}
+
+/// `loss[r] = −ln softmax(x[r])[target[r]]`.
+pub fn cross_entropy<T: Real>(scores: Scores<'_, T>, loss: &mut [T]) {
+    for r in 0..scores.target.len() {
+        loss[r] = -softmax(scores, r)[scores.target[r] as usize].ln();
+    }
+}
+
+/// The adjoint of [`cross_entropy`].
+pub fn cross_entropy_grad<T: Real>(scores: Scores<'_, T>, g: &[T], dx: &mut [T]) {
+    for r in 0..scores.target.len() {
+        let p = softmax(scores, r);
+        for (j, &p) in p.iter().enumerate() {
+            let is_target = if j == scores.target[r] as usize { T::ONE } else { T::ZERO };
+            dx[r * scores.cols() + j] = g[r] * (p - is_target);
         }
     }
 }
 
-/// The adjoint of [`log_softmax`] at its output.
-pub fn log_softmax_grad<T: Real>(y: &[T], g: &[T], rows: usize, cols: usize, dx: &mut [T]) {
-    for r in 0..rows {
-        let total: T = g[r * cols..][..cols].iter().copied().sum();
-        for k in r * cols..(r + 1) * cols {
-            dx[k] = g[k] - y[k].exp() * total;
-        }
-    }
-}
-
-/// The tangent of [`log_softmax`] at its output.
-pub fn log_softmax_tangent<T: Real>(y: &[T], dx: &[T], rows: usize, cols: usize, dy: &mut [T]) {
-    for r in 0..rows {
-        let row = r * cols..(r + 1) * cols;
-        let shift: T = row.clone().map(|k| y[k].exp() * dx[k]).sum();
-        for k in row {
-            dy[k] = dx[k] - shift;
-        }
+/// The tangent of [`cross_entropy`].
+pub fn cross_entropy_tangent<T: Real>(scores: Scores<'_, T>, dx: &[T], dloss: &mut [T]) {
+    let cols = scores.cols();
+    for r in 0..scores.target.len() {
+        let dx = &dx[r * cols..][..cols];
+        let mean: T = softmax(scores, r).into_iter().zip(dx).map(|(p, &dx)| p * dx).sum();
+        dloss[r] = mean - dx[scores.target[r] as usize];
     }
 }
 

@@ -60,18 +60,7 @@ wide! {
     }
 
     fn dot_piece[T: Real](a: &[T], b: &[T]) -> T {
-        let mut lanes = [T::ZERO; LANES];
-        let (a_pieces, b_pieces) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        let rest = a_pieces.remainder().iter().zip(b_pieces.remainder());
-        for (a, b) in a_pieces.zip(b_pieces) {
-            for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-                *lane += a * b;
-            }
-        }
-        for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
-            *lane += a * b;
-        }
-        fold_lanes(lanes)
+        dot_lanes_by(a, b, |a, b| a * b)
     }
 
     /// The sum of each row of `x`, as many as `y` has elements.
@@ -115,16 +104,39 @@ wide! {
 /// Sums in 32 interleaved lanes, so that the order suits every vector width.
 #[inline(always)]
 pub(super) fn sum_lanes<T: Real>(x: &[T]) -> T {
+    sum_lanes_by(x, |x| x)
+}
+
+/// `Σ f(x[i])`, in the order of [`sum_lanes`].
+#[inline(always)]
+pub(super) fn sum_lanes_by<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     let mut lanes = [T::ZERO; LANES];
     let pieces = x.chunks_exact(LANES);
     let rest = pieces.remainder();
     for piece in pieces {
         for (lane, &x) in lanes.iter_mut().zip(piece) {
-            *lane += x;
+            *lane += f(x);
         }
     }
     for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += x;
+        *lane += f(x);
+    }
+    fold_lanes(lanes)
+}
+
+/// `Σ f(a[i], b[i])`, in the order of [`sum_lanes`].
+#[inline(always)]
+pub(super) fn dot_lanes_by<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let (a_pieces, b_pieces) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_pieces.remainder().iter().zip(b_pieces.remainder());
+    for (a, b) in a_pieces.zip(b_pieces) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += f(a, b);
+        }
+    }
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
+        *lane += f(a, b);
     }
     fold_lanes(lanes)
 }

@@ -13,7 +13,7 @@
 
 use super::Real;
 use super::layout::{Axis, Walk, coalesce, gather, strides};
-use super::parallel::{GRAIN, SERIAL, range};
+use super::parallel::{GRAIN, SERIAL, for_each_chunk, range, row_grain};
 
 /// Side of the squares that go through the stack: a cache line of `f32`.
 const SIDE: usize = 16;
@@ -59,6 +59,50 @@ pub(super) fn transpose<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], 
             unsafe { tile.write(y_start.get().add(y_at + j_from * j.strides[1] + l_from)) };
         }
     });
+}
+
+/// `y = x + xᵀ` of a matrix of `n` rows.
+///
+/// # Panics
+/// If a length is not `n * n`.
+#[track_caller]
+pub fn plus_transposed<T: Real>(x: &[T], n: usize, y: &mut [T]) {
+    let lens = [x.len(), y.len()];
+    assert!(lens == [n * n; 2], "plus_transposed: [{n}, {n}] with {lens:?} elements");
+    if y.is_empty() {
+        return;
+    }
+    let grain = row_grain(n, n).next_multiple_of(SIDE);
+    for_each_chunk(y, grain * n, |i, y| add_transposed(x, n, i * grain, y));
+}
+
+/// Some rows of `x + xᵀ`, from row `first` on.
+///
+/// Not compiled for wide registers, for which the compiler finds no shuffles to [`turn`] with.
+fn add_transposed<T: Real>(x: &[T], n: usize, first: usize, y: &mut [T]) {
+    let n_rows = y.len() / n;
+    let (whole_i, whole_j) = (n_rows / SIDE * SIDE, n / SIDE * SIDE);
+    for i in (0..whole_i).step_by(SIDE) {
+        for j in (0..whole_j).step_by(SIDE) {
+            let mut square = [[T::ZERO; SIDE]; SIDE];
+            for (l, row) in square.iter_mut().enumerate() {
+                row.copy_from_slice(&x[(j + l) * n + first + i..][..SIDE]);
+            }
+            for (l, turned) in turn(&square).into_iter().enumerate() {
+                let x = &x[(first + i + l) * n + j..][..SIDE];
+                let y = &mut y[(i + l) * n + j..][..SIDE];
+                for ((y, &x), turned) in y.iter_mut().zip(x).zip(turned) {
+                    *y = x + turned;
+                }
+            }
+        }
+    }
+    for i in 0..n_rows {
+        let rest = if i < whole_i { whole_j } else { 0 };
+        for j in rest..n {
+            y[i * n + j] = x[(first + i) * n + j] + x[j * n + first + i];
+        }
+    }
 }
 
 /// The transpose, by squares of 4 x 4, which the compiler turns into shuffles of registers.

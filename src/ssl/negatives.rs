@@ -28,8 +28,7 @@ impl<T: Real> Anchors<T> {
     pub(super) fn new(name: &str, z0: &Var<T>, z1: &Var<T>, temperature: f64) -> Anchors<T> {
         let [n, _] = check_views(name, z0, z1);
         let rows = 2 * n;
-        let u = Var::concat(&[z0, z1], 0).l2_normalize(1, 1e-12);
-        let u = u.scale((1.0 / temperature).sqrt());
+        let u = Var::concat(&[z0, z1], 0).l2_normalize_to((1.0 / temperature).sqrt(), 1, 1e-12);
         let similarity = u.matmul_nt(&u);
         let partner = |i: usize| (i + n) % rows;
         let itself = excluding(rows, &[0]);

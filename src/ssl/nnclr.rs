@@ -61,7 +61,7 @@ pub fn nnclr<T: Real>(
         let shapes = [p.shape(), k.shape()];
         assert!(shapes[0] == shapes[1], "nnclr: [predictions, neighbours] are {shapes:?}");
         let k = Var::constant(k.clone()).l2_normalize(1, 1e-12);
-        let logits = k.matmul_nt(&p.l2_normalize(1, 1e-12)).scale(1.0 / temperature);
+        let logits = k.matmul_nt(&p.l2_normalize_to(1.0 / temperature, 1, 1e-12));
         logits.cross_entropy(&diagonal, Reduction::Mean)
     };
     (direction(neighbours0, p1) + direction(neighbours1, p0)).scale(0.5)

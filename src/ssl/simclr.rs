@@ -1,6 +1,6 @@
 //! SimCLR: find an image's other view among all views of the batch.
 
-use super::{check_views, excluding};
+use super::check_views;
 use crate::autodiff::{Reduction, Var};
 use crate::kernels::Real;
 
@@ -35,13 +35,12 @@ use crate::kernels::Real;
 pub fn nt_xent<T: Real>(z0: &Var<T>, z1: &Var<T>, temperature: f64) -> Var<T> {
     let [n, _] = check_views("nt_xent", z0, z1);
     let rows = 2 * n;
-    let u = Var::concat(&[z0, z1], 0).l2_normalize(1, 1e-12);
     // The temperature's root on both sides: a Gram matrix has a cheaper derivative, and fewer
     // numbers are scaled.
-    let u = u.scale((1.0 / temperature).sqrt());
+    let u = Var::concat(&[z0, z1], 0).l2_normalize_to((1.0 / temperature).sqrt(), 1, 1e-12);
     let similarity = u.matmul_nt(&u);
-    // An anchor is not its own negative: this term takes it out of the softmax.
-    let itself = excluding(rows, &[0]);
+    // An anchor is not its own negative.
+    let itself: Vec<u32> = (0..rows as u32).collect();
     let other_view: Vec<u32> = (0..rows).map(|i| ((i + n) % rows) as u32).collect();
-    (similarity + Var::constant(itself)).cross_entropy(&other_view, Reduction::Mean)
+    similarity.cross_entropy_without(&other_view, &itself, Reduction::Mean)
 }

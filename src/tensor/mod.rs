@@ -20,7 +20,7 @@ pub use crate::kernels::gemm::Trans;
 pub(crate) use crate::kernels::reduce::places_above;
 pub use index::Indices;
 pub use ops::BatchNormStats;
-pub(crate) use ops::{Picks, Tail, images, norm_shape, window_counts};
+pub(crate) use ops::{Picks, Softmax, Tail, Targets, UnitRows, images, norm_shape, window_counts};
 pub use shape::{Keep, MAX_RANK, Shape, broadcast};
 
 /// An n-dimensional array of `f32` or `f64`: a value without a history.

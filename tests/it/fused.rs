@@ -4,7 +4,7 @@
 //! crate.
 
 use crate::support::{Numbers, assert_close, assert_tensors_close, dot, tolerance};
-use dimask::autodiff::{Keep, Then, Var, grad, grad_graph, hvp, pull, push};
+use dimask::autodiff::{Keep, Reduction, Then, Var, grad, grad_graph, hvp, pull, push};
 use dimask::tensor::Tensor;
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias`, in each of `groups` pieces of the first axis.
@@ -240,12 +240,89 @@ fn log_softmax_equals_its_definition() {
             &random(10, &[&[3, 4, 5]]),
         );
     }
-    // Twice in a chain, and next to its own input.
+}
+
+// Formula: softmax-2.
+#[test]
+fn cross_entropy_equals_its_definition() {
+    let target = [4, 0, 2];
+    let one_hot = |columns: &[u32]| {
+        let at = |i: usize| f64::from(columns[i / 5] as usize == i % 5);
+        Var::constant(Tensor::from_fn(&[3, 5], at))
+    };
+    let defined = |x: &Var<f64>, out: &[u32]| {
+        // The exponentials of a column that does not take part, taken out of the sum.
+        let part = if out.is_empty() { x.exp() } else { x.exp() * (-one_hot(out)).shift(1.0) };
+        let log_sum = part.sum_axes(&[1], Keep::Drop).ln();
+        log_sum - (x * &one_hot(&target)).sum_axes(&[1], Keep::Drop)
+    };
+    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
+        let reduce = |terms: Var<f64>| match reduction {
+            Reduction::Mean => terms.mean(),
+            Reduction::Sum => terms.sum(),
+            Reduction::None => terms,
+        };
+        let inputs = random(11, &[&[3, 5]]);
+        check(
+            "cross_entropy",
+            |v| v[0].cross_entropy(&target, reduction),
+            |v| reduce(defined(&v[0], &[])),
+            &inputs,
+        );
+        let out = [0, 4, 1];
+        check(
+            "cross_entropy without a column",
+            |v| v[0].cross_entropy_without(&target, &out, reduction),
+            |v| reduce(defined(&v[0], &out)),
+            &inputs,
+        );
+        // Of a Gram matrix, as in the losses.
+        check(
+            "cross_entropy of a product with itself",
+            |v| v[0].matmul_nt(&v[0]).cross_entropy_without(&[1, 0, 0], &[0, 1, 2], reduction),
+            |v| {
+                let x = v[0].matmul_nt(&v[0]);
+                let (a, b) = (x.narrow(1, 0..1), x.narrow(1, 1..2));
+                let c = x.narrow(1, 2..3);
+                let row = |x: &Var<f64>, i: usize| x.rows(i..i + 1).reshape(&[1]);
+                let pair =
+                    |right: &Var<f64>, wrong: &Var<f64>| (wrong - right).exp().shift(1.0).ln();
+                let terms = [
+                    pair(&row(&b, 0), &row(&c, 0)),
+                    pair(&row(&a, 1), &row(&c, 1)),
+                    pair(&row(&a, 2), &row(&b, 2)),
+                ];
+                reduce(Var::concat(&terms.iter().collect::<Vec<_>>(), 0))
+            },
+            &random(16, &[&[3, 4]]),
+        );
+    }
+}
+
+// Formula: norm-1.
+#[test]
+fn l2_normalize_equals_its_definition() {
+    let defined = |x: &Var<f64>, axis: usize| x / &x.square().sum_axes(&[axis], Keep::Keep).sqrt();
+    for axis in 0..3 {
+        check(
+            &format!("l2_normalize along axis {axis}"),
+            |v| v[0].l2_normalize_to(1.7, axis, 1e-12),
+            |v| defined(&v[0], axis).scale(1.7),
+            &random(17, &[&[3, 4, 5]]),
+        );
+    }
+    // Below the bound the divisor is constant, and the first row is 0.
     check(
-        "log_softmax of itself",
-        |v| &v[0].log_softmax(1).log_softmax(0) * &v[0],
-        |v| &log_softmax(&log_softmax(&v[0], 1), 0) * &v[0],
-        &random(11, &[&[3, 4]]),
+        "l2_normalize clamped",
+        |v| (&v[0] * &v[1]).l2_normalize(1, 10.0),
+        |v| (&v[0] * &v[1]).scale(0.1),
+        &[Tensor::from_vec(vec![0.0, 1.0], &[2, 1]), random(18, &[&[2, 5]]).remove(0)],
+    );
+    check(
+        "l2_normalize of itself",
+        |v| &v[0].l2_normalize(1, 1e-12).exp().l2_normalize(1, 1e-12) * &v[0],
+        |v| &defined(&defined(&v[0], 1).exp(), 1) * &v[0],
+        &random(19, &[&[3, 4]]),
     );
 }
 

@@ -7,25 +7,21 @@ use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
 use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Tail, Tensor, norm_shape};
+use crate::tensor::{BatchNormStats, Indices, Tail, Targets, Tensor, norm_shape};
 
 impl<T: Real> Var<T> {
-    /// `x - log Σ e^x` along an axis. Saves input and output.
-    ///
-    /// Formula: softmax-1.
-    ///
-    /// # Panics
-    /// If the axis does not exist or is empty.
+    /// The cross-entropy of each row of scores, `[N, K]` → `[N]`. Saves the scores, and a number a
+    /// row.
     #[track_caller]
-    pub fn log_softmax(&self, axis: usize) -> Var<T> {
-        let rank = self.rank();
-        let fits = axis < rank && self.shape()[axis] > 0;
-        assert!(fits, "log_softmax: axis {axis} of shape {:?}", self.shape());
-        if axis + 1 != rank {
-            return self.transpose(axis, rank - 1).log_softmax(rank - 1).transpose(axis, rank - 1);
-        }
-        let y = self.value().log_softmax_last();
-        Var::record(y.clone(), &[self], || Op::LogSoftmax { x: self.value().clone(), y })
+    pub(crate) fn cross_entropy_of(&self, targets: Targets) -> Var<T> {
+        let (loss, saved) = self.value().cross_entropy(targets);
+        Var::record(loss, &[self], || Op::CrossEntropy(Box::new(saved)))
+    }
+
+    /// `length · x / max(‖x‖₂, eps)` over the last axis. Saves the input, and two numbers a row.
+    pub(crate) fn l2_normalize_last(&self, eps: f64, length: f64) -> Var<T> {
+        let (y, saved) = self.value().l2_normalize(length, eps);
+        Var::record(y, &[self], || Op::L2Normalize(Box::new(saved)))
     }
 
     /// Batch normalisation of `[.., C]` over all axes but the last, then an affine map.
@@ -211,10 +207,24 @@ pub struct BatchNorm<T: Real> {
     pub var: Tensor<T>,
 }
 
-/// What [`Var::log_softmax`] computes over the last axis, in primitive operations.
-pub(crate) fn log_softmax_definition<T: Real>(inputs: &[Var<T>]) -> Var<T> {
-    let x = &inputs[0];
-    x - &x.logsumexp(x.rank() - 1, Keep::Keep)
+/// What [`Var::cross_entropy_of`] computes, in primitive operations.
+pub(crate) fn cross_entropy_definition<T: Real>(inputs: &[Var<T>], targets: &Targets) -> Var<T> {
+    let (x, rows) = (&inputs[0], targets.right.len());
+    let picked = x.gather(1, &targets.right, &[rows, 1]);
+    let taking_part = targets.without.as_ref().map(|without| {
+        // The exponential of what is left is zero in both float types.
+        let least = Tensor::full(&[rows, 1], T::from_f64(-1e9));
+        let out = Indices::gather(x.shape(), 1, without, &[rows, 1]);
+        x + &Var::constant(least.put_add(&out, x.shape()))
+    });
+    let log_sum = taking_part.as_ref().unwrap_or(x).logsumexp(1, Keep::Keep);
+    (log_sum - picked).reshape(&[rows])
+}
+
+/// What [`Var::l2_normalize`] computes, in primitive operations.
+pub(crate) fn l2_normalize_definition<T: Real>(x: &Var<T>, axis: usize, eps: f64) -> Var<T> {
+    let squares = x.square().sum_axes(&[axis], Keep::Keep);
+    x / &squares.clamp(Some(eps * eps), None).sqrt()
 }
 
 /// The derivative of a tail, backward: from a cotangent of the whole that of the normalisation, in

@@ -1,17 +1,20 @@
 //! Reductions and what is composed of them: moments, normalisation, cross-entropy.
 
 use crate::autodiff::op::Op;
+use crate::autodiff::ops::fused::l2_normalize_definition;
 use crate::autodiff::{Keep, Var};
 use crate::kernels::Real;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Shape, Targets, Tensor};
 
-/// How the terms of a loss become one number.
+/// What becomes of the terms of a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// Their mean.
     Mean,
     /// Their sum.
     Sum,
+    /// Nothing: they are the result.
+    None,
 }
 
 impl<T: Real> Var<T> {
@@ -97,7 +100,21 @@ impl<T: Real> Var<T> {
         self.log_softmax(axis).exp()
     }
 
-    /// `-log_softmax(x)[i, target[i]]`, then the mean or the sum over `i`: `[N, K]` → `[]`.
+    /// `x - log Σ e^x` along an axis.
+    ///
+    /// Formula: softmax-1.
+    ///
+    /// # Panics
+    /// If the axis does not exist or is empty.
+    #[track_caller]
+    pub fn log_softmax(&self, axis: usize) -> Var<T> {
+        let fits = axis < self.rank() && self.shape()[axis] > 0;
+        assert!(fits, "log_softmax: axis {axis} of shape {:?}", self.shape());
+        self - &self.logsumexp(axis, Keep::Keep)
+    }
+
+    /// `-log_softmax(x)[i, target[i]]`, then the mean or the sum over `i`, `[N, K]` → `[]`, or
+    /// neither, `[N]`.
     ///
     /// Formula: softmax-2.
     ///
@@ -105,12 +122,37 @@ impl<T: Real> Var<T> {
     /// If the shape is not `[target.len(), K]` or a target is not below `K`.
     #[track_caller]
     pub fn cross_entropy(&self, target: &[u32], reduction: Reduction) -> Var<T> {
+        self.cross_entropy_among(target, None, reduction)
+    }
+
+    /// [`Var::cross_entropy`] of all columns but `without[i]` in row `i`.
+    ///
+    /// # Panics
+    /// As [`Var::cross_entropy`]; if `without` is no list of one column a row, or one of a target.
+    #[track_caller]
+    pub fn cross_entropy_without(
+        &self,
+        target: &[u32],
+        without: &[u32],
+        reduction: Reduction,
+    ) -> Var<T> {
+        self.cross_entropy_among(target, Some(without.to_vec()), reduction)
+    }
+
+    #[track_caller]
+    fn cross_entropy_among(
+        &self,
+        target: &[u32],
+        without: Option<Vec<u32>>,
+        reduction: Reduction,
+    ) -> Var<T> {
         let fits = self.rank() == 2 && self.shape()[0] == target.len();
         assert!(fits, "cross_entropy: logits {:?}, {} targets", self.shape(), target.len());
-        let picked = self.log_softmax(1).gather(1, target, &[target.len(), 1]);
+        let terms = self.cross_entropy_of(Targets { right: target.to_vec(), without });
         match reduction {
-            Reduction::Mean => -picked.mean(),
-            Reduction::Sum => -picked.sum(),
+            Reduction::Mean => terms.mean(),
+            Reduction::Sum => terms.sum(),
+            Reduction::None => terms,
         }
     }
 
@@ -125,8 +167,20 @@ impl<T: Real> Var<T> {
     /// If the axis does not exist.
     #[track_caller]
     pub fn l2_normalize(&self, axis: usize, eps: f64) -> Var<T> {
-        let squares = self.square().sum_axes(&[axis], Keep::Keep);
-        self / &squares.clamp(Some(eps * eps), None).sqrt()
+        self.l2_normalize_to(1.0, axis, eps)
+    }
+
+    /// [`Var::l2_normalize`] times `length`, without a pass over memory of its own.
+    ///
+    /// # Panics
+    /// If the axis does not exist.
+    #[track_caller]
+    pub fn l2_normalize_to(&self, length: f64, axis: usize, eps: f64) -> Var<T> {
+        assert!(axis < self.rank(), "l2_normalize: shape {:?} has no axis {axis}", self.shape());
+        match axis + 1 == self.rank() {
+            true => self.l2_normalize_last(eps, length),
+            false => l2_normalize_definition(self, axis, eps).scale(length),
+        }
     }
 
     /// The product of two variables, summed to one number. Saves both operands.

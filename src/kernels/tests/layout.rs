@@ -4,6 +4,7 @@ use super::*;
 use crate::kernels::layout::{broadcast_to, embed, permute, slice};
 use crate::kernels::naive;
 use crate::kernels::reduce::sum_to;
+use crate::kernels::transpose::plus_transposed;
 
 #[test]
 fn permute_is_its_definition_and_undone_by_its_inverse() {
@@ -41,6 +42,18 @@ fn permute_is_its_definition_and_undone_by_its_inverse() {
 }
 
 // Formula: pair-1.
+#[test]
+fn plus_transposed_is_its_definition() {
+    for n in [0, 1, 5, 16, 33, 48, 200, 211, 512] {
+        let x = random::<f32>(2, n * n);
+        let [mut turned, mut y] = [vec![0.0; n * n], vec![f32::MAX; n * n]];
+        naive::permute(&x, &[n, n], &[1, 0], &mut turned);
+        plus_transposed(&x, n, &mut y);
+        let expected: Vec<f32> = x.iter().zip(&turned).map(|(x, t)| x + t).collect();
+        assert_eq!(y, expected, "{n}");
+    }
+}
+
 #[test]
 fn sum_to_is_the_adjoint_of_broadcast_to() {
     let cases: [(&[usize], &[usize]); 10] = [

@@ -1,10 +1,13 @@
 //! Sums, maxima and pooling against plain loops.
 
 use super::*;
+use crate::kernels::cross_entropy::{
+    Scores, cross_entropy, cross_entropy_grad, cross_entropy_tangent,
+};
 use crate::kernels::naive;
 use crate::kernels::pool::max_pool2d;
 use crate::kernels::reduce::{dot, max_axis, places_above, sum, sum_to};
-use crate::kernels::softmax::{log_softmax, log_softmax_grad, log_softmax_tangent};
+use crate::kernels::unit::{l2_normalize, l2_normalize_grad};
 
 fn sum_is_its_definition<T: Real>() {
     for len in LENGTHS {
@@ -142,38 +145,90 @@ fn max_pool2d_is_its_definition() {
     }
 }
 
-fn softmax_kernels_are_their_definitions<T: Real>() {
-    for [rows, cols] in [[1, 1], [0, 4], [3, 10], [7, 31], [5, 33], [300, 130], [2, 40_000]] {
-        let (x, g) = (random::<T>(5, rows * cols), random::<T>(6, rows * cols));
-        let [mut y, mut out] = [vec![T::MAX; rows * cols], vec![T::MAX; rows * cols]];
-        let mut expected = vec![T::ZERO; rows * cols];
-        naive::log_softmax(&x, rows, cols, &mut expected);
-        log_softmax(&x, rows, cols, &mut y);
-        assert_close(&y, &expected);
-        naive::log_softmax_grad(&y, &g, rows, cols, &mut expected);
-        log_softmax_grad(&y, &g, rows, cols, &mut out);
-        assert_close(&out, &expected);
-        naive::log_softmax_tangent(&y, &g, rows, cols, &mut expected);
-        log_softmax_tangent(&y, &g, rows, cols, &mut out);
-        assert_close(&out, &expected);
+fn cross_entropy_is_its_definition<T: Real>() {
+    for [rows, cols] in [[1, 2], [0, 4], [3, 10], [7, 31], [5, 33], [300, 130], [2, 40_000]] {
+        let (x, t, g) = (random::<T>(5, rows * cols), random::<T>(6, rows * cols), random(7, rows));
+        let target: Vec<u32> = (0..rows).map(|r| (3 * r % cols) as u32).collect();
+        // Not a target, which is 3 r.
+        let out: Vec<u32> =
+            (0..rows).map(|r| ((3 * r + r % (cols - 1) + 1) % cols) as u32).collect();
+        for without in [None, Some(&out[..])] {
+            let scores = Scores { x: &x, target: &target, without };
+            let [mut loss, mut dloss, mut expected] = [(); 3].map(|()| vec![T::MAX; rows]);
+            let mut peaks = vec![[T::MAX; 2]; rows];
+            naive::cross_entropy(scores, &mut expected);
+            cross_entropy(scores, &mut peaks, &mut loss);
+            assert_close(&loss, &expected);
+            naive::cross_entropy_tangent(scores, &t, &mut expected);
+            cross_entropy_tangent(scores, &peaks, &t, &mut dloss);
+            assert_close(&dloss, &expected);
+            let [mut dx, mut expected] = [vec![T::MAX; x.len()], vec![T::ZERO; x.len()]];
+            naive::cross_entropy_grad(scores, &g, &mut expected);
+            cross_entropy_grad(scores, &peaks, &g, &mut dx);
+            assert_close(&dx, &expected);
+            assert_same_on_all_threads(|| {
+                let (mut peaks, mut loss) = (vec![[T::ZERO; 2]; rows], vec![T::ZERO; rows]);
+                cross_entropy(scores, &mut peaks, &mut loss);
+                loss
+            });
+        }
     }
 }
 
 #[test]
-fn softmax_kernels_are_their_definitions_in_both_types() {
-    softmax_kernels_are_their_definitions::<f32>();
-    softmax_kernels_are_their_definitions::<f64>();
+fn cross_entropy_is_its_definition_in_both_types() {
+    cross_entropy_is_its_definition::<f32>();
+    cross_entropy_is_its_definition::<f64>();
+}
+
+fn l2_normalize_is_its_definition<T: Real>() {
+    for [rows, cols] in [[1, 1], [0, 4], [3, 0], [3, 10], [7, 33], [300, 130], [2, 40_000]] {
+        let (mut x, g) = (random::<T>(8, rows * cols), random::<T>(9, rows * cols));
+        x.iter_mut().take(cols).for_each(|x| *x = T::ZERO);
+        for (length, eps) in [(1.0, 1e-6), (3.0, 2.0), (0.5, 1e3)] {
+            let [length, eps] = [length, eps].map(T::from_f64);
+            let mut factors = vec![[T::MAX; 2]; rows];
+            let [mut y, mut expected] = [(); 2].map(|()| vec![T::MAX; x.len()]);
+            naive::l2_normalize(&x, cols, length, eps, &mut expected);
+            l2_normalize(&x, length, eps, &mut factors, &mut y);
+            assert_close(&y, &expected);
+            naive::l2_normalize_grad(&x, cols, length, eps, &g, &mut expected);
+            l2_normalize_grad(&x, &factors, &g, &mut y);
+            assert_close(&y, &expected);
+        }
+    }
 }
 
 #[test]
-fn log_softmax_takes_the_largest_out() {
-    let mut y = [0.0f32; 2];
-    log_softmax(&[1e30, 1e30], 1, 2, &mut y);
-    assert_close(&y, &[-2f32.ln(), -2f32.ln()]);
-    log_softmax(&[f32::NEG_INFINITY, 3.0], 1, 2, &mut y);
-    assert_eq!(y, [f32::NEG_INFINITY, 0.0]);
-    log_softmax(&[f32::NAN, 3.0], 1, 2, &mut y);
-    assert!(y[0].is_nan() && y[1].is_nan());
+fn l2_normalize_is_its_definition_in_both_types() {
+    l2_normalize_is_its_definition::<f32>();
+    l2_normalize_is_its_definition::<f64>();
+}
+
+#[test]
+fn cross_entropy_takes_the_largest_out() {
+    let loss = |x: &[f32], without| {
+        let mut loss = [0.0];
+        let scores = Scores { x, target: &[0], without };
+        cross_entropy(scores, &mut [[0.0; 2]], &mut loss);
+        loss[0]
+    };
+    assert_close(&[loss(&[1e30, 1e30], None)], &[2f32.ln()]);
+    assert_eq!(loss(&[f32::NEG_INFINITY, 3.0], None), f32::INFINITY);
+    assert!(loss(&[3.0, f32::NAN], None).is_nan());
+    // What does not take part may be anything, and a row may be of one element.
+    let out: Option<&[u32]> = Some(&[1]);
+    for x in [1e30, f32::INFINITY, f32::NAN] {
+        assert_close(&[loss(&[3.0, x, 3.0], out)], &[2f32.ln()]);
+        assert_eq!(loss(&[3.0, x], out), 0.0);
+    }
+}
+
+#[test]
+#[should_panic(expected = "cross_entropy: 6 scores for 2 targets")]
+fn cross_entropy_of_a_column_that_is_not_there() {
+    let scores = Scores { x: &[0.0f32; 6], target: &[0, 3], without: None };
+    cross_entropy(scores, &mut [[0.0; 2]; 2], &mut [0.0; 2]);
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::comm::Comm;
 use crate::kernels::alloc::Buffer;
+use crate::kernels::cross_entropy::{self, Scores};
 use crate::kernels::profile::{self, Work};
-use crate::kernels::{Real, norm, softmax};
+use crate::kernels::{Real, norm, unit};
 use crate::tensor::index::split;
 use crate::tensor::{Indices, Tensor, images};
 
@@ -37,6 +38,62 @@ impl Picks {
     }
 }
 
+/// The columns that rows of scores should choose, and a column of each, if any, that does not take
+/// part.
+pub(crate) struct Targets {
+    pub(crate) right: Vec<u32>,
+    pub(crate) without: Option<Vec<u32>>,
+}
+
+impl Targets {
+    fn scores<'a, T: Real>(&'a self, x: &'a Tensor<T>) -> Scores<'a, T> {
+        Scores { x: x.as_slice(), target: &self.right, without: self.without.as_deref() }
+    }
+}
+
+/// What the derivatives of a cross-entropy need.
+pub(crate) struct Softmax<T: Real> {
+    pub(crate) x: Tensor<T>,
+    pub(crate) targets: Targets,
+    /// Of each row the largest score, and the sum of exponentials without it.
+    peaks: Vec<[T; 2]>,
+}
+
+impl<T: Real> Softmax<T> {
+    /// The adjoint of [`Tensor::cross_entropy`] at `g [rows]`.
+    pub(crate) fn grad(&self, g: &Tensor<T>) -> Tensor<T> {
+        Tensor::passed("cross_entropy_grad", self.x.len(), self.x.shape(), |dx| {
+            let scores = self.targets.scores(&self.x);
+            cross_entropy::cross_entropy_grad(scores, &self.peaks, g.as_slice(), dx);
+        })
+    }
+
+    /// The tangent of [`Tensor::cross_entropy`] at the tangent `dx` of the scores.
+    pub(crate) fn tangent(&self, dx: &Tensor<T>) -> Tensor<T> {
+        Tensor::passed("cross_entropy_tangent", 2 * self.x.len(), &[self.peaks.len()], |dloss| {
+            let scores = self.targets.scores(&self.x);
+            cross_entropy::cross_entropy_tangent(scores, &self.peaks, dx.as_slice(), dloss);
+        })
+    }
+}
+
+/// What the derivative of [`Tensor::l2_normalize`] needs.
+pub(crate) struct UnitRows<T: Real> {
+    pub(crate) x: Tensor<T>,
+    pub(crate) length: f64,
+    pub(crate) eps: f64,
+    factors: Vec<unit::Factors<T>>,
+}
+
+impl<T: Real> UnitRows<T> {
+    /// The derivative, which is symmetric, applied to `g`.
+    pub(crate) fn grad(&self, g: &Tensor<T>) -> Tensor<T> {
+        Tensor::passed("l2_normalize_grad", 2 * g.len(), g.shape(), |dx| {
+            unit::l2_normalize_grad(self.x.as_slice(), &self.factors, g.as_slice(), dx);
+        })
+    }
+}
+
 /// What batch normalisation found in its batch, each `[groups, C]`.
 #[derive(Clone, Debug)]
 pub struct BatchNormStats<T: Real> {
@@ -65,25 +122,30 @@ fn rest<T: Real>(comm: &Option<Comm<T>>) -> Option<&dyn Rest<T>> {
 
 /// Fused operations; their definitions stand in `autodiff`.
 impl<T: Real> Tensor<T> {
-    /// `x - log Σ e^x` over the last axis.
+    /// The cross-entropy of rows of scores `[rows, cols]`, `[rows]`, and what its derivatives need.
     ///
     /// # Panics
-    /// On a scalar.
+    /// If the targets are not those of as many rows and columns.
     #[track_caller]
-    pub(crate) fn log_softmax_last(&self) -> Tensor<T> {
-        let (rows, cols, _) = split(self.shape(), self.rank() - 1, "log_softmax");
-        Tensor::passed("log_softmax", self.len(), self.shape(), |y| {
-            softmax::log_softmax(self.as_slice(), rows, cols, y);
-        })
+    pub(crate) fn cross_entropy(&self, targets: Targets) -> (Tensor<T>, Softmax<T>) {
+        let rows = targets.right.len();
+        let mut peaks = vec![[T::ZERO; 2]; rows];
+        let loss = Tensor::passed("cross_entropy", self.len(), &[rows], |loss| {
+            cross_entropy::cross_entropy(targets.scores(self), &mut peaks, loss);
+        });
+        (loss, Softmax { x: self.clone(), targets, peaks })
     }
 
-    /// The gradient of [`Tensor::log_softmax_last`] from its output, `self`.
-    pub(crate) fn log_softmax_grad(&self, g: &Tensor<T>) -> Tensor<T> {
-        let (rows, cols, _) = split(self.shape(), self.rank() - 1, "log_softmax_grad");
-        let (y, g) = (self.as_slice(), g.as_slice());
-        Tensor::passed("log_softmax_grad", 2 * self.len(), self.shape(), |dx| {
-            softmax::log_softmax_grad(y, g, rows, cols, dx);
-        })
+    /// Rows `[.., cols]` divided by their lengths, or by `eps` if that is more, times `length`; and
+    /// what the derivative needs.
+    pub(crate) fn l2_normalize(&self, length: f64, eps: f64) -> (Tensor<T>, UnitRows<T>) {
+        let (rows, _, _) = split(self.shape(), self.rank() - 1, "l2_normalize");
+        let mut factors = vec![[T::ZERO; 2]; rows];
+        let [scale, bound] = [length, eps].map(T::from_f64);
+        let y = Tensor::passed("l2_normalize", self.len(), self.shape(), |y| {
+            unit::l2_normalize(self.as_slice(), scale, bound, &mut factors, y);
+        });
+        (y, UnitRows { x: self.clone(), length, eps, factors })
     }
 
     /// Normalises `[.., C]` over all axes but the last, in `groups` equal pieces of axis 0.

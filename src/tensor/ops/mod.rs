@@ -5,7 +5,7 @@ mod fused;
 mod layout;
 mod product;
 
-pub(crate) use fused::{Picks, Tail, norm_shape};
+pub(crate) use fused::{Picks, Softmax, Tail, Targets, UnitRows, norm_shape};
 pub(crate) use product::{images, window_counts};
 
 pub use fused::BatchNormStats;

@@ -2,7 +2,7 @@
 
 use crate::kernels::alloc::Buffer;
 use crate::kernels::profile::{self, Work};
-use crate::kernels::{Real, conv, gemm, pool};
+use crate::kernels::{Real, conv, gemm, pool, transpose};
 use crate::tensor::{Geometry, Indices, Tensor, Trans};
 
 /// Products.
@@ -36,6 +36,18 @@ impl<T: Real> Tensor<T> {
             return Tensor::filled(&shape, |y| gemm::gram(n, k, a, y));
         }
         Tensor::filled(&shape, |y| gemm::gemm_batched(trans, batch, m, n, k, a, b, y))
+    }
+
+    /// `x + xᵀ` of the last two axes.
+    pub(crate) fn plus_transposed(&self) -> Tensor<T> {
+        let (last, n) = (self.rank() - 1, self.shape()[self.rank() - 1]);
+        if last > 1 {
+            let axes: Vec<usize> = (0..last - 1).chain([last, last - 1]).collect();
+            return self + &self.permute(&axes);
+        }
+        Tensor::passed("plus_transposed", 2 * self.len(), self.shape(), |y| {
+            transpose::plus_transposed(self.as_slice(), n, y);
+        })
     }
 
     /// `a b`: `[.., M, K] x [.., K, N]` → `[.., M, N]`, equal leading axes.

@@ -102,7 +102,7 @@ const TINY: [&str; 8] = [
     "--set",
     "data.size=8",
     "--set",
-    "optimizer.lr=0.01",
+    "optimizer.lr=0.001",
 ];
 
 /// A folder with images, and the arguments of a run of seconds on them.

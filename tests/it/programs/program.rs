@@ -464,7 +464,7 @@ impl Maker {
                 let shape = [self.between(1, 4), self.between(1, 4)];
                 let x = self.fitted(&shape)?;
                 let target = self.index(shape[0], shape[1]);
-                let reduction = self.one_of(&[Reduction::Mean, Reduction::Sum]);
+                let reduction = self.one_of(&[Reduction::Mean, Reduction::Sum, Reduction::None]);
                 self.step(Step::CrossEntropy(target, reduction), &[x])
             }
             "MaxAxis" | "LogSumExp" | "Softmax" | "LogSoftmax" | "L2Normalize" => {

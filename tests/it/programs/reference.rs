@@ -300,11 +300,15 @@ impl Step {
             Step::CrossEntropy(target, reduction) => {
                 let logs = m.log_softmax(x, 1)?;
                 let picked = target.iter().enumerate().map(|(i, &t)| logs.at(&[i, t as usize]));
-                let sum = m.tape.sum(picked);
+                let picked: Vec<_> = picked.collect();
                 let factor = match reduction {
                     Reduction::Mean => -1.0 / target.len() as f64,
                     Reduction::Sum => -1.0,
+                    Reduction::None => {
+                        return built(&[target.len()], |i| Some(m.tape.scale(picked[i[0]], -1.0)));
+                    }
                 };
+                let sum = m.tape.sum(picked);
                 Some(Array { shape: Vec::new(), data: vec![m.tape.scale(sum, factor)] })
             }
             Step::L2Normalize(axis, eps) => {

@@ -1,0 +1,153 @@
+//! The cross-entropy of rows of scores, its adjoint and its tangent.
+
+use super::Real;
+use super::dispatch::wide;
+use super::parallel::{for_each_chunk, for_each_chunk2, row_grain};
+use super::reduce::{dot_lanes_by, largest, sum_lanes_by};
+
+/// Rows of scores, one for each target.
+#[derive(Clone, Copy)]
+pub struct Scores<'a, T> {
+    /// `[rows, cols]`.
+    pub x: &'a [T],
+    /// The column that each row should choose.
+    pub target: &'a [u32],
+    /// A column of each row that does not take part, if any; not its target.
+    pub without: Option<&'a [u32]>,
+}
+
+impl<'a, T: Real> Scores<'a, T> {
+    /// The number of columns.
+    ///
+    /// # Panics
+    /// If the lengths are not those of whole rows, or a column that is named does not exist.
+    #[track_caller]
+    pub fn cols(&self) -> usize {
+        let rows = self.target.len();
+        let cols = self.x.len().checked_div(rows).unwrap_or(0);
+        let named = self.without.unwrap_or(self.target);
+        let fits = rows * cols == self.x.len()
+            && named.len() == rows
+            && self.target.iter().chain(named).all(|&column| (column as usize) < cols);
+        assert!(fits, "cross_entropy: {} scores for {rows} targets", self.x.len());
+        cols
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> &'a [T] {
+        let cols = self.x.len() / self.target.len();
+        &self.x[row * cols..][..cols]
+    }
+
+    /// A row in which the exponential of what does not take part is 0; maybe in `spare`.
+    #[inline(always)]
+    fn taking_part<'b>(&self, row: usize, spare: &'b mut Vec<T>) -> &'b [T]
+    where
+        'a: 'b,
+    {
+        let Some(without) = self.without else { return self.row(row) };
+        spare.clear();
+        spare.extend_from_slice(self.row(row));
+        spare[without[row] as usize] = T::from_f64(f64::NEG_INFINITY);
+        spare
+    }
+}
+
+/// `loss[r] = ln Σₖ exp(x[r, k]) − x[r, target[r]]`, the sum over the columns that take part.
+///
+/// The largest of them, `m[r]`, is taken out first, so that nothing overflows; `peaks[r]` gets it
+/// and `Σₖ exp(x[r, k] − m[r])`.
+///
+/// # Panics
+/// As [`Scores::cols`]; if there are not as many results as rows.
+#[track_caller]
+pub fn cross_entropy<T: Real>(scores: Scores<'_, T>, peaks: &mut [[T; 2]], loss: &mut [T]) {
+    let (rows, cols) = (scores.target.len(), scores.cols());
+    let lens = [peaks.len(), loss.len()];
+    assert!(lens == [rows; 2], "cross_entropy: {lens:?} results of {rows} rows");
+    let grain = row_grain(rows, cols);
+    for_each_chunk2(peaks, grain, loss, grain, |i, peaks, loss| {
+        find_peaks(&scores, i * grain, peaks);
+        for ((row, loss), &[top, sum]) in (i * grain..).zip(loss).zip(&*peaks) {
+            *loss = (top - scores.row(row)[scores.target[row] as usize]) + sum.ln();
+        }
+    });
+}
+
+/// `dx[r, j] = g[r] (p[r, j] − [j = target[r]])` with the softmax `p` of the columns that take
+/// part, 0 for one that does not: the adjoint of [`cross_entropy`], which found `peaks`.
+///
+/// # Panics
+/// As [`cross_entropy`].
+#[track_caller]
+pub fn cross_entropy_grad<T: Real>(scores: Scores<'_, T>, peaks: &[[T; 2]], g: &[T], dx: &mut [T]) {
+    let (rows, cols) = (scores.target.len(), scores.cols());
+    let lens = [peaks.len(), g.len()];
+    assert!(lens == [rows; 2], "cross_entropy_grad: {lens:?} values for {rows} rows");
+    assert_eq!(dx.len(), scores.x.len(), "cross_entropy_grad: the length of dx");
+    if dx.is_empty() {
+        return;
+    }
+    let grain = row_grain(rows, cols);
+    for_each_chunk(dx, grain * cols, |i, dx| {
+        for (row, dx) in (i * grain..).zip(dx.chunks_exact_mut(cols)) {
+            let [top, sum] = peaks[row];
+            scaled_exp(scores.row(row), top, g[row] / sum, dx);
+            dx[scores.target[row] as usize] -= g[row];
+            if let Some(without) = scores.without {
+                dx[without[row] as usize] = T::ZERO;
+            }
+        }
+    });
+}
+
+/// `dloss[r] = Σⱼ p[r, j] dx[r, j] − dx[r, target[r]]`, `p` as in [`cross_entropy_grad`]: the
+/// tangent of [`cross_entropy`], which found `peaks`.
+///
+/// # Panics
+/// As [`cross_entropy`].
+#[track_caller]
+pub fn cross_entropy_tangent<T: Real>(
+    scores: Scores<'_, T>,
+    peaks: &[[T; 2]],
+    dx: &[T],
+    dloss: &mut [T],
+) {
+    let (rows, cols) = (scores.target.len(), scores.cols());
+    let lens = [peaks.len(), dloss.len()];
+    assert!(lens == [rows; 2], "cross_entropy_tangent: {lens:?} values for {rows} rows");
+    assert_eq!(dx.len(), scores.x.len(), "cross_entropy_tangent: the length of dx");
+    let grain = row_grain(rows, cols);
+    for_each_chunk(dloss, grain, |i, dloss| {
+        let mut spare = Vec::new();
+        for (row, dloss) in (i * grain..).zip(dloss) {
+            let dx = &dx[row * cols..][..cols];
+            let [top, sum] = peaks[row];
+            let mean = exp_dot(scores.taking_part(row, &mut spare), top, dx) / sum;
+            *dloss = mean - dx[scores.target[row] as usize];
+        }
+    });
+}
+
+wide! {
+    fn find_peaks[T: Real](scores: &Scores<'_, T>, first: usize, peaks: &mut [[T; 2]]) {
+        let mut spare = Vec::new();
+        for (row, peak) in (first..).zip(peaks) {
+            let x = scores.taking_part(row, &mut spare);
+            let top = largest(x);
+            // An infinite one cannot be taken out.
+            let top = if top.is_finite() { top } else { T::ZERO };
+            *peak = [top, sum_lanes_by(x, |x| (x - top).exp())];
+        }
+    }
+
+    fn scaled_exp[T: Real](x: &[T], top: T, factor: T, dx: &mut [T]) {
+        for (dx, &x) in dx.iter_mut().zip(x) {
+            *dx = factor * (x - top).exp();
+        }
+    }
+
+    fn exp_dot[T: Real](x: &[T], top: T, dx: &[T]) -> T {
+        dot_lanes_by(x, dx, |x, dx| (x - top).exp() * dx)
+    }
+}
