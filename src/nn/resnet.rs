@@ -63,17 +63,25 @@ impl<T: Real> ResNet18<T> {
     /// If `x` is not `[N, H, W, channels]`.
     #[track_caller]
     pub fn maps(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Vec<Var<T>> {
+        let mut maps = vec![self.stem_map(x, pass)];
+        for stage in &self.stages {
+            maps.push(stage_map(stage, maps[maps.len() - 1].clone(), pass));
+        }
+        maps
+    }
+
+    fn stem_map(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let then = match self.stem {
             Stem::Relu => Then::Relu,
             Stem::Linear => Then::Nothing,
         };
-        let mut maps = vec![self.bn1.forward_then(&self.conv1.forward(x), then, pass)];
-        for stage in &self.stages {
-            let y = stage.iter().fold(maps[maps.len() - 1].clone(), |y, b| b.forward(&y, pass));
-            maps.push(y);
-        }
-        maps
+        self.bn1.forward_then(&self.conv1.forward(x), then, pass)
     }
+}
+
+/// What a stage makes of a map, which is kept no longer than it is needed.
+fn stage_map<T: Real>(stage: &[Block<T>; 2], map: Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
+    stage.iter().fold(map, |map, block| block.forward(&map, pass))
 }
 
 impl<T: Real> Block<T> {
@@ -144,6 +152,8 @@ impl<T: Real> Encode<T> for ResNet18<T> {
 
     #[track_caller]
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
-        self.maps(x, pass)[4].global_avg_pool2d()
+        // Not `maps`, which keeps them all.
+        let map = self.stem_map(x, pass);
+        self.stages.iter().fold(map, |map, stage| stage_map(stage, map, pass)).global_avg_pool2d()
     }
 }
