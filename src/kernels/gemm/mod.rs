@@ -12,7 +12,8 @@
 //! and van de Geijn, ACM TOMS 2015).
 //! What the code adds:
 //! 1. Tiles and panels are cut evenly: 9 rows become 5 + 4 and not 8 + 1.
-//! 2. A short product (a few rows) reads B where it lies: packing it would cost as much again.
+//! 2. A short product (a few rows) reads B where it lies: packing it would cost as much again; and
+//!    a narrow one the rows of A.
 //! 3. Work is cut by problem size and k by fixed blocks, so that the bits do not depend on the
 //!    number of threads.
 //!
@@ -156,6 +157,8 @@ const BLOCK_K: usize = 512;
 const PIECE_M: usize = 128;
 /// Rows and columns in one block of A and B; with `BLOCK_K` a quarter of a third-level cache.
 const BLOCK_MN: usize = 4096;
+/// Columns of B up to which the rows of A are read where they lie.
+const STAYS_BESIDE: usize = 512;
 /// Panels that are packed together, so that whole pages of B are read.
 const PACKED_TOGETHER: usize = 8;
 /// Pieces that a block is cut into, if it has the size: more than most machines have threads.
@@ -206,6 +209,11 @@ impl<T: Real> Product<'_, T> {
         self.trans != Trans::Nt && self.m <= 2 * self.shape.rows
     }
 
+    /// Whether A is read where it lies: packing it would cost as much as a few columns of products.
+    fn a_stays(&self) -> bool {
+        self.trans != Trans::Tn && self.n <= STAYS_BESIDE
+    }
+
     /// Packs `cols × steps` of `op(B)` as `[panel][step][width]`; of a B that stays, only a last
     /// panel that is not full.
     fn pack_b(&self, cols: Range<usize>, steps: Range<usize>) -> Scratch<T> {
@@ -248,8 +256,11 @@ impl<T: Real> Product<'_, T> {
         packed
     }
 
-    /// Packs `rows × steps` of `op(A)` as `[tile][step][row]`.
+    /// Packs `rows × steps` of `op(A)` as `[tile][step][row]`; nothing of an A that stays.
     fn pack_a(&self, rows: Range<usize>, tiles: &Cut, steps: Range<usize>) -> Scratch<T> {
+        if self.a_stays() {
+            return Scratch::take(0);
+        }
         let len = steps.len();
         let mut packed = Scratch::take(rows.len() * len);
         let parts = SharedMut::new(&mut packed);
@@ -325,8 +336,13 @@ impl<T: Real> Product<'_, T> {
                     let offset = (first_row + rows.start) * n + cols.start + first;
                     // SAFETY: each piece has its own rows or columns of the output.
                     let c = unsafe { out.window(offset, rows.len(), full, n) };
-                    let a = &a[rows.start * len..];
-                    let a_strides = [1, rows.len()];
+                    let (a, a_strides) = match self.a_stays() {
+                        false => (&a[rows.start * len..], [1, rows.len()]),
+                        true => {
+                            let row = first_row + rows.start;
+                            (&self.a[row * self.k + steps.start..], [self.k, 1])
+                        }
+                    };
                     dispatch::run(
                         self.level,
                         Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
