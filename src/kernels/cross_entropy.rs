@@ -20,15 +20,17 @@ impl<'a, T: Real> Scores<'a, T> {
     /// The number of columns.
     ///
     /// # Panics
-    /// If the lengths are not those of whole rows, or a column that is named does not exist.
+    /// If the lengths are not those of whole rows, a column that is named does not exist, or a
+    /// target does not take part.
     #[track_caller]
     pub fn cols(&self) -> usize {
         let rows = self.target.len();
         let cols = self.x.len().checked_div(rows).unwrap_or(0);
-        let named = self.without.unwrap_or(self.target);
+        let out = self.without.unwrap_or(&[]);
         let fits = rows * cols == self.x.len()
-            && named.len() == rows
-            && self.target.iter().chain(named).all(|&column| (column as usize) < cols);
+            && (self.without.is_none() || out.len() == rows)
+            && self.target.iter().chain(out).all(|&column| (column as usize) < cols)
+            && self.target.iter().zip(out).all(|(target, out)| target != out);
         assert!(fits, "cross_entropy: {} scores for {rows} targets", self.x.len());
         cols
     }

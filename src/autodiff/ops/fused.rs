@@ -10,8 +10,11 @@ use crate::kernels::Real;
 use crate::tensor::{BatchNormStats, Indices, Tail, Targets, Tensor, norm_shape};
 
 impl<T: Real> Var<T> {
-    /// The cross-entropy of each row of scores, `[N, K]` → `[N]`. Saves the scores, and a number a
-    /// row.
+    /// The cross-entropy of each row of scores, `[N, K]` → `[N]`. Saves the scores, and two numbers
+    /// a row.
+    ///
+    /// # Panics
+    /// If a column that is named does not exist, or does not take part and is a target.
     #[track_caller]
     pub(crate) fn cross_entropy_of(&self, targets: Targets) -> Var<T> {
         let (loss, saved) = self.value().cross_entropy(targets);

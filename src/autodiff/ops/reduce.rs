@@ -128,7 +128,7 @@ impl<T: Real> Var<T> {
     /// [`Var::cross_entropy`] of all columns but `without[i]` in row `i`.
     ///
     /// # Panics
-    /// As [`Var::cross_entropy`]; if `without` is no list of one column a row, or one of a target.
+    /// As [`Var::cross_entropy`]; if `without` is no list of a column a row, other than its target.
     #[track_caller]
     pub fn cross_entropy_without(
         &self,
