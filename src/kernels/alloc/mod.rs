@@ -12,7 +12,7 @@
 //! - Live and pooled bytes together stay within the highest live bytes so far and a quarter more
 //!   (at least 256 MiB more): a program that repeats its steps finds every buffer in the
 //!   pool, and its footprint is bounded by its own peak. The class unused for longest is given
-//!   back to the system first.
+//!   back to the system first; a half whose other half has an owner stays, whatever the bound.
 
 mod pool;
 
