@@ -2,9 +2,9 @@
 
 use crate::support::{Numbers, assert_tensors_close, tolerance, with_threads};
 use dimask::autodiff::{Then, Var, grad, grad_graph, push};
-use dimask::kernels::alloc::stats;
+use dimask::kernels::alloc::{Stats, stats};
 use dimask::metamask::{HeadShapes, Mask, MaskForm, Network, Settings, State, step};
-use dimask::nn::{Conv4, Encode, Init};
+use dimask::nn::{Conv4, Encode, Init, Module, Pass, ResNet18, Stem};
 use dimask::tensor::Tensor;
 
 /// Small enough that a recursion over a million nodes cannot fit.
@@ -182,6 +182,48 @@ fn two_hundred_steps_hold_no_more_memory_than_ten() {
             assert_eq!(at_end.n_fresh, at_ten.n_fresh, "from the system");
         });
     });
+}
+
+#[test]
+fn a_resnets_forward_pass_keeps_no_map_that_can_be_made_again() {
+    alone("graph::a_resnets_forward_pass_keeps_no_map_that_can_be_made_again", || {
+        let (net, x) = resnet();
+        let before = stats().peak_bytes;
+        let features = net.forward(&x, &mut Pass::train(2));
+        let forward = stats().peak_bytes;
+        drop(features);
+        let maps = net.maps(&x, &mut Pass::train(2));
+        let with_maps = stats().peak_bytes;
+        // Of the maps only the stem's is not what an operation saves anyway.
+        let stem = maps[0].value().len() * size_of::<f32>();
+        assert!(before < forward && forward + stem <= with_maps, "{before} {forward} {with_maps}");
+    });
+}
+
+#[test]
+fn what_wide_layers_free_serves_narrow_ones() {
+    alone("graph::what_wide_layers_free_serves_narrow_ones", || {
+        with_threads(1, || {
+            let (net, x) = resnet();
+            for _ in 0..3 {
+                let loss = net.forward(&x, &mut Pass::train(2)).square().mean();
+                let mut weights = Vec::new();
+                net.visit(&mut |_, weight, _| weights.push(weight.clone()));
+                drop(grad(loss, &weights.iter().collect::<Vec<_>>()));
+            }
+            let Stats { live_bytes, pooled_bytes, peak_bytes, .. } = stats();
+            let held = live_bytes + pooled_bytes;
+            assert!(held <= peak_bytes * 5 / 4, "{held} held for a peak of {peak_bytes}");
+        });
+    });
+}
+
+/// A network whose maps are 16 MiB in its first stage and half of it in each of the next, and
+/// images for it.
+fn resnet() -> (ResNet18<f32>, Var<f32>) {
+    let net = ResNet18::new(3, 16, Stem::Relu, &Init::new(1));
+    let net = net.map_params(&mut |_, weight, _| Var::leaf(weight.value().clone()));
+    (net, Var::constant(Numbers::new(18).tensor(&[256, 32, 32, 3], -1.0, 1.0)))
 }
 
 #[test]

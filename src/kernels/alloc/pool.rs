@@ -400,6 +400,29 @@ mod tests {
     }
 
     #[test]
+    fn where_a_part_is_wanted_the_system_is_asked_for_what_was_wanted_whole() {
+        let pool = Pool::new();
+        let layout = |mebibytes: usize| class_layout(mebibytes << 20).unwrap();
+        let whole = pool.take(layout(32));
+        let part = pool.take(layout(8));
+        assert_eq!((pool.stats().live_bytes, pool.stats().pooled_bytes), (40 << 20, 24 << 20));
+        pool.give(part, layout(8));
+        assert_eq!(pool.take(layout(32)), part);
+        assert_eq!(pool.stats().n_fresh, 2);
+        [whole, part].into_iter().for_each(|start| pool.give(start, layout(32)));
+        // A bound on what is asked for: nobody may ever want as much again.
+        let huge = pool.take(layout(128));
+        pool.give(huge, layout(128));
+        pool.trim();
+        let part = pool.take(layout(8));
+        let asked = pool.stats().live_bytes + pool.stats().pooled_bytes;
+        assert_eq!(asked, CHUNK_BYTES);
+        pool.give(part, layout(8));
+        pool.trim();
+        assert_eq!(pool.stats().pooled_bytes, 0);
+    }
+
+    #[test]
     fn what_cannot_be_halved_is_lent_whole_or_not_at_all() {
         let pool = Pool::new();
         let layout = |kibibytes: usize| class_layout(kibibytes << 10).unwrap();
