@@ -417,48 +417,28 @@ pub(super) fn max_columns<T: Real>(
     y: &mut [T],
     indices: &mut [u32],
 ) {
-    let mut column = 0;
-    for (y, indices) in y.chunks_exact_mut(TILE).zip(indices.chunks_exact_mut(TILE)) {
-        // All lengths are constant here, so that values and places stay in registers.
-        let mut top: [T; TILE] = tile_at(x, window.first + column);
-        let mut at = [window.first as u32; TILE];
-        // No closure in these loops: the compiler may not inline it, and values leave the
-        // registers.
-        for p in 0..window.rows {
-            for q in 0..window.columns {
-                let place = window.place(p, q);
-                let x = tile_at(x, place + column);
-                for i in 0..TILE {
-                    let better = is_better(x[i], top[i]);
-                    top[i] = if better { x[i] } else { top[i] };
-                    at[i] = if better { place as u32 } else { at[i] };
-                }
-            }
+    y.copy_from_slice(&x[window.first..][..y.len()]);
+    indices.fill(window.first as u32);
+    for p in 0..window.rows {
+        for q in 0..window.columns {
+            let place = window.place(p, q);
+            take_better(&x[place..][..y.len()], place as u32, y, indices);
         }
-        y.copy_from_slice(&top);
-        for (i, (index, at)) in indices.iter_mut().zip(at).enumerate() {
-            *index = start + at + (column + i) as u32;
-        }
-        column += TILE;
     }
-    for column in column..y.len() {
-        let mut at = window.first + column;
-        for p in 0..window.rows {
-            for q in 0..window.columns {
-                let other = window.place(p, q) + column;
-                at = if is_better(x[other], x[at]) { other } else { at };
-            }
-        }
-        (y[column], indices[column]) = (x[at], start + at as u32);
+    for (column, index) in (start..).zip(indices) {
+        *index += column;
     }
 }
 
-/// Columns whose maxima are sought together.
-const TILE: usize = 16;
-
+/// `y[i] = x[i]` and `at[i] = place` where `x[i]` is better.
 #[inline(always)]
-fn tile_at<T: Real>(x: &[T], at: usize) -> [T; TILE] {
-    x[at..][..TILE].try_into().expect("a slice of as many elements")
+fn take_better<T: Real>(x: &[T], place: u32, y: &mut [T], at: &mut [u32]) {
+    let (x, at) = (&x[..y.len()], &mut at[..y.len()]);
+    for i in 0..y.len() {
+        let better = is_better(x[i], y[i]);
+        y[i] = if better { x[i] } else { y[i] };
+        at[i] = if better { place } else { at[i] };
+    }
 }
 
 /// Whether `x` takes the place of `top`: larger, or a NaN unless `top` is one already.
