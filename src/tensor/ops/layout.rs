@@ -1,7 +1,7 @@
 //! The same numbers in other places, their adjoints, and reductions.
 
 use crate::kernels::alloc::Buffer;
-use crate::kernels::{Real, index, layout, reduce};
+use crate::kernels::{Real, elementwise, index, layout, reduce};
 use crate::tensor::Tensor;
 use crate::tensor::index::{Indices, split};
 use crate::tensor::shape::{Keep, Shape, broadcast};
@@ -112,7 +112,11 @@ impl<T: Real> Tensor<T> {
                 let width = part.shape[axis] * inner;
                 for o in 0..outer {
                     let to = o * row + at;
-                    y[to..to + width].copy_from_slice(&part.as_slice()[o * width..][..width]);
+                    elementwise::map(
+                        &part.as_slice()[o * width..][..width],
+                        &mut y[to..to + width],
+                        |x| x,
+                    );
                 }
                 at += width;
             }
