@@ -28,9 +28,11 @@ fn main() {
     let norm = |then: Then<'_, f32>| x.batch_norm_then(&w, &b, 1e-5, 1, then).y;
     let run = |name: &str, g: &Tensor<f32>, passes: usize, f: &dyn Fn() -> Var<f32>| {
         if bench.wants(name) {
+            // What is not reached would be given zeros, a pass that nobody asked for.
             let wrt = [&x, &w, &b, &other];
+            let wrt = &wrt[..if name.contains("add") { 4 } else { 3 }];
             bench.measure(name, Count::Bytes(passes * PASS), || {
-                pull(vec![(f(), g.clone())], &wrt);
+                pull(vec![(f(), g.clone())], wrt);
             });
         }
     };
