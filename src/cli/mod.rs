@@ -146,10 +146,13 @@ fn check_level() -> Result<()> {
 /// Complains about `DIMASK_CONV` before a convolution does, which can only panic.
 fn check_path() -> Result<()> {
     let name = std::env::var("DIMASK_CONV").unwrap_or_default();
-    if Choice::ALL.into_iter().any(|choice| choice.name() == name) {
+    if Choice::usable().any(|choice| choice.name() == name) {
         return Ok(());
     }
-    Err(Error::usage("DIMASK_CONV", format!("{name:?} is none of direct, winograd")))
+    Err(Error::usage(
+        "DIMASK_CONV",
+        format!("{name:?} is none of {}, this processor's paths", Choice::names()),
+    ))
 }
 
 /// An error and its causes in one line; a cause that is told already is not told again.

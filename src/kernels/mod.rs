@@ -1,6 +1,7 @@
 //! Slices in, slices out: the loops that do the arithmetic, and the only `unsafe` of the crate.
 
 pub mod alloc;
+pub mod bf16;
 pub mod conv;
 pub mod cross_entropy;
 pub mod dispatch;

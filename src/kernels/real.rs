@@ -13,6 +13,10 @@ mod sealed {
     /// Closes [`super::Real`], and names the vectors of each level for a float type.
     pub trait Sealed: Sized {
         type Scalar: Vector<Scalar = Self>;
+        /// The numbers as `f32`, if they are.
+        fn singles(x: &[Self]) -> Option<&[f32]>;
+        /// The numbers as `f32`, if they are.
+        fn singles_mut(x: &mut [Self]) -> Option<&mut [f32]>;
         #[cfg(target_arch = "x86_64")]
         type Avx2: Vector<Scalar = Self>;
         #[cfg(target_arch = "x86_64")]
@@ -26,6 +30,13 @@ impl sealed::Sealed for f32 {
     type Avx2 = arch::x86_64::F32x8;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = arch::x86_64::F32x16;
+
+    fn singles(x: &[f32]) -> Option<&[f32]> {
+        Some(x)
+    }
+    fn singles_mut(x: &mut [f32]) -> Option<&mut [f32]> {
+        Some(x)
+    }
 }
 
 impl sealed::Sealed for f64 {
@@ -34,6 +45,13 @@ impl sealed::Sealed for f64 {
     type Avx2 = arch::x86_64::F64x4;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = arch::x86_64::F64x8;
+
+    fn singles(_: &[f64]) -> Option<&[f32]> {
+        None
+    }
+    fn singles_mut(_: &mut [f64]) -> Option<&mut [f32]> {
+        None
+    }
 }
 
 /// A float that the engine computes with: `f32` (training) or `f64` (checks and references).

@@ -107,7 +107,7 @@ fn add_transposed<T: Real>(x: &[T], n: usize, first: usize, y: &mut [T]) {
 
 /// The transpose, by squares of 4 x 4, which the compiler turns into shuffles of registers.
 #[inline(always)]
-fn turn<T: Real>(square: &[[T; SIDE]; SIDE]) -> [[T; SIDE]; SIDE] {
+pub(super) fn turn<T: Real>(square: &[[T; SIDE]; SIDE]) -> [[T; SIDE]; SIDE] {
     let mut turned = [[T::ZERO; SIDE]; SIDE];
     for i in (0..SIDE).step_by(4) {
         for k in (0..SIDE).step_by(4) {

@@ -11,6 +11,7 @@ mod rows;
 mod taps;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod weight_grad;
 mod winograd;
 
@@ -162,7 +163,7 @@ pub fn conv2d_at<T: Real>(
         Path::Product => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
         Path::Rows => rows::forward(level, geometry, x, w, y),
         Path::Winograd => winograd::Sum::forward(level, geometry, x, w).into(y),
-        Path::Taps => TapSum {
+        Path::Taps | Path::Tiles => TapSum {
             level,
             direction: Direction::Forward,
             images: n,
@@ -173,7 +174,7 @@ pub fn conv2d_at<T: Real>(
             source: x,
             weights: w,
         }
-        .into(y),
+        .along(path, y),
     }
 }
 
@@ -198,7 +199,7 @@ pub fn conv2d_input_grad_at<T: Real>(
         Path::Product => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),
         Path::Winograd => winograd::Sum::adjoint(level, geometry, w, g).into(dx),
         Path::Rows => unreachable!("checked above"),
-        Path::Taps => TapSum {
+        Path::Taps | Path::Tiles => TapSum {
             level,
             direction: Direction::Adjoint,
             images: n,
@@ -209,7 +210,7 @@ pub fn conv2d_input_grad_at<T: Real>(
             source: g,
             weights: w,
         }
-        .into(dx),
+        .along(path, dx),
     }
 }
 
@@ -234,5 +235,10 @@ pub fn conv2d_weight_grad_at<T: Real>(
         Path::Winograd => winograd::weight_grad::weight_grad(level, geometry, x, g, dw),
         Path::Rows => rows::weight_grad(level, geometry, x, g, dw),
         Path::Taps => weight_grad::weight_grad(level, geometry, x, g, dw),
+        Path::Tiles => {
+            let numbers = T::singles(x).zip(T::singles(g)).zip(T::singles_mut(dw));
+            let ((x, g), dw) = numbers.expect("tiles are for f32");
+            tiles::weight_grad(geometry, x, g, dw)
+        }
     }
 }

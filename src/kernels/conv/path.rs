@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use super::Geometry;
 use super::axis::Axis;
 use crate::kernels::Real;
+use crate::kernels::arch::amx;
 
 /// One of the three partial maps of the trilinear form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +34,13 @@ pub enum Path {
     Rows,
     /// Winograd's algorithm, for kernels of 3×3 and stride 1.
     Winograd,
+    /// The processor's tiles: sums over the taps of what is rounded to bf16, in f32.
+    Tiles,
 }
 
 impl Path {
     /// All paths.
-    pub const ALL: [Path; 4] = [Path::Product, Path::Taps, Path::Rows, Path::Winograd];
+    pub const ALL: [Path; 5] = [Path::Product, Path::Taps, Path::Rows, Path::Winograd, Path::Tiles];
 
     /// Whether a convolution of this shape can be computed this way.
     pub fn is_possible(self, part: Part, geometry: &Geometry) -> bool {
@@ -48,6 +51,7 @@ impl Path {
             Path::Taps => true,
             Path::Rows => part != Part::InputGrad,
             Path::Winograd => matches!(geometry, Geometry { kh: 3, kw: 3, stride: [1, 1], .. }),
+            Path::Tiles => amx::is_available(),
         }
     }
 
@@ -58,7 +62,7 @@ impl Path {
     }
 }
 
-/// What the environment variable `DIMASK_CONV` says about Winograd's algorithm in f32.
+/// What the environment variable `DIMASK_CONV` says about the paths in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// By the table: unset or empty.
@@ -67,11 +71,13 @@ pub enum Choice {
     Direct,
     /// Wherever it is possible, faster or not: `winograd`.
     Winograd,
+    /// By tiles, in bf16, wherever they are worth it; else by the table: `tiles`.
+    Tiles,
 }
 
 impl Choice {
     /// All choices.
-    pub const ALL: [Choice; 3] = [Choice::ByShape, Choice::Direct, Choice::Winograd];
+    pub const ALL: [Choice; 4] = [Choice::ByShape, Choice::Direct, Choice::Winograd, Choice::Tiles];
 
     /// What `DIMASK_CONV` says for it.
     pub fn name(self) -> &'static str {
@@ -79,6 +85,7 @@ impl Choice {
             Choice::ByShape => "",
             Choice::Direct => "direct",
             Choice::Winograd => "winograd",
+            Choice::Tiles => "tiles",
         }
     }
 
@@ -91,11 +98,22 @@ impl Choice {
         *CHOICE.get_or_init(|| Choice::named(std::env::var("DIMASK_CONV").ok().as_deref()))
     }
 
+    /// The choices that this processor leaves.
+    pub fn usable() -> impl Iterator<Item = Choice> {
+        Choice::ALL.into_iter().filter(|&choice| choice != Choice::Tiles || amx::is_available())
+    }
+
+    /// What `DIMASK_CONV` may say on this processor.
+    pub fn names() -> String {
+        let names: Vec<_> = Choice::usable().map(Choice::name).filter(|n| !n.is_empty()).collect();
+        names.join(", ")
+    }
+
     fn named(name: Option<&str>) -> Self {
         let name = name.unwrap_or_default();
-        let choice = Choice::ALL.into_iter().find(|choice| choice.name() == name);
+        let choice = Choice::usable().find(|choice| choice.name() == name);
         choice
-            .unwrap_or_else(|| panic!("DIMASK_CONV={name}: no such path (direct and winograd are)"))
+            .unwrap_or_else(|| panic!("DIMASK_CONV={name}: no such path ({} are)", Choice::names()))
     }
 }
 
@@ -110,17 +128,22 @@ impl Choice {
 /// | all other | [`Path::Taps`] |
 ///
 /// [`Choice::Winograd`] takes the second row wherever the algorithm is possible, and
-/// [`Choice::Direct`] never. f64 is for checks and references: it has the definition's products.
+/// [`Choice::Direct`] never; [`Choice::Tiles`] puts [`Path::Tiles`] first, from 16 images and 16
+/// channels on both sides on. f64 is for checks and references: it has the definition's products.
 pub fn choose<T: Real>(choice: Choice, part: Part, geometry: &Geometry) -> Path {
+    let single = size_of::<T>() == size_of::<f32>();
+    let tiled = geometry.n.min(geometry.c).min(geometry.o) >= FULL_TILES;
+    if choice == Choice::Tiles && single && tiled {
+        return Path::Tiles;
+    }
     if Path::Product.is_possible(part, geometry) {
         return Path::Product;
     }
-    let single = size_of::<T>() == size_of::<f32>();
     if single && Path::Winograd.is_possible(part, geometry) {
         let wanted = match choice {
             Choice::Direct => false,
             Choice::Winograd => true,
-            Choice::ByShape => winograd_wins(part, geometry),
+            Choice::ByShape | Choice::Tiles => winograd_wins(part, geometry),
         };
         if wanted {
             return Path::Winograd;
@@ -138,6 +161,8 @@ pub fn choose<T: Real>(choice: Choice, part: Part, geometry: &Geometry) -> Path 
 const FEW_CHANNELS: usize = 6;
 /// Images from which on the same pixel of all fills a tile.
 const FEW_IMAGES: usize = 4;
+/// Images and channels from which on tiles are at least half full.
+const FULL_TILES: usize = 16;
 /// Channels from which on Winograd's transforms cost less than they save.
 const TRANSFORMED_CHANNELS: usize = 16;
 /// Tiles whose products cost as much as the transform of the weights.
@@ -166,7 +191,7 @@ mod tests {
     #[test]
     fn names_choose() {
         assert_eq!(Choice::named(None), Choice::ByShape);
-        for choice in Choice::ALL {
+        for choice in Choice::usable() {
             assert_eq!(Choice::named(Some(choice.name())), choice);
         }
     }
@@ -195,6 +220,8 @@ mod tests {
                 assert_eq!(at(layer, part), Path::Winograd);
                 assert_eq!(choose::<f32>(Choice::Direct, part, &layer), Path::Taps);
                 assert_eq!(choose::<f64>(Choice::Winograd, part, &layer), Path::Taps);
+                assert_eq!(choose::<f32>(Choice::Tiles, part, &layer), Path::Tiles);
+                assert_eq!(choose::<f64>(Choice::Tiles, part, &layer), Path::Taps);
             }
             // Too few channels, too little of a tile in the image, weights for one image.
             assert_ne!(at(square(64, [8, 64], 32, 3, 1), part), Path::Winograd);

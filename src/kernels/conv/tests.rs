@@ -1,6 +1,7 @@
 //! Every level against the definition, and the laws of the trilinear form.
 
 use super::*;
+use crate::kernels::bf16::round;
 use crate::kernels::dispatch::tests::levels;
 use crate::kernels::gemm::tests::{check_close, noise};
 
@@ -11,7 +12,8 @@ fn operands<T: Real>(geometry: &Geometry) -> [Vec<T>; 3] {
 
 /// The paths that can compute all parts of a geometry, or all but the input gradient.
 fn paths(geometry: &Geometry) -> impl Iterator<Item = Path> {
-    Path::ALL.into_iter().filter(|path| path.is_possible(Part::Forward, geometry))
+    let exact = Path::ALL.into_iter().filter(|&path| path != Path::Tiles);
+    exact.filter(|path| path.is_possible(Part::Forward, geometry))
 }
 
 /// The three maps of `[x, w, g]`.
@@ -121,7 +123,8 @@ fn the_number_of_threads_changes_no_bit() {
         Geometry { n: 19, h: 9, w: 8, c: 33, kh: 3, kw: 3, o: 70, stride: [1, 1], padding: [1, 1] };
     for geometry in [base, Geometry { stride: [2, 2], ..base }, Geometry { c: 3, ..base }] {
         let [x, w, g] = operands::<f32>(&geometry);
-        for path in paths(&geometry) {
+        let tiles = Some(Path::Tiles).filter(|path| path.is_possible(Part::Forward, &geometry));
+        for path in paths(&geometry).chain(tiles) {
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let level = dispatch::level();
@@ -164,4 +167,32 @@ fn too_small_an_image_panics() {
     let geometry =
         Geometry { n: 1, h: 2, w: 9, c: 1, kh: 5, kw: 5, o: 1, stride: [1, 1], padding: [1, 1] };
     geometry.y_len();
+}
+
+/// Tiles against the definition of what is rounded beforehand.
+#[test]
+fn tiles_equal_the_definition_of_rounded_operands() {
+    let mut all = geometries();
+    let square = |n, side, c, o, s| {
+        let (h, w, stride) = (side, side, [s, s]);
+        Geometry { n, h, w, c, kh: 3, kw: 3, o, stride, padding: [1, 1] }
+    };
+    all.extend([square(33, 8, 70, 40, 1), square(64, 4, 64, 128, 1), square(40, 9, 32, 64, 2)]);
+    for geometry in all.iter().filter(|geometry| Path::Tiles.is_possible(Part::Forward, geometry)) {
+        let rounded = operands::<f32>(geometry).map(|x| {
+            let mut y = vec![0.0; x.len()];
+            round(&x, &mut y);
+            y
+        });
+        let [x, w, g] = &rounded;
+        let [mut y, mut dx, mut dw] = [g, x, w].map(|like| vec![0.0; like.len()]);
+        naive::conv2d(geometry, x, w, &mut y);
+        naive::conv2d_input_grad(geometry, w, g, &mut dx);
+        naive::conv2d_weight_grad(geometry, x, g, &mut dw);
+        let [x, w, g] = &operands::<f32>(geometry);
+        let got = parts(dispatch::level(), Path::Tiles, geometry, [x, w, g]);
+        for (part, (got, want)) in Part::ALL.into_iter().zip(got.iter().zip([&y, &dx, &dw])) {
+            check_close(got, want, &format!("{part:?} {geometry:?}"));
+        }
+    }
 }

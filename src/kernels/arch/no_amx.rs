@@ -1,0 +1,41 @@
+//! What stands for the tile registers on processors that cannot have them.
+
+use std::convert::Infallible;
+
+use crate::kernels::bf16::Bf16;
+
+pub(crate) const ROWS: usize = 16;
+pub(crate) const STEPS: usize = 32;
+pub(crate) const TILE: usize = ROWS * STEPS;
+
+/// Never.
+pub(crate) fn is_available() -> bool {
+    false
+}
+
+/// Tiles that nobody can have.
+pub(crate) struct Tiles(Infallible);
+
+impl Tiles {
+    /// # Panics
+    /// Always.
+    pub(crate) fn new() -> Self {
+        panic!("this processor has no tiles")
+    }
+
+    pub(crate) fn clear(&mut self) {
+        match self.0 {}
+    }
+
+    pub(crate) unsafe fn load(&mut self, _from: *const f32, _stride: usize) {
+        match self.0 {}
+    }
+
+    pub(crate) unsafe fn store(&mut self, _to: *mut f32, _stride: usize) {
+        match self.0 {}
+    }
+
+    pub(crate) unsafe fn add_product(&mut self, _a: *const Bf16, _b: *const Bf16) {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,416 @@
+//! Convolutions by the processor's tile registers: operands rounded to bf16, sums in f32.
+//!
+//! ```text
+//! pack the weights as [panel of 32 target channels][tap][32 source channels]
+//! pack the source as [block of 32 images][row][column][32 source channels]
+//! for each block of images, for each band of target rows, in parallel:
+//!     for each panel, for each target pixel of the band:
+//!         tile [32 images, 32 channels] = Σ over the taps inside the image
+//! ```
+//!
+//! As in [`taps`](super::taps) the rows of a tile are the same pixel of several images: padding is
+//! not multiplied, a stride leaves taps out, and the input gradient is the same loop. For the
+//! weights' gradient the images are the steps of the products, and the rows of a tile are source
+//! channels.
+//!
+//! Known limits: a block has room for 32 images and 32 channels, whether they exist or not.
+
+use std::ops::Range;
+
+use super::axis::Run;
+use super::taps::{Direction, TapSum};
+use super::{Geometry, Path};
+use crate::kernels::Real;
+use crate::kernels::arch::amx::{ROWS, STEPS, TILE, Tiles};
+use crate::kernels::bf16::Bf16;
+use crate::kernels::dispatch::wide;
+use crate::kernels::gemm::cut::{Cut, for_each};
+use crate::kernels::gemm::scratch::Scratch;
+use crate::kernels::gemm::tile::SharedMut;
+use crate::kernels::transpose::turn;
+
+/// Images and channels of a block: two tiles each.
+const BLOCK: usize = 2 * ROWS;
+/// Numbers of two tiles, which hold a block of images or channels and one of steps.
+const PAIR: usize = 2 * TILE;
+/// Pieces that the work is cut into, if it has the size.
+const PIECES: usize = 32;
+/// Target pixels whose operands stay in the second-level cache while all taps read them.
+const BAND: usize = 128;
+
+/// Room for numbers in bf16, of stale contents.
+struct Packed(Scratch<f32>);
+
+impl Packed {
+    fn take(len: usize) -> Self {
+        Self(Scratch::take(len.div_ceil(2)))
+    }
+
+    fn len(&self) -> usize {
+        2 * self.0.len()
+    }
+
+    fn shared(&mut self) -> SharedMut<'_, Bf16> {
+        let len = self.len();
+        // SAFETY: two numbers in bf16 have the size of one in f32, a smaller alignment, and any
+        // bits; the memory stays borrowed.
+        SharedMut::new(unsafe {
+            std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<Bf16>(), len)
+        })
+    }
+
+    /// Where pair `i` begins.
+    #[inline(always)]
+    fn pair(&self, i: usize) -> *const Bf16 {
+        debug_assert!((i + 1) * PAIR <= self.len());
+        self.0.as_ptr().cast::<Bf16>().wrapping_add(i * PAIR)
+    }
+}
+
+impl<T: Real> TapSum<'_, T> {
+    /// Computes the whole target by one of two paths.
+    pub(super) fn along(self, path: Path, target: &mut [T]) {
+        if path == Path::Taps {
+            return self.into(target);
+        }
+        let Self { level, direction, images, from, channels, rows, cols, source, weights } = self;
+        let numbers = T::singles(source).zip(T::singles(weights)).zip(T::singles_mut(target));
+        let ((source, weights), target) = numbers.expect("tiles are for f32");
+        TapSum { level, direction, images, from, channels, rows, cols, source, weights }
+            .into_by_tiles(target);
+    }
+}
+
+impl TapSum<'_, f32> {
+    /// Computes the whole target by tiles.
+    pub(super) fn into_by_tiles(self, target: &mut [f32]) {
+        let [height, width, channels] = self.from;
+        let rows = self.rows.runs.len();
+        let (blocks, steps) = (self.images.div_ceil(BLOCK), channels.div_ceil(STEPS));
+        let panels = self.channels.div_ceil(BLOCK);
+        let panel_len = self.rows.order.len() * self.cols.order.len() * steps;
+        let work = target.len() * panel_len * STEPS;
+
+        let mut weights = Packed::take(panels * panel_len * PAIR);
+        let to = weights.shared();
+        for_each(panels, work, |panel| {
+            // SAFETY: each panel has its own part.
+            let to = unsafe { to.slice(panel * panel_len * PAIR, panel_len * PAIR) };
+            self.pack_panel(panel, to);
+        });
+        let mut source = Packed::take(blocks * height * width * steps * PAIR);
+        let to = source.shared();
+        let row_len = width * steps * PAIR;
+        for_each(blocks * height, work, |i| {
+            let (block, row) = (i / height, i % height);
+            // SAFETY: each row of each block has its own part.
+            let to = unsafe { to.slice(i * row_len, row_len) };
+            let first = block * BLOCK;
+            let from = &self.source[(first * height + row) * width * channels..];
+            let images = (self.images - first).min(BLOCK);
+            pack_rows(from, height * width * channels, images, width, channels, to);
+        });
+        let bands = Cut::into_pieces(rows, PIECES.div_ceil(blocks.max(1)));
+        let out = SharedMut::new(target);
+        for_each(blocks * bands.pieces, work, |piece| {
+            let band = bands.range(piece % bands.pieces);
+            self.band_of_tiles(piece / bands.pieces, band, &source, &weights, &out);
+        });
+    }
+
+    /// Packs the weights of 32 target channels as `[tap][32 source channels]`: pairs of source
+    /// channels beside each other.
+    fn pack_panel(&self, panel: usize, to: &mut [Bf16]) {
+        let (steps, taps) = (self.from[2], self.cols.order.len());
+        let first = panel * BLOCK;
+        let columns = (self.channels - first).min(BLOCK);
+        let mut pairs = to.chunks_exact_mut(PAIR);
+        for i in &self.rows.order {
+            for j in &self.cols.order {
+                let from = &self.weights[(i * taps + j) * steps * self.channels..];
+                for step in (0..steps).step_by(STEPS) {
+                    let to = pairs.next().expect("a pair for each tap and block of steps");
+                    let n = (steps - step).min(STEPS);
+                    match self.direction {
+                        Direction::Forward => {
+                            let from = &from[step * self.channels + first..];
+                            interleave(from, self.channels, n, columns, to);
+                        }
+                        Direction::Adjoint => {
+                            deal(&from[first * steps + step..], steps, n, columns, to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Computes the target rows `rows` of a block of images.
+    fn band_of_tiles(
+        &self,
+        block: usize,
+        rows: Range<usize>,
+        source: &Packed,
+        weights: &Packed,
+        out: &SharedMut<'_, f32>,
+    ) {
+        let [height, width, channels] = self.from;
+        let (cols, taps) = (self.cols.runs.len(), self.cols.order.len());
+        let steps = channels.div_ceil(STEPS);
+        let panel_len = self.rows.order.len() * taps * steps;
+        let first = block * BLOCK;
+        let images = (self.images - first).min(BLOCK);
+        let image_len = self.rows.runs.len() * cols * self.channels;
+        let mut tiles = Tiles::new();
+        for panel in 0..self.channels.div_ceil(BLOCK) {
+            let columns = (self.channels - panel * BLOCK).min(BLOCK);
+            for row in rows.clone() {
+                let Run { source: from, tap, len } = self.rows.runs[row];
+                for col in 0..cols {
+                    let across = self.cols.runs[col];
+                    tiles.clear();
+                    for i in 0..len {
+                        let a = ((block * height + from + i) * width + across.source) * steps;
+                        let b = panel * panel_len + ((tap + i) * taps + across.tap) * steps;
+                        for k in 0..across.len * steps {
+                            // SAFETY: runs stay inside the source, and taps inside the panel.
+                            unsafe { tiles.add_product(source.pair(a + k), weights.pair(b + k)) };
+                        }
+                    }
+                    let offset = first * image_len + (row * cols + col) * self.channels;
+                    let offset = offset + panel * BLOCK;
+                    // SAFETY: each piece has its own images and rows of the target.
+                    unsafe { put(&mut tiles, out, offset, [images, columns], image_len) };
+                }
+            }
+        }
+    }
+}
+
+/// Writes the sums that exist as rows and columns of `out` from `offset` on, rows `stride` apart.
+///
+/// # Safety
+/// Nobody else touches these elements meanwhile.
+unsafe fn put(
+    tiles: &mut Tiles,
+    out: &SharedMut<'_, f32>,
+    offset: usize,
+    [rows, columns]: [usize; 2],
+    stride: usize,
+) {
+    assert!(offset + (rows - 1) * stride + columns <= out.len(), "a tile beyond the target");
+    if (rows, columns) == (BLOCK, BLOCK) {
+        // SAFETY: inside by the assertion, the caller's alone by its promise.
+        unsafe { tiles.store(out.start().add(offset), stride) };
+        return;
+    }
+    let mut sums = [0.0; BLOCK * BLOCK];
+    // SAFETY: 32 rows of 32 numbers.
+    unsafe { tiles.store(sums.as_mut_ptr(), BLOCK) };
+    for (row, sums) in sums.chunks_exact(BLOCK).take(rows).enumerate() {
+        // SAFETY: as above.
+        let to = unsafe { out.slice(offset + row * stride, columns) };
+        to.copy_from_slice(&sums[..columns]);
+    }
+}
+
+/// The weights' gradient: for each tap `dw[c, o] = Σ x[n, at the tap, c] g[n, h, w, o]`.
+pub(super) fn weight_grad(geometry: &Geometry, x: &[f32], g: &[f32], dw: &mut [f32]) {
+    let Geometry { n, h, w, c, kh, kw, o, .. } = *geometry;
+    let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
+    let work = g.len() * kh * kw * c;
+    let blocks = n.div_ceil(BLOCK);
+    let sources = pack_images(x, n, [h, w, c], Turn::Rows, work);
+    let targets = pack_images(g, n, [out_h, out_w, o], Turn::Steps, work);
+    let [panels_c, panels_o] = [c, o].map(|channels| channels.div_ceil(BLOCK));
+    let pairs = panels_c * panels_o;
+    let square = BLOCK * BLOCK;
+    let chunks = Cut::into_pieces(blocks, PIECES.div_ceil(pairs));
+    let mut partial = Scratch::<f32>::take(chunks.pieces * pairs * kh * kw * square);
+    let to = SharedMut::new(&mut partial);
+    for_each(chunks.pieces * pairs, work, |piece| {
+        let (chunk, pair) = (piece / pairs, piece % pairs);
+        // SAFETY: each piece has its own part.
+        let sums = unsafe { to.slice(piece * kh * kw * square, kh * kw * square) };
+        let panels = [pair / panels_o, pair % panels_o];
+        sum_taps(geometry, chunks.range(chunk), panels, [&sources, &targets], sums);
+    });
+    // The parts of the images in order, whoever summed them.
+    let (out, partial) = (SharedMut::new(dw), &partial[..]);
+    for_each(pairs * kh * kw, work, |i| {
+        let (pair, tap) = (i / (kh * kw), i % (kh * kw));
+        let [first_c, first_o] = [pair / panels_o, pair % panels_o].map(|panel| panel * BLOCK);
+        for row in 0..(c - first_c).min(BLOCK) {
+            let at = (tap * c + first_c + row) * o + first_o;
+            // SAFETY: each pair and tap has its own part of the rows.
+            let to = unsafe { out.slice(at, (o - first_o).min(BLOCK)) };
+            to.fill(0.0);
+            for chunk in 0..chunks.pieces {
+                let from = (chunk * pairs * kh * kw + i) * square + row * BLOCK;
+                to.iter_mut().zip(&partial[from..]).for_each(|(to, &part)| *to += part);
+            }
+        }
+    });
+}
+
+/// The sums over some blocks of images for one panel of source channels and one of target
+/// channels, `[tap][32][32]`.
+fn sum_taps(
+    geometry: &Geometry,
+    blocks: Range<usize>,
+    panels: [usize; 2],
+    [sources, targets]: [&Packed; 2],
+    sums: &mut [f32],
+) {
+    let Geometry { h, w, c, kw, o, stride, padding, .. } = *geometry;
+    let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
+    let [panels_c, panels_o] = [c, o].map(|channels| channels.div_ceil(BLOCK));
+    sums.fill(0.0);
+    let mut tiles = Tiles::new();
+    let bands = Cut::at_most(out_h, (BAND / out_w.max(1)).max(1));
+    for block in blocks {
+        for band in (0..bands.pieces).map(|i| bands.range(i)) {
+            for (tap, sums) in sums.chunks_exact_mut(BLOCK * BLOCK).enumerate() {
+                let (i, j) = (tap / kw, tap % kw);
+                let rows = inside(band.clone(), i, stride[0], padding[0], h);
+                let cols = inside(0..out_w, j, stride[1], padding[1], w);
+                if rows.is_empty() || cols.is_empty() {
+                    continue;
+                }
+                // SAFETY: the sums of a tap are 32 rows of 32 numbers.
+                unsafe { tiles.load(sums.as_ptr(), BLOCK) };
+                for row in rows {
+                    let from = (block * h + row * stride[0] + i - padding[0]) * w;
+                    for col in cols.clone() {
+                        let a = (from + col * stride[1] + j - padding[1]) * panels_c + panels[0];
+                        let b = ((block * out_h + row) * out_w + col) * panels_o + panels[1];
+                        // SAFETY: both pixels are inside their images.
+                        unsafe { tiles.add_product(sources.pair(a), targets.pair(b)) };
+                    }
+                }
+                // SAFETY: as above.
+                unsafe { tiles.store(sums.as_mut_ptr(), BLOCK) };
+            }
+        }
+    }
+}
+
+/// Those of `targets` at which tap `tap` sees one of `len` sources.
+fn inside(
+    targets: Range<usize>,
+    tap: usize,
+    stride: usize,
+    padding: usize,
+    len: usize,
+) -> Range<usize> {
+    let start = padding.saturating_sub(tap).div_ceil(stride).max(targets.start);
+    let end = (len + padding).saturating_sub(tap).div_ceil(stride).min(targets.end);
+    start..end.max(start)
+}
+
+/// What the images of a block are in a product: steps always, beside rows or columns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Rows are channels: for the left operand.
+    Rows,
+    /// Pairs of images beside each other: for the right operand.
+    Steps,
+}
+
+/// Packs images as `[block of 32 images][pixel][32 channels]`, images along the steps.
+fn pack_images(x: &[f32], n: usize, size: [usize; 3], turn: Turn, work: usize) -> Packed {
+    let [height, width, channels] = size;
+    let panels = channels.div_ceil(BLOCK);
+    let (blocks, image_len) = (n.div_ceil(BLOCK), height * width * channels);
+    let mut packed = Packed::take(blocks * height * width * panels * PAIR);
+    let to = packed.shared();
+    let row_len = width * panels * PAIR;
+    for_each(blocks * height, work, |i| {
+        let (block, row) = (i / height, i % height);
+        // SAFETY: each row of each block has its own part.
+        let to = unsafe { to.slice(i * row_len, row_len) };
+        let images = (n - block * BLOCK).min(BLOCK);
+        for (j, to) in to.chunks_exact_mut(PAIR).enumerate() {
+            let (col, first) = (j / panels, j % panels * BLOCK);
+            let at = block * BLOCK * image_len + (row * width + col) * channels + first;
+            let columns = (channels - first).min(BLOCK);
+            interleave(&x[at..], image_len, images, columns, to);
+            if turn == Turn::Rows {
+                to.chunks_exact_mut(TILE).for_each(turn_tile);
+            }
+        }
+    });
+    packed
+}
+
+/// Turns a tile of 16 rows of 16 pairs.
+fn turn_tile(tile: &mut [Bf16]) {
+    // SAFETY: a pair of numbers in bf16 has the size of an f32, and any bits are one; only moved,
+    // they stay as they are. The tile has as many pairs as the square numbers.
+    unsafe {
+        let from = tile[..TILE].as_mut_ptr().cast::<[[f32; ROWS]; ROWS]>();
+        from.write_unaligned(turn(&from.read_unaligned()));
+    }
+}
+
+wide! {
+    /// Packs a row of pixels of up to 32 images, `stride` apart, as `[pixel][32 channels]` with a
+    /// row of a tile for each image.
+    fn pack_rows[](
+        from: &[f32], stride: usize, images: usize, width: usize, channels: usize, to: &mut [Bf16],
+    ) {
+        let steps = channels.div_ceil(STEPS);
+        for image in 0..BLOCK {
+            let len = if image < images { width * channels } else { 0 };
+            let row = &from[(image * stride).min(from.len() - len)..][..len];
+            for pixel in 0..width {
+                for step in 0..steps {
+                    let to = &mut to[(pixel * steps + step) * PAIR + image * STEPS..][..STEPS];
+                    let n = (channels - step * STEPS).min(STEPS);
+                    if row.is_empty() {
+                        to.fill(Bf16::default());
+                        continue;
+                    }
+                    let from = &row[pixel * channels + step * STEPS..][..n];
+                    for i in 0..n {
+                        to[i] = Bf16::new(from[i]);
+                    }
+                    to[n..].fill(Bf16::default());
+                }
+            }
+        }
+    }
+
+    /// Packs up to 32 steps, `stride` apart, of up to 32 columns: pairs of steps beside each other.
+    fn interleave[](from: &[f32], stride: usize, steps: usize, columns: usize, to: &mut [Bf16]) {
+        let mut rows = [[0.0f32; BLOCK]; 2];
+        for pair in 0..ROWS {
+            for (parity, row) in rows.iter_mut().enumerate() {
+                let step = 2 * pair + parity;
+                let n = if step < steps { columns } else { 0 };
+                row[..n].copy_from_slice(&from[(step * stride).min(from.len())..][..n]);
+                row[n..].fill(0.0);
+            }
+            let [even, odd] = &rows;
+            for half in 0..2 {
+                let to = &mut to[half * TILE + pair * STEPS..][..STEPS];
+                for i in 0..ROWS {
+                    to[2 * i] = Bf16::new(even[half * ROWS + i]);
+                    to[2 * i + 1] = Bf16::new(odd[half * ROWS + i]);
+                }
+            }
+        }
+    }
+
+    /// [`interleave`] of columns that are `stride` apart, with their steps beside each other.
+    fn deal[](from: &[f32], stride: usize, steps: usize, columns: usize, to: &mut [Bf16]) {
+        to.fill(Bf16::default());
+        for column in 0..columns {
+            let from = &from[column * stride..][..steps];
+            let to = &mut to[column / ROWS * TILE + column % ROWS * 2..];
+            for (step, &x) in from.iter().enumerate() {
+                to[step / 2 * STEPS + step % 2] = Bf16::new(x);
+            }
+        }
+    }
+}
