@@ -41,7 +41,8 @@ fn all_derivatives_agree_along_every_path() {
         (Geometry { n: 1, kh: 2, ..base }, Path::Rows),
         (Geometry { kh: 1, kw: 1, padding: [0, 0], ..base }, Path::Product),
     ];
-    for path in Path::ALL {
+    // Tiles round their operands, and are never taken by the shape alone.
+    for path in Path::ALL.into_iter().filter(|&path| path != Path::Tiles) {
         assert!(cases.iter().any(|case| case.1 == path), "no case for {path:?}");
     }
     for (geometry, path) in cases {
