@@ -26,23 +26,28 @@ fn main() {
     let g = Tensor::from_vec(noise::<f32>(PASS / 4), &shape);
     let pooled = g.slice(&[0; 4], &[64, 32, 32, 64], &[1, 2, 2, 1]);
     let norm = |then: Then<'_, f32>| x.batch_norm_then(&w, &b, 1e-5, 1, then).y;
-    let run = |name: &str, g: &Tensor<f32>, passes: usize, f: &dyn Fn() -> Var<f32>| {
+    let (own, all) = (&[&x, &w, &b][..], &[&x, &w, &b, &other][..]);
+    // `wrt` are those that are reached: the others would be given zeros, a pass more.
+    let run = |name: &str,
+               g: &Tensor<f32>,
+               passes: usize,
+               wrt: &[&Var<f32>],
+               f: &dyn Fn() -> Var<f32>| {
         if bench.wants(name) {
-            // What is not reached would be given zeros, a pass that nobody asked for.
-            let wrt = [&x, &w, &b, &other];
-            let wrt = &wrt[..if name.contains("add") { 4 } else { 3 }];
             bench.measure(name, Count::Bytes(passes * PASS), || {
                 pull(vec![(f(), g.clone())], wrt);
             });
         }
     };
-    run("bn_fwd_bwd_64x32x32x64", &g, 8, &|| norm(Then::Nothing));
-    run("bn_relu_fwd_bwd_64x32x32x64", &g, 8, &|| norm(Then::Relu));
-    run("bn_then_relu_fwd_bwd_64x32x32x64", &g, 8, &|| norm(Then::Nothing).relu());
-    run("bn_add_relu_fwd_bwd_64x32x32x64", &g, 12, &|| norm(Then::AddRelu(&other)));
-    run("bn_then_add_relu_fwd_bwd_64x32x32x64", &g, 12, &|| (norm(Then::Nothing) + &other).relu());
-    run("bn_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, &|| norm(Then::MaxPoolRelu));
-    run("bn_then_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, &|| {
+    run("bn_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Then::Nothing));
+    run("bn_relu_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Then::Relu));
+    run("bn_then_relu_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Then::Nothing).relu());
+    run("bn_add_relu_fwd_bwd_64x32x32x64", &g, 12, all, &|| norm(Then::AddRelu(&other)));
+    run("bn_then_add_relu_fwd_bwd_64x32x32x64", &g, 12, all, &|| {
+        (norm(Then::Nothing) + &other).relu()
+    });
+    run("bn_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, own, &|| norm(Then::MaxPoolRelu));
+    run("bn_then_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, own, &|| {
         norm(Then::Nothing).max_pool2d([2, 2], [2, 2], [0, 0]).relu()
     });
     if bench.wants("max_pool2_fwd_64x32x32x64") {

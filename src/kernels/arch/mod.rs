@@ -5,3 +5,10 @@ pub(super) mod amx;
 pub(super) mod scalar;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86_64;
+
+/// Rows of a tile register.
+pub(super) const ROWS: usize = 16;
+/// Numbers of its row in bf16: steps of one product.
+pub(super) const STEPS: usize = 32;
+/// Numbers of a tile in bf16.
+pub(super) const TILE: usize = ROWS * STEPS;

@@ -4,10 +4,6 @@ use std::convert::Infallible;
 
 use crate::kernels::bf16::Bf16;
 
-pub(crate) const ROWS: usize = 16;
-pub(crate) const STEPS: usize = 32;
-pub(crate) const TILE: usize = ROWS * STEPS;
-
 /// Never.
 pub(crate) fn is_available() -> bool {
     false

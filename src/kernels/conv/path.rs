@@ -34,7 +34,8 @@ pub enum Path {
     Rows,
     /// Winograd's algorithm, for kernels of 3×3 and stride 1.
     Winograd,
-    /// The processor's tiles: sums over the taps of what is rounded to bf16, in f32.
+    /// The processor's tiles, for f32: sums over the taps of what is rounded to bf16, in f32.
+    /// Numbers below 2⁻¹²⁶ count as 0.
     Tiles,
 }
 
@@ -227,6 +228,10 @@ mod tests {
             assert_ne!(at(square(64, [8, 64], 32, 3, 1), part), Path::Winograd);
             assert_ne!(at(square(64, [64, 64], 2, 3, 1), part), Path::Winograd);
             assert_ne!(at(square(1, [512, 512], 4, 3, 1), part), Path::Winograd);
+            // Tiles that would be mostly empty.
+            for few in [square(64, [8, 64], 32, 3, 1), square(1, [512, 512], 4, 3, 1)] {
+                assert_ne!(choose::<f32>(Choice::Tiles, part, &few), Path::Tiles);
+            }
             let tiny = square(1, [1, 1], 2, 3, 1);
             assert_eq!(choose::<f32>(Choice::Winograd, part, &tiny), Path::Winograd);
         }

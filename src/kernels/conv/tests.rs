@@ -143,21 +143,23 @@ fn the_number_of_threads_changes_no_bit() {
 fn a_value_that_is_not_finite_reaches_all_it_should() {
     let geometry =
         Geometry { n: 9, h: 5, w: 6, c: 3, kh: 3, kw: 3, o: 17, stride: [2, 1], padding: [1, 1] };
-    for level in levels() {
+    let tiles = Some(Path::Tiles).filter(|path| path.is_possible(Part::Forward, &geometry));
+    let tiles = tiles.map(|path| (dispatch::level(), path));
+    for (level, path) in levels().into_iter().map(|level| (level, Path::Taps)).chain(tiles) {
         let ones = |len: usize| vec![1.0f32; len];
         let (mut x, w) = (ones(geometry.x_len()), vec![0.0; geometry.w_len()]);
         x[100] = f32::INFINITY;
         let (mut want, mut got) = (ones(geometry.y_len()), ones(geometry.y_len()));
         naive::conv2d(&geometry, &x, &w, &mut want);
-        conv2d_at(level, Path::Taps, &geometry, &x, &w, &mut got);
+        conv2d_at(level, path, &geometry, &x, &w, &mut got);
         let finite = |v: &[f32]| v.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
         assert!(want.iter().any(|v| v.is_nan()));
-        assert_eq!(finite(&got), finite(&want), "{level:?}");
+        assert_eq!(finite(&got), finite(&want), "{level:?} {path:?}");
 
         let (g, mut want, mut got) = (vec![0.0; geometry.y_len()], w.clone(), w.clone());
         naive::conv2d_weight_grad(&geometry, &x, &g, &mut want);
-        conv2d_weight_grad_at(level, Path::Taps, &geometry, &x, &g, &mut got);
-        assert_eq!(finite(&got), finite(&want), "{level:?}");
+        conv2d_weight_grad_at(level, path, &geometry, &x, &g, &mut got);
+        assert_eq!(finite(&got), finite(&want), "{level:?} {path:?}");
     }
 }
 
@@ -178,6 +180,7 @@ fn tiles_equal_the_definition_of_rounded_operands() {
         Geometry { n, h, w, c, kh: 3, kw: 3, o, stride, padding: [1, 1] }
     };
     all.extend([square(33, 8, 70, 40, 1), square(64, 4, 64, 128, 1), square(40, 9, 32, 64, 2)]);
+    all.extend([square(0, 4, 3, 5, 1), square(2, 4, 0, 5, 1), square(2, 4, 3, 0, 1)]);
     for geometry in all.iter().filter(|geometry| Path::Tiles.is_possible(Part::Forward, geometry)) {
         let rounded = operands::<f32>(geometry).map(|x| {
             let mut y = vec![0.0; x.len()];
@@ -194,5 +197,16 @@ fn tiles_equal_the_definition_of_rounded_operands() {
         for (part, (got, want)) in Part::ALL.into_iter().zip(got.iter().zip([&y, &dx, &dw])) {
             check_close(got, want, &format!("{part:?} {geometry:?}"));
         }
+    }
+}
+
+#[test]
+fn tiles_take_tiny_numbers_for_zero() {
+    let geometry =
+        Geometry { n: 2, h: 1, w: 1, c: 1, kh: 1, kw: 1, o: 1, stride: [1, 1], padding: [0, 0] };
+    if Path::Tiles.is_possible(Part::Forward, &geometry) {
+        let mut y = [1.0; 2];
+        conv2d_at(dispatch::level(), Path::Tiles, &geometry, &[1e-39f32, 1e-37], &[1e38], &mut y);
+        assert!(y[0] == 0.0 && (y[1] - 10.0).abs() < 0.1, "{y:?}");
     }
 }

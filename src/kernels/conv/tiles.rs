@@ -21,7 +21,8 @@ use super::axis::Run;
 use super::taps::{Direction, TapSum};
 use super::{Geometry, Path};
 use crate::kernels::Real;
-use crate::kernels::arch::amx::{ROWS, STEPS, TILE, Tiles};
+use crate::kernels::arch::amx::Tiles;
+use crate::kernels::arch::{ROWS, STEPS, TILE};
 use crate::kernels::bf16::Bf16;
 use crate::kernels::dispatch::wide;
 use crate::kernels::gemm::cut::{Cut, for_each};
@@ -225,7 +226,7 @@ pub(super) fn weight_grad(geometry: &Geometry, x: &[f32], g: &[f32], dw: &mut [f
     let [panels_c, panels_o] = [c, o].map(|channels| channels.div_ceil(BLOCK));
     let pairs = panels_c * panels_o;
     let square = BLOCK * BLOCK;
-    let chunks = Cut::into_pieces(blocks, PIECES.div_ceil(pairs));
+    let chunks = Cut::into_pieces(blocks, PIECES.div_ceil(pairs.max(1)));
     let mut partial = Scratch::<f32>::take(chunks.pieces * pairs * kh * kw * square);
     let to = SharedMut::new(&mut partial);
     for_each(chunks.pieces * pairs, work, |piece| {
@@ -361,8 +362,10 @@ wide! {
     ) {
         let steps = channels.div_ceil(STEPS);
         for image in 0..BLOCK {
-            let len = if image < images { width * channels } else { 0 };
-            let row = &from[(image * stride).min(from.len() - len)..][..len];
+            let row = match image < images {
+                true => &from[image * stride..][..width * channels],
+                false => &[],
+            };
             for pixel in 0..width {
                 for step in 0..steps {
                     let to = &mut to[(pixel * steps + step) * PAIR + image * STEPS..][..STEPS];
@@ -387,9 +390,10 @@ wide! {
         for pair in 0..ROWS {
             for (parity, row) in rows.iter_mut().enumerate() {
                 let step = 2 * pair + parity;
-                let n = if step < steps { columns } else { 0 };
-                row[..n].copy_from_slice(&from[(step * stride).min(from.len())..][..n]);
-                row[n..].fill(0.0);
+                row.fill(0.0);
+                if step < steps {
+                    row[..columns].copy_from_slice(&from[step * stride..][..columns]);
+                }
             }
             let [even, odd] = &rows;
             for half in 0..2 {
