@@ -227,4 +227,21 @@ mod tests {
         a.make_mut()[1] = 6.0;
         assert_eq!(a.as_slice().as_ptr(), before);
     }
+    /// Parts that are copied by several threads, which the laws on small shapes do not reach.
+    #[test]
+    fn large_parts_keep_their_places_in_a_concatenation() {
+        let (outer, inner) = (2, 20_011);
+        let part = |len: usize, first: usize| {
+            Tensor::from_fn(&[outer, len, inner], |i| (first + i) as f32)
+        };
+        let parts = [part(2, 0), part(1, 1_000_000)];
+        let y = Tensor::concat(&[&parts[0], &parts[1]], 1);
+        assert_eq!(y.shape(), [outer, 3, inner]);
+        for (i, &got) in y.as_slice().iter().enumerate() {
+            let [o, a, rest] = [i / (3 * inner), i / inner % 3, i % inner];
+            let (of, at) = if a < 2 { (0, a) } else { (1, a - 2) };
+            let len = 2 - of;
+            assert_eq!(got, parts[of].as_slice()[(o * len + at) * inner + rest], "at {i}");
+        }
+    }
 }

@@ -2,8 +2,9 @@
 //! bf16 that are summed in f32.
 //!
 //! The compiler has no stable names for the instructions, but its assembler knows them. A product
-//! of two tiles does 16,384 multiplications and additions in 16 cycles, 16 times the rate of AVX-512
-//! in `f32`; here two and two tiles make four sums, so that each tile that is read is used twice.
+//! of two tiles does 16,384 multiplications and additions in 16 cycles, 16 times the rate of
+//! AVX-512 in `f32`; here two and two tiles make four sums, so that each tile that is read is used
+//! twice.
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
