@@ -39,7 +39,7 @@ const CONV4: [Layer; 4] =
 
 fn geometry(images: usize, (c, o, side, k, stride): Layer) -> Geometry {
     let (stride, padding) = ([stride; 2], [k / 2; 2]);
-    Geometry { n: images, h: side, w: side, c, kh: k, kw: k, o, stride, padding }
+    Geometry { n: images, h: side, w: side, c, kh: k, kw: k, o, stride, padding, ..Geometry::ONE }
 }
 
 /// Multiply-adds, twice.
@@ -67,8 +67,9 @@ impl Work {
     /// Computes a part along a path, or along the one that the table gives.
     fn run(&mut self, part: Part, path: Option<Path>) {
         let Self { geometry, x, w, g, y, dx, dw } = self;
-        let path = path.unwrap_or_else(|| choose::<f32>(Choice::of_process(), part, geometry));
         let level = dispatch::level();
+        let by_table = || choose::<f32>(level, Choice::of_process(), part, geometry);
+        let path = path.unwrap_or_else(by_table);
         match part {
             Part::Forward => conv2d_at(level, path, geometry, x, w, y),
             Part::InputGrad => conv2d_input_grad_at(level, path, geometry, w, g, dx),

@@ -1,11 +1,13 @@
 //! Matrix products: GFLOP/s against the fused-multiply-add limit of the machine.
 //!
-//! `cargo bench --bench gemm -- [--json] [--only NAME] [--budget SECONDS]`; threads by
+//! `cargo bench --bench gemm -- [--json] [--only NAME] [--budget SECONDS] [--variants]`; threads by
 //! `RAYON_NUM_THREADS`, level by `DIMASK_SIMD`. Workload names are those of
-//! `peers/torch_kernels.py`. The definition is timed on a few rows, on one thread.
+//! `peers/torch_kernels.py`. The definition is timed on a few rows, on one thread; `--variants`
+//! adds the same with operands rounded to bf16.
 
 use dimask::kernels::Real;
-use dimask::kernels::gemm::{Trans, gemm, naive};
+use dimask::kernels::bf16::Precision;
+use dimask::kernels::gemm::{Trans, gemm, gemm_batched, naive};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -37,6 +39,10 @@ fn product<T: Real>(bench: &Bench, name: &str, trans: Trans, (m, k, n): (usize, 
     };
     let count = Count::Flop(2 * m * n * k);
     bench.measure_beside(name, count, || gemm(trans, m, n, k, &a, &b, &mut c), definition);
+    if bench.variants() && size_of::<T>() == size_of::<f32>() {
+        let bf16 = || gemm_batched(Precision::Bf16, trans, 1, m, n, k, &a, &b, &mut c);
+        bench.measure(&format!("{name}_bf16"), count, bf16);
+    }
 }
 
 fn main() {

@@ -4,6 +4,7 @@
 //! and four convolution blocks (256 pairs), contrastive head D-2048-256, redundancy head
 //! D-2048-2048-2048; batch of two stacked views, random pixels. One step is forward, backward and
 //! the optimiser; a MetaMask step is the regular step, the mask gradient and the mask's step.
+//! Kinds that end in `_bf16` round what layers multiply.
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use dimask::metamask::{
 };
 use dimask::nn::{Architecture, Encode, Encoder, Init, Stem};
 use dimask::ssl::Loss;
+use dimask::tensor::Precision;
 
 #[path = "support/mod.rs"]
 mod support;
@@ -34,9 +36,11 @@ fn main() {
     let models = [("resnet18_b64", resnet18, 64), ("conv4_3x32_b256", Architecture::Conv4, 256)];
     for (model, architecture, pairs) in models {
         for (kind, (mode, trial)) in kinds {
-            let name = format!("{kind}_{model}");
-            if bench.wants(&name) {
-                measure(&bench, &name, architecture, pairs, mode, trial);
+            for (suffix, precision) in [("", Precision::Full), ("_bf16", Precision::Bf16)] {
+                let name = format!("{kind}{suffix}_{model}");
+                if bench.wants(&name) {
+                    measure(&bench, &name, precision, architecture, pairs, mode, trial);
+                }
             }
         }
     }
@@ -45,12 +49,13 @@ fn main() {
 fn measure(
     bench: &Bench,
     name: &str,
+    precision: Precision,
     architecture: Architecture,
     pairs: usize,
     mode: Mode,
     trial: TrialStep,
 ) {
-    let init = Init::new(1);
+    let init = Init::new(1).with(precision);
     let mut shapes = HeadShapes::default();
     if mode == Mode::Plain {
         shapes.redundancy.clear();

@@ -1,12 +1,16 @@
 """Whole steps of dimask and of its peers in turn: how many times faster, and the memory.
 
     python benches/peers/compare_steps.py --python PYTHON_WITH_TORCH [--only PART_OF_NAME] [--rounds 2]
+    python benches/peers/compare_steps.py --python PYTHON_WITH_TORCH --bf16 [--only ...] [--rounds 2]
     python benches/peers/compare_steps.py --crates [--rounds 2] [--steps 12]
 
 For each row one process of ours, one of PyTorch with its defaults and one of PyTorch at its best in
 f32 (channels-last, a tuned allocator, the fused optimiser), one after the other, `--rounds` times;
 prints the best of each, the two ratios, and the peak memory of the processes less what they hold
 before the first step.
+
+With `--bf16` both sides take the steps in bf16 too, and the ratio is of the best on each side in any
+precision.
 
 With `--crates` the peers are burn and candle instead, built from the packages `burn/` and `candle/`
 beside this file, and the row is the one step that they take, `simclr_conv4_3x32_b256`; prints the
@@ -67,12 +71,31 @@ def crates(flags):
         print(f"{rounds[0][i]['peer']:24} {best:9.4f} s {best / own:8.2f}x")
 
 
+def in_bf16(name):
+    """The bench's name of a step whose layers multiply in bf16."""
+    for model in ("resnet18", "conv4"):
+        name = name.replace(f"_{model}", f"_bf16_{model}")
+    return name
+
+
+def print_bf16(rows, cache):
+    """The seconds of each side and precision, and the ratio of the best."""
+    print(f"{'ours':32} {'PyTorch':34} {'f32':>8} {'bf16':>8}   {'f32':>8} {'bf16':>8}")
+    for own, peer, _ in rows:
+        ours = [cache[kind, own]["seconds_best"] for kind in ("own", "own bf16")]
+        theirs = [cache[kind, peer]["seconds_best"] for kind in ("defaults", "best", "bf16")]
+        theirs = [min(theirs[:2]), theirs[2]]
+        print(f"{own:32} {peer:34} {ours[0]:8.4f} {ours[1]:8.4f}   {theirs[0]:8.4f} {theirs[1]:8.4f}"
+              f" {min(theirs) / min(ours):8.2f}x")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable, help="an interpreter with torch")
     parser.add_argument("--only", default="", help="a part of the names")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--bf16", action="store_true", help="the best of any precision")
     parser.add_argument("--crates", action="store_true", help="burn and candle, not PyTorch")
     parser.add_argument("--steps", type=int, default=12, help="of a process of another crate")
     parser.add_argument("--budget", type=float, default=4.0, help="seconds a process, at least")
@@ -81,6 +104,8 @@ def main():
         return crates(flags)
     script = str(pathlib.Path(__file__).with_name("torch_steps.py"))
     rows = [row for row in ROWS if flags.only in row[0] or flags.only in row[1]]
+    if flags.bf16:
+        rows = [row for row in rows if row[2] == "steps"]
     binaries = {bench: bench_binary(bench) for bench in sorted({row[2] for row in rows})}
     limits = ["--budget", str(flags.budget)]
     cache = {}
@@ -97,14 +122,23 @@ def main():
         seen = set()
         for own, peer, bench in rows:
             torch = [flags.python, script, peer, "--threads", str(flags.threads), "--layout"]
-            for kind, name, command, environment in [
-                ("own", own, [binaries[bench], "--bench", "--json", "--only", own], threads),
+            ours = [binaries[bench], "--bench", "--json", "--only"]
+            sides = [
+                ("own", own, ours + [own], threads),
                 ("defaults", peer, torch + ["nchw"], {}),
                 ("best", peer, torch + ["channels_last"], TUNED),
-            ]:
+            ]
+            if flags.bf16:
+                sides += [
+                    ("own bf16", own, ours + [in_bf16(own)], threads),
+                    ("bf16", peer, torch + ["channels_last", "--bf16"], TUNED),
+                ]
+            for kind, name, command, environment in sides:
                 if (kind, name) not in seen:
                     seen.add((kind, name))
                     take(kind, name, command, environment)
+    if flags.bf16:
+        return print_bf16(rows, cache)
     print(f"{'ours':32} {'PyTorch':34} {'dimask s':>9} {'defaults':>9} {'best f32':>9}   MB: each")
     for own, peer, _ in rows:
         found = [cache["own", own], cache["defaults", peer], cache["best", peer]]

@@ -1,6 +1,7 @@
 """The work of `cargo bench --bench steps`, and of a row of `norm` and `losses`, in PyTorch on the CPU.
 
-    python benches/peers/torch_steps.py NAME [--layout nchw|channels_last] [--threads N] [--budget S]
+    python benches/peers/torch_steps.py NAME [--layout nchw|channels_last] [--bf16] [--threads N]
+        [--budget S]
 
 Runs one workload in a process of its own and prints one JSON line: name, seconds_best,
 seconds_median, peak_memory_mb (of the process), idle_memory_mb (with model and data, before the
@@ -8,7 +9,8 @@ first step). Names of steps are those of the bench, KIND_MODEL: kind `simclr`, `
 gradient of the mask, by reverse over reverse) or `finite_difference` (the published approximation,
 without the heads of the published code that no loss reaches); model `resnet18_b64` or
 `conv4_3x32_b256`. Further names: `bn_relu_fwd_bwd_64x32x32x64`, `barlow_256x2048_fwd_bwd`,
-`ntxent_512x256_fwd_bwd`. With `channels_last`, the optimiser is the fused one.
+`ntxent_512x256_fwd_bwd`. With `channels_last`, the optimiser is the fused one; with `--bf16`,
+encoder and heads of a step run under autocast, the losses and the optimiser in f32.
 """
 import argparse
 import copy
@@ -79,8 +81,9 @@ def barlow(a, b, weight=5e-3):
 class Network(nn.Module):
     """The encoder, the base head, and with MetaMask the redundancy head; views go one by one."""
 
-    def __init__(self, encoder, redundancy):
+    def __init__(self, encoder, redundancy, bf16):
         super().__init__()
+        self.bf16 = bf16
         self.encoder, d = encoder()
         self.features = d
         self.base = head([d, 2048, 256])
@@ -88,9 +91,11 @@ class Network(nn.Module):
             self.redundancy = head([d, 2048, 2048, 2048])
 
     def forward(self, views, mask, base_only):
-        h = [self.encoder(x) * mask for x in views]
-        base = [self.base(x) for x in h]
-        return base if base_only else base + [self.redundancy(x) for x in h]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            h = [self.encoder(x) * mask for x in views]
+            z = [self.base(x) for x in h]
+            z += [] if base_only else [self.redundancy(x) for x in h]
+        return [x.float() for x in z]
 
 
 def sgd(parameters, layout):
@@ -98,10 +103,10 @@ def sgd(parameters, layout):
     return torch.optim.SGD(parameters, lr=LR, momentum=MOMENTUM, weight_decay=DECAY, **fused)
 
 
-def step(kind, model, layout):
+def step(kind, model, layout, bf16):
     """The call that takes one step."""
     encoder, pairs = {"resnet18_b64": (resnet18, 64), "conv4_3x32_b256": (conv4, 256)}[model]
-    net = Network(encoder, kind != "simclr")
+    net = Network(encoder, kind != "simclr", bf16)
     views = [torch.randn(pairs, 3, 32, 32) for _ in range(2)]
     if layout == "channels_last":
         net = net.to(memory_format=torch.channels_last)
@@ -203,6 +208,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("--layout", default="nchw", choices=["nchw", "channels_last"])
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--budget", type=float, default=5.0, help="seconds, at least three calls")
     flags = parser.parse_args()
@@ -210,7 +216,7 @@ def main():
     torch.manual_seed(0)
     for kind in ("simclr", "metamask", "finite_difference"):
         if flags.name.startswith(kind + "_"):
-            call = step(kind, flags.name[len(kind) + 1:], flags.layout)
+            call = step(kind, flags.name[len(kind) + 1:], flags.layout, flags.bf16)
             break
     else:
         call = operator(flags.name, flags.layout)

@@ -77,9 +77,9 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::Take(indices) => dx().take(indices, c.out_shape()),
         Op::Put(indices) => dx().put_add(indices, c.out_shape()),
 
-        Op::Matmul { a, b, trans } => sum([
-            moving(0).map(|da| da.matmul_trans(&c.input(1, b), *trans)),
-            moving(1).map(|db| c.input(0, a).matmul_trans(db, *trans)),
+        Op::Matmul { a, b, trans, precision } => sum([
+            moving(0).map(|da| da.matmul_trans(&c.input(1, b), *trans, *precision)),
+            moving(1).map(|db| c.input(0, a).matmul_trans(db, *trans, *precision)),
         ]),
         Op::Dot { a, b } => sum([
             moving(0).map(|da| da.dot(&c.input(1, b))),

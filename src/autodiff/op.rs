@@ -7,7 +7,8 @@ use super::var::Var;
 use crate::comm::Comm;
 use crate::kernels::Real;
 use crate::tensor::{
-    BatchNormStats, Geometry, Indices, Picks, Shape, Softmax, Tail, Tensor, Trans, UnitRows,
+    BatchNormStats, Geometry, Indices, Picks, Precision, Shape, Softmax, Tail, Tensor, Trans,
+    UnitRows,
 };
 
 /// An operation with the values that its derivatives need: no edges, so no cycles.
@@ -63,7 +64,7 @@ pub(crate) enum Op<T: Real> {
     /// The adjoint of a take.
     Put(Indices),
     /// A matrix product.
-    Matmul { a: Tensor<T>, b: Tensor<T>, trans: Trans },
+    Matmul { a: Tensor<T>, b: Tensor<T>, trans: Trans, precision: Precision },
     /// `Σ a b`, one number.
     Dot { a: Tensor<T>, b: Tensor<T> },
     /// A convolution of `x` with `w`.

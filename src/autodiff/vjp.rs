@@ -78,20 +78,21 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         Op::Put(indices) => one(g.take(indices, c.shape(0))),
 
         // Of a Gram matrix, for both operands: one product instead of two.
-        Op::Matmul { a, trans: Trans::Nt, .. } if c.node.of_itself() => {
+        Op::Matmul { a, trans: Trans::Nt, precision, .. } if c.node.of_itself() => {
             let last = g.rank() - 1;
             let both = match c.recording {
                 false => Var::constant(g.value().plus_transposed()),
                 true => g + g.transpose(last - 1, last),
             };
-            vec![Some(both.matmul(&c.input(0, a))), None]
+            vec![Some(both.matmul_with(&c.input(0, a), *precision)), None]
         }
-        Op::Matmul { a, b, trans } => {
-            let (a, b) = (c.input(0, a), c.input(1, b));
+        Op::Matmul { a, b, trans, precision } => {
+            let (a, b) = (&c.input(0, a), &c.input(1, b));
+            let product = |a: &Var<T>, b: &Var<T>, form| a.matmul_trans(b, form, *precision);
             match trans {
-                Trans::Nn => two(&|| g.matmul_nt(&b), &|| a.matmul_tn(g)),
-                Trans::Nt => two(&|| g.matmul(&b), &|| g.matmul_tn(&a)),
-                Trans::Tn => two(&|| b.matmul_nt(g), &|| a.matmul(g)),
+                Trans::Nn => two(&|| product(g, b, Trans::Nt), &|| product(a, g, Trans::Tn)),
+                Trans::Nt => two(&|| product(g, b, Trans::Nn), &|| product(g, a, Trans::Tn)),
+                Trans::Tn => two(&|| product(b, g, Trans::Nt), &|| product(a, g, Trans::Nn)),
             }
         }
         Op::Dot { a, .. } if c.node.of_itself() => {

@@ -8,9 +8,10 @@ use toml::Value;
 use super::experiment::{ExperimentCommand, TuneArgs};
 use super::output;
 use super::pictures::{MaskArgs, ReportArgs};
-use crate::config::{Layers, RunConfig};
+use crate::config::{Layers, Precision, RunConfig};
 use crate::data::Source;
 use crate::error::{Error, Result};
+use crate::kernels::dispatch::level;
 
 /// MetaMask: self-supervised image representations with a meta-learned dimensional mask.
 ///
@@ -140,6 +141,10 @@ pub struct SettingArgs {
     /// Channels of resnet18's first block
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     pub width: Option<String>,
+
+    /// What layers multiply: f32, or bf16, which is faster on processors with AMX
+    #[arg(long, value_name = "P")]
+    pub precision: Option<String>,
 
     /// Passes over the images
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -350,6 +355,7 @@ impl SettingArgs {
             ("--trial-step", "mask.trial", &self.trial_step),
             ("--bt-mode", "loss.bt_mode", &self.bt_mode),
             ("--encoder", "model.encoder", &self.encoder),
+            ("--precision", "model.precision", &self.precision),
             ("--init", "init", &self.init),
         ];
         for (flag, key, text) in texts {
@@ -388,7 +394,7 @@ impl SettingArgs {
 }
 
 /// Refuses flags that change nothing in any of the runs `configs`, and notes what a file sets in
-/// vain.
+/// vain, or what is asked of the wrong machine.
 ///
 /// # Errors
 /// `Usage` naming the flag.
@@ -400,6 +406,10 @@ pub fn check_effect(layers: &Layers, configs: &[RunConfig]) -> Result<()> {
     if !idle.is_empty() {
         let keys: Vec<&str> = idle.iter().map(|(source, _)| *source).collect();
         output::progress(&format!("note: without effect in this run: {}", keys.join(", ")));
+    }
+    let bf16 = configs.iter().any(|config| config.model.precision == Precision::Bf16);
+    if bf16 && !level().has_tiles() {
+        output::progress("note: bf16 takes longer than f32 here: it is fast with AMX, under Linux");
     }
     Ok(())
 }

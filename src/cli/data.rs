@@ -41,11 +41,11 @@ fn check_data(args: &CheckArgs) -> Result<()> {
     match report.problems.len() {
         0 => Ok(()),
         count => {
-            let faults = if count == 1 { "fault" } else { "faults" };
+            let faults = output::count(count, "fault");
             let place = report.place.display();
             let origin = report.url.map(|url| format!("; the set can be had from {url}"));
             let origin = origin.unwrap_or_default();
-            let what = format!("{place}: {count} {faults}, marked `wrong` above{origin}");
+            let what = format!("{place}: {faults}, marked `wrong` above{origin}");
             Err(Error::Wrong { what })
         }
     }

@@ -331,9 +331,11 @@ fn fixed(args: &TableArgs, layers: &Layers) -> Result<Fixed> {
 fn describe(plan: &Plan, request: &Request) -> String {
     let Plan { seeds, epochs, images, val_split, test_images, seconds } = *plan;
     format!(
-        "the plan: {seeds} seeds of {} runs, each {epochs} epochs of {images} images, {val_split} \
-         to choose the epoch on, judged on {test_images}: about {}",
+        "the plan: {} of {} runs, each {} of {images} images, {val_split} to choose the epoch on, \
+         judged on {test_images}: about {}",
+        output::count(seeds, "seed"),
         request.methods.len() * request.variants.len(),
+        output::count(epochs, "epoch"),
         report::duration(seconds)
     )
 }

@@ -23,6 +23,12 @@ pub fn progress(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// So many of a thing: `1 epoch`, `2 epochs`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// Columns of text two spaces apart, those of figures aligned right, words and the first left.
 ///
 /// The first row is the head.

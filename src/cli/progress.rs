@@ -51,9 +51,10 @@ impl Observer for Progress {
         self.began = Instant::now();
         self.last_line = self.began;
         let Plan { parameters, images, batch_size, epochs, steps_per_epoch, steps_done } = plan;
+        let (epochs, steps) =
+            (output::count(*epochs, "epoch"), output::count(*steps_per_epoch, "step"));
         output::progress(&format!(
-            "{parameters} parameters, {images} images, {epochs} epochs of {steps_per_epoch} steps \
-             of {batch_size}"
+            "{parameters} parameters, {images} images, {epochs} of {steps} of {batch_size}"
         ));
         if *steps_done > 0 {
             output::progress(&format!("going on after step {steps_done}"));

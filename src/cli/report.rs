@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::output::table;
-use crate::config::RunConfig;
+use super::output::{count, table};
+use crate::config::{Precision, RunConfig};
 use crate::eval::Scores;
 use crate::train::estimate::Estimate;
 use crate::train::evaluate::Judgement;
@@ -80,9 +80,10 @@ pub(super) fn summary(config: &RunConfig, summary: &Summary, out: &Path) -> Stri
 pub(super) fn plan(config: &RunConfig, images: &Images, estimate: &Estimate) -> String {
     let [height, width, channels] = images.train.size();
     let memory = estimate.peak_memory_bytes.map_or("unknown".into(), size);
+    let bf16 = if config.model.precision == Precision::Bf16 { ", in bf16" } else { "" };
     let rows = [
         ("method", method(config)),
-        ("encoder", format!("{}, width {}", config.model.encoder, config.model.width)),
+        ("encoder", format!("{}, width {}{bf16}", config.model.encoder, config.model.width)),
         ("parameters", grouped(estimate.parameters)),
         (
             "images",
@@ -96,10 +97,10 @@ pub(super) fn plan(config: &RunConfig, images: &Images, estimate: &Estimate) -> 
         (
             "steps",
             format!(
-                "{} of {} images, in {} epochs{}",
+                "{} of {} images, in {}{}",
                 grouped(estimate.steps),
                 config.batch_size,
-                config.epochs,
+                count(config.epochs, "epoch"),
                 match estimate.steps_done {
                     0 => String::new(),
                     done => format!(", {} of them done", grouped(done)),

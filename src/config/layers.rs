@@ -233,13 +233,32 @@ impl RunConfig {
         let init = Path::new(&config.init).file_name();
         config.init = init.unwrap_or_default().to_string_lossy().into_owned();
         // As it was before there was a choice: what it says then is what always was.
-        config.to_toml().replace("batch_norm = \"all-ranks\"\n", "")
+        let younger = ["batch_norm = \"all-ranks\"\n", "precision = \"f32\"\n"];
+        younger.into_iter().fold(config.to_toml(), |text, line| text.replace(line, ""))
     }
 
     /// SHA-256 of the canonical form, in hexadecimal.
     pub fn sha256(&self) -> String {
         hex(&Sha256::digest(self.canonical()))
     }
+}
+
+/// The first line in which two texts of settings differ, as each has it.
+///
+/// A canonical form does not have the keys that are younger than it, so a line may lack its like.
+pub(crate) fn difference(own: &str, other: &str) -> Option<[String; 2]> {
+    let end = || std::iter::repeat("");
+    let mut lines = own.lines().chain(end()).zip(other.lines().chain(end()));
+    let longest = own.lines().count().max(other.lines().count());
+    let (a, b) = lines.by_ref().take(longest).find(|(a, b)| a != b)?;
+    let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_string();
+    let lacks =
+        |text: &str, of: &str| !of.is_empty() && text.lines().all(|line| key(line) != key(of));
+    Some(match (lacks(other, a), lacks(own, b)) {
+        (true, _) => [a.to_string(), format!("no {}", key(a))],
+        (_, true) => [format!("no {}", key(b)), b.to_string()],
+        _ => [a, b].map(str::to_string),
+    })
 }
 
 /// A complaint of serde's in the words of all others: `"x" is none of a, b`.
@@ -408,6 +427,20 @@ mod tests {
     }
 
     #[test]
+    fn differences_name_a_line_of_each_side_or_the_key_that_one_lacks() {
+        let base = RunConfig::preset("demo").unwrap();
+        let mut other = base.clone();
+        assert_eq!(difference(&base.canonical(), &other.canonical()), None);
+        other.model.precision = crate::config::Precision::Bf16;
+        let [own, other] = [base.canonical(), other.canonical()];
+        let bf16 = "precision = \"bf16\"".to_string();
+        assert_eq!(difference(&own, &other), Some(["no precision".into(), bf16.clone()]));
+        assert_eq!(difference(&other, &own), Some([bf16, "no precision".into()]));
+        assert_eq!(difference("a = 1", "a = 2"), Some(["a = 1", "a = 2"].map(String::from)));
+        assert_eq!(difference("a = 1", ""), Some(["a = 1", "no a"].map(String::from)));
+    }
+
+    #[test]
     fn the_hash_ignores_where_the_data_lie_and_nothing_else() {
         let base = RunConfig::preset("demo").unwrap();
         let mut other = base.clone();
@@ -418,10 +451,13 @@ mod tests {
         assert_ne!(base.sha256(), other.sha256());
         // Of a setting that is younger than the first runs only the other choice is new.
         let old = base.canonical();
-        assert!(!old.contains("batch_norm ="), "{old}");
+        assert!(!old.contains("batch_norm =") && !old.contains("precision ="), "{old}");
         assert_eq!(RunConfig::from_toml(&old, Path::new("old")).unwrap().canonical(), old);
         other = base.clone();
         other.model.batch_norm = crate::config::BatchNormOver::EachRank;
+        assert_ne!(base.sha256(), other.sha256());
+        other = base.clone();
+        other.model.precision = crate::config::Precision::Bf16;
         assert_ne!(base.sha256(), other.sha256());
         assert_eq!(base.sha256().len(), 64);
     }

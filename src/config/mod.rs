@@ -20,7 +20,7 @@ use crate::data::{Bad, Loading, Source, Unlabelled};
 
 pub use crate::data::{Labels, SourceName};
 pub use layers::Layers;
-pub(crate) use layers::hex;
+pub(crate) use layers::{difference, hex};
 pub use presets::{AUGMENTATIONS, PRESETS, Preset};
 pub use words::*;
 
@@ -144,6 +144,11 @@ pub struct ModelConfig {
     /// a choice have no such key.
     #[serde(default)]
     pub batch_norm: BatchNormOver,
+    /// What the layers multiply, in training and in judging.
+    ///
+    /// Files from before there was a choice have no such key.
+    #[serde(default)]
+    pub precision: Precision,
     /// Output widths of the contrastive head's layers: the base method's projector.
     pub contrastive_head: Vec<usize>,
     /// How the contrastive head ends.

@@ -98,6 +98,18 @@ pub enum BatchNormOver {
     EachRank,
 }
 
+/// What convolutions and linear layers multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// The same, rounded to bf16 in all but the smallest layers; sums, weights and everything else
+    /// are 32-bit floats.
+    Bf16,
+}
+
 /// What Barlow Twins is with `MetaMask`; its paper does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -216,8 +216,6 @@ fn look(
     let mut splits = entry.read(&package, &loading)?;
     if splits.unreadable > 0 {
         report.problems.append(&mut splits.notes);
-        let images = if splits.unreadable == 1 { "image" } else { "images" };
-        report.problems.push(format!("{} {images} cannot be read", splits.unreadable));
     }
     report.notes.append(&mut splits.notes);
     report.splits = Some(splits);

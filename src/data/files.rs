@@ -69,6 +69,12 @@ pub(super) fn read_files(
                     images.push(&picture.bytes, picture.size)?;
                     labels.push(*label);
                 }
+                Err(Error::Format { path, place, expected, found })
+                    if loading.bad == Bad::Refuse =>
+                {
+                    let found = format!("{found} (data.skip_bad leaves such images out)");
+                    return Err(Error::Format { path, place, expected, found });
+                }
                 Err(error) if loading.bad == Bad::Refuse => return Err(error),
                 Err(error) => left_out.push(error),
             }

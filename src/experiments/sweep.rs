@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::RunConfig;
+use crate::config::{RunConfig, difference};
 use crate::error::{Error, Result};
 use crate::train::folder::RunFolder;
 use crate::train::metrics::Summary;
@@ -52,7 +52,7 @@ pub fn finished(out: &Path, cell: &Cell) -> Result<Option<Summary>> {
         return Ok(None);
     }
     let found = folder.read_config()?;
-    if let Some((own, other)) = difference(&cell.config, &found) {
+    if let Some([own, other]) = differing(&cell.config, &found) {
         let reason = format!(
             "{} has a run of other settings ({other} instead of {own}); choose another folder",
             folder.root().display()
@@ -109,13 +109,11 @@ pub fn run_cell(
 
 /// The first line in which the settings of a cell and of a run differ, but for what does not change
 /// the training: whether baselines are judged too, and a queue that the run has cut to its images.
-fn difference(cell: &RunConfig, found: &RunConfig) -> Option<(String, String)> {
+fn differing(cell: &RunConfig, found: &RunConfig) -> Option<[String; 2]> {
     let mut cell = cell.clone();
     cell.eval.baselines = found.eval.baselines;
     cell.loss.queue = cell.loss.queue.min(found.loss.queue);
-    let (own, other) = (cell.canonical(), found.canonical());
-    let mut lines = own.lines().zip(other.lines());
-    lines.find(|(a, b)| a != b).map(|(a, b)| (a.to_string(), b.to_string()))
+    difference(&cell.canonical(), &found.canonical())
 }
 
 #[cfg(test)]

@@ -448,8 +448,7 @@ pub(super) const TABLE: &[Formula] = &[
 ];
 
 /// One image of 3 x 3 pixels, a kernel of 2 x 2, one channel.
-const SMALL: Geometry =
-    Geometry { n: 1, h: 3, w: 3, c: 1, kh: 2, kw: 2, o: 1, stride: [1, 1], padding: [0, 0] };
+const SMALL: Geometry = Geometry { h: 3, w: 3, kh: 2, kw: 2, ..Geometry::ONE };
 const SMALL_X: [f64; 9] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
 const SMALL_W: [f64; 4] = [1.0, 0.0, -1.0, 2.0];
 const SMALL_G: [f64; 4] = [1.0, 2.0, 3.0, 4.0];

@@ -147,8 +147,7 @@ pub(super) const TABLE: &[Formula] = &[
 ];
 
 /// One tile: 6 x 6 inputs, 3 x 3 taps, 4 x 4 outputs, one channel.
-const TILE: Geometry =
-    Geometry { n: 1, h: 6, w: 6, c: 1, kh: 3, kw: 3, o: 1, stride: [1, 1], padding: [0, 0] };
+const TILE: Geometry = Geometry { h: 6, w: 6, kh: 3, kw: 3, ..Geometry::ONE };
 const TILE_GIVEN: &str = "one tile: x = m(6, 6, 0.1), w = m(3, 3, 0.4), g = m(4, 4, 0.7), in f32";
 
 fn tile() -> ([f32; 36], [f32; 9]) {

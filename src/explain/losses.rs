@@ -357,8 +357,7 @@ pub(super) const TABLE: &[Formula] = &[
             let head = || {
                 // The identity, so that the losses are those of A and B.
                 let weight = Tensor::from_fn(&[4, 4], |i| f64::from(u8::from(i % 5 == 0)));
-                let linear =
-                    Linear { name: "fc1".into(), weight: Var::constant(weight), bias: None };
+                let linear = Linear::unbiased("fc1", Var::constant(weight));
                 Mlp { layers: vec![MlpLayer { linear, norm: None }] }
             };
             let heads = Heads { redundancy: Some(head()), base: head(), predictor: None };

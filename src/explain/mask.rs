@@ -297,10 +297,8 @@ const GIVEN: &str = "The worked example: x0 = m(6, 5, 0.2), x1 = x0 + 0.3 m(6, 5
 pub(super) fn setting() -> Setting<Smooth> {
     let x0 = wave(6, 5, 0.2);
     let x1 = &x0 + &wave(6, 5, 1.1).scale(0.3);
-    let linear = |name: &str, weight: Tensor<f64>| {
-        let weight = Var::constant(weight.scale(0.5));
-        Linear { name: name.into(), weight, bias: None }
-    };
+    let linear =
+        |name: &str, weight: Tensor<f64>| Linear::unbiased(name, Var::constant(weight.scale(0.5)));
     let layer = MlpLayer { linear: linear("w1", wave(4, 3, 0.5)), norm: None };
     let heads = Heads { redundancy: None, base: Mlp { layers: vec![layer] }, predictor: None };
     let buffers = vec![wave(5, 4, 0.7).scale(0.1), wave(4, 3, 0.8).scale(0.1)];

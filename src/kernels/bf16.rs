@@ -1,6 +1,25 @@
 //! Numbers in bf16: an `f32` of which eight bits of the significand are kept.
 
-use super::dispatch::wide;
+use super::Real;
+use super::elementwise;
+use super::gemm::scratch::Scratch;
+
+/// What matrix products and convolutions multiply; sums have the operands' type in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// The operands as they are.
+    #[default]
+    Full,
+    /// `f32` operands rounded to bf16, `f64` operands as they are.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether operands of type `T` are rounded.
+    pub(super) fn rounds<T: Real>(self) -> bool {
+        self == Precision::Bf16 && size_of::<T>() == size_of::<f32>()
+    }
+}
 
 /// The upper half of the bits of an `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,13 +44,16 @@ impl Bf16 {
     }
 }
 
-wide! {
-    /// `y[i]` is `x[i]` rounded to bf16.
-    pub fn round[](x: &[f32], y: &mut [f32]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = Bf16::new(x).to_f32();
-        }
-    }
+/// The numbers rounded to bf16.
+///
+/// # Panics
+/// If they are not `f32`.
+pub(super) fn rounded<T: Real>(x: &[T]) -> Scratch<T> {
+    let mut y = Scratch::take(x.len());
+    let numbers = T::singles(x).zip(T::singles_mut(&mut y));
+    let (x, to) = numbers.expect("only f32 is rounded");
+    elementwise::map(x, to, |x| Bf16::new(x).to_f32());
+    y
 }
 
 #[cfg(test)]
@@ -51,9 +73,8 @@ mod tests {
             (f32::MAX, f32::INFINITY),
             (f32::NEG_INFINITY, f32::NEG_INFINITY),
         ];
-        let mut rounded = [0.0; 8];
-        round(&cases.map(|(x, _)| x), &mut rounded);
-        for (got, (x, want)) in rounded.into_iter().zip(cases) {
+        let rounded = rounded(&cases.map(|(x, _)| x));
+        for (got, (x, want)) in rounded.iter().zip(cases) {
             assert_eq!(got.to_bits(), want.to_bits(), "{x} became {got} and not {want}");
         }
         for bits in [0x7f80_0001, 0x7fc0_0000, 0xffff_ffff] {

@@ -9,6 +9,7 @@
 use std::sync::OnceLock;
 
 use super::Real;
+use super::arch::amx;
 use super::vector::Vector;
 
 /// A set of vector instructions.
@@ -47,6 +48,12 @@ impl Level {
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
+    }
+
+    /// Whether products in bf16 go through tile registers (AMX), which this processor and its
+    /// system may have beside the highest level.
+    pub fn has_tiles(self) -> bool {
+        self == Level::Avx512 && amx::is_available()
     }
 }
 

@@ -25,6 +25,7 @@ mod exp;
 mod real;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod vector;
 
 pub use real::Real;

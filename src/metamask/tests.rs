@@ -60,7 +60,7 @@ fn smooth() -> Setting<Smooth> {
     let x1 = &x0 + &wave(6, 5, 1.1).scale(0.3);
     let linear = |name: &str, weight: Tensor<f64>| {
         let weight = Var::constant(weight.scale(0.5));
-        Linear { name: name.into(), weight, bias: None }
+        Linear::unbiased(name, weight)
     };
     let encoder = Smooth(linear("w0", wave(5, 4, 0.3)));
     let layer = MlpLayer { linear: linear("w1", wave(4, 3, 0.5)), norm: None };

@@ -3,6 +3,7 @@
 use super::{Init, Layout, Module};
 use crate::autodiff::{Var, watch};
 use crate::kernels::Real;
+use crate::tensor::Precision;
 
 /// A two-dimensional convolution (cross-correlation) with zero padding and no bias.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Conv2d<T: Real = f32> {
     pub stride: usize,
     /// Zeros added on every side.
     pub padding: usize,
+    /// What is multiplied.
+    pub precision: Precision,
 }
 
 impl<T: Real> Conv2d<T> {
@@ -29,7 +32,8 @@ impl<T: Real> Conv2d<T> {
     ) -> Conv2d<T> {
         let (shape, fan_in) = ([side, side, inputs, outputs], side * side * inputs);
         let weight = init.uniform(&format!("{name}.weight"), &shape, fan_in);
-        Conv2d { name: name.to_string(), weight, stride, padding: side / 2 }
+        let (padding, precision) = (side / 2, init.precision([inputs, outputs], 16));
+        Conv2d { name: name.to_string(), weight, stride, padding, precision }
     }
 
     /// `x: [N, H, W, C]` → `[N, H', W', O]` with `H' = (H + 2 padding - K) / stride + 1`, rounded
@@ -40,18 +44,19 @@ impl<T: Real> Conv2d<T> {
     #[track_caller]
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
         watch::layer(&self.name);
-        x.conv2d(&self.weight, [self.stride; 2], [self.padding; 2])
+        x.conv2d_with(&self.weight, [self.stride; 2], [self.padding; 2], self.precision)
     }
 }
 
 impl<T: Real> Module<T> for Conv2d<T> {
     fn map_params(&self, f: &mut dyn FnMut(&str, &Var<T>, Layout) -> Var<T>) -> Self {
-        let Conv2d { name, weight, stride, padding } = self;
+        let Conv2d { name, weight, stride, padding, precision } = self;
         Conv2d {
             name: name.clone(),
             weight: f(&format!("{name}.weight"), weight, Layout::Conv),
             stride: *stride,
             padding: *padding,
+            precision: *precision,
         }
     }
 }

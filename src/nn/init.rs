@@ -1,25 +1,37 @@
-//! First weights, as torch draws them by default.
+//! What layers are made with: first weights, as torch draws them by default, and a precision.
 
 use rand::Rng;
 
 use crate::autodiff::Var;
 use crate::kernels::Real;
 use crate::rng::Stream;
-use crate::tensor::Tensor;
+use crate::tensor::{Precision, Tensor};
 
 /// Draws a network's first weights; each parameter's draw depends on the seed and its name only.
 ///
 /// So a layer gets the same weights whatever else the network holds, in `f32` and in `f64` up to
-/// rounding.
+/// rounding. It also says what the layers multiply.
 #[derive(Clone, Copy, Debug)]
 pub struct Init {
     seed: u64,
+    precision: Precision,
 }
 
 impl Init {
-    /// The first weights under `seed`.
+    /// The first weights under `seed`, of layers that multiply in full precision.
     pub fn new(seed: u64) -> Init {
-        Init { seed }
+        Init { seed, precision: Precision::Full }
+    }
+
+    /// The same weights, of layers that multiply in another precision if they are large enough to
+    /// gain by it: convolutions from 16 channels on both sides, linear layers from 64.
+    pub fn with(self, precision: Precision) -> Init {
+        Init { precision, ..self }
+    }
+
+    /// What a layer multiplies whose inputs and outputs should each be `least`.
+    pub(super) fn precision(&self, [inputs, outputs]: [usize; 2], least: usize) -> Precision {
+        if inputs.min(outputs) >= least { self.precision } else { Precision::Full }
     }
 
     /// Uniform on `±1/√fan_in`: torch's default for the weights and biases of linear and

@@ -15,6 +15,7 @@ use crate::kernels::Real;
 use crate::kernels::alloc::Buffer;
 use crate::kernels::profile::{self, Work};
 
+pub use crate::kernels::bf16::Precision;
 pub use crate::kernels::conv::Geometry;
 pub use crate::kernels::gemm::Trans;
 pub(crate) use crate::kernels::reduce::places_above;

@@ -6,7 +6,7 @@
 
 use super::evaluate::Judge;
 use super::images::Images;
-use super::model::State;
+use super::model::{self, State};
 use super::{Observer, Stop};
 use crate::augment::pair;
 use crate::autodiff::{Reduction, Var, grad};
@@ -14,9 +14,7 @@ use crate::config::RunConfig;
 use crate::data::{epoch_order, stratified_fraction};
 use crate::error::{Error, Result};
 use crate::eval::statistics::topk_accuracy;
-use crate::nn::{
-    Encode, Encoder, Init, Layout, Linear, Module, Pass, into_params, leaves, with_params,
-};
+use crate::nn::{Encode, Encoder, Layout, Linear, Module, Pass, into_params, leaves, with_params};
 use crate::optim::{Optimizer, Sgd, cosine};
 
 /// How it is trained.
@@ -66,7 +64,7 @@ pub fn fine_tune(
     };
     let mut state = state.clone();
     let features = state.network.encoder.features();
-    let init = Init::new(config.seed);
+    let init = model::init(config);
     let mut network = Classified {
         encoder: state.network.encoder.clone(),
         classifier: Linear::new("classifier", features, train.classes, &init),

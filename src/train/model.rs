@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 use super::container::{Container, Data, Stored};
 use super::settings::settings;
 use crate::autodiff::Var;
-use crate::config::{EncoderName, HeadEnd, MetaMode, Method, RunConfig, Squash, hex};
+use crate::config::{
+    EncoderName, HeadEnd, MetaMode, Method, Precision, RunConfig, Squash, difference, hex,
+};
 use crate::error::{Error, Result};
 use crate::kernels::Real;
 use crate::metamask::{self, HeadShapes, Mask, MaskForm, Memory, Network, Target};
@@ -21,7 +23,7 @@ use crate::nn::{
 };
 use crate::optim::OptimizerState;
 use crate::ssl::Queue;
-use crate::tensor::Tensor;
+use crate::tensor::{self, Tensor};
 
 /// All that a step hands to the next, of the networks that a configuration can name.
 pub type State = metamask::State<f32, Encoder>;
@@ -34,7 +36,7 @@ pub fn first_state<T: Real>(config: &RunConfig, channels: usize) -> metamask::St
         EncoderName::Conv4 => Architecture::Conv4,
         EncoderName::Resnet18 => Architecture::ResNet18 { width: model.width, stem },
     };
-    let init = Init::new(config.seed);
+    let init = init(config);
     let encoder = Encoder::new(architecture, channels, &init);
     let mask = first_mask(config, encoder.features());
     let network = Network::new(encoder, &head_shapes(config), &init);
@@ -48,6 +50,14 @@ pub fn first_state<T: Real>(config: &RunConfig, channels: usize) -> metamask::St
         _ => Memory::Empty,
     };
     state
+}
+
+/// How the layers of a run are made.
+pub(super) fn init(config: &RunConfig) -> Init {
+    Init::new(config.seed).with(match config.model.precision {
+        Precision::F32 => tensor::Precision::Full,
+        Precision::Bf16 => tensor::Precision::Bf16,
+    })
 }
 
 fn head_shapes(config: &RunConfig) -> HeadShapes {
@@ -248,10 +258,7 @@ pub fn restore(
         None => return wrong("metadata", "a checkpoint of dimask".into(), "none".into()),
     }
     let (own, written) = (config.canonical(), meta.get("config").and_then(|text| text.as_str()));
-    if written != Some(&own) {
-        let written = written.unwrap_or_default();
-        let mut lines = own.lines().zip(written.lines().chain(std::iter::repeat("nothing")));
-        let (own, other) = lines.find(|(a, b)| a != b).unwrap_or(("", "more"));
+    if let Some([own, other]) = difference(&own, written.unwrap_or_default()) {
         return wrong("settings", format!("the run's ({own})"), format!("others ({other})"));
     }
     let Some(step) = meta.get("step").and_then(|step| step.as_u64()) else {

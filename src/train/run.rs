@@ -418,7 +418,7 @@ impl Run {
         let error = match dump {
             Ok(Some(mut dump)) => {
                 dump.told = dump.cause();
-                dump.told.iter().skip(1).for_each(|line| observer.note(line));
+                dump.told.iter().for_each(|line| observer.note(line));
                 let path = self.folder.diverged();
                 observer.note(&match dump.write(&path) {
                     Ok(()) => {

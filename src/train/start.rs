@@ -140,10 +140,21 @@ fn last(folder: &RunFolder, observer: &mut dyn Observer) -> Result<Option<Last>>
         }
         Err(error) if missing(&error) && missing(&trouble) => Ok(None),
         Err(error) if missing(&error) => Err(trouble),
-        Err(error) => {
-            observer.note(&format!("the checkpoint before it does not serve either: {error}"));
-            Err(trouble)
+        Err(error) => Err(neither(trouble, &error)),
+    }
+}
+
+/// The last checkpoint's trouble, with that of the one before.
+fn neither(trouble: Error, before: &Error) -> Error {
+    let more = format!(
+        "; the checkpoint before it does not serve either ({before}): put back a copy of one, or \
+         train in another folder"
+    );
+    match trouble {
+        Error::Format { path, place, expected, found } => {
+            Error::Format { path, place, expected, found: found + &more }
         }
+        error => error,
     }
 }
 

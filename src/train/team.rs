@@ -12,7 +12,7 @@ use super::Observer;
 use super::metrics::Summary;
 use super::model::{State, weights_sha256};
 use crate::comm::{Number, Ranks, Traffic};
-use crate::config::{BatchNormOver, RunConfig};
+use crate::config::{BatchNormOver, RunConfig, difference};
 use crate::error::{Error, Result};
 use crate::kernels::dispatch::level;
 use crate::metamask::{self, Settings, StepReport, step};
@@ -137,19 +137,20 @@ impl Team {
             return Ok(());
         }
         let size = self.ranks.size();
-        let (version, level) = (env!("CARGO_PKG_VERSION"), level().name());
+        let (version, level) = (env!("CARGO_PKG_VERSION"), level());
+        let tiles = if level.has_tiles() { " with tiles" } else { "" };
         let path = std::env::var("DIMASK_CONV").unwrap_or_default();
         let own = format!(
-            "{}version {version}\nvector instructions {level}\nDIMASK_CONV {path:?}\n",
-            config.canonical()
+            "{}version {version}\nvector instructions {}{tiles}\nDIMASK_CONV {path:?}\n",
+            config.canonical(),
+            level.name()
         );
         let all = self.ranks.gather_bytes(own.as_bytes());
         let lines = |rank: usize| String::from_utf8_lossy(&all[rank]).into_owned();
         let first = lines(0);
         for rank in 1..size {
             let other = lines(rank);
-            let differ = first.lines().zip(other.lines()).find(|(a, b)| a != b);
-            if let Some((a, b)) = differ {
+            if let Some([a, b]) = difference(&first, &other) {
                 let reason =
                     format!("rank {rank} has {b}, rank 0 has {a}: they cannot train one model");
                 return Err(Error::usage("the ranks", reason));

@@ -5,6 +5,7 @@ use crate::support::{Numbers, assert_tensors_close, tolerance};
 use dimask::Real;
 use dimask::autodiff::{Var, grad, grad_graph};
 use dimask::kernels::conv::{Choice, Geometry, Part, Path, choose};
+use dimask::kernels::dispatch;
 use dimask::tensor::Tensor;
 
 /// The value of `Σ y³` with `y = conv2d(x, w)`, and its derivatives along random directions.
@@ -32,7 +33,7 @@ fn derivatives<T: Real>(x: &[usize], w: &[usize], geometry: &Geometry) -> Vec<Te
 #[test]
 fn all_derivatives_agree_along_every_path() {
     let base =
-        Geometry { n: 7, h: 8, w: 8, c: 17, kh: 3, kw: 3, o: 18, stride: [1, 1], padding: [1, 1] };
+        Geometry { n: 7, h: 8, w: 8, c: 17, kh: 3, kw: 3, o: 18, padding: [1, 1], ..Geometry::ONE };
     let cases = [
         (base, Path::Winograd),
         (Geometry { padding: [0, 2], ..base }, Path::Winograd),
@@ -41,13 +42,14 @@ fn all_derivatives_agree_along_every_path() {
         (Geometry { n: 1, kh: 2, ..base }, Path::Rows),
         (Geometry { kh: 1, kw: 1, padding: [0, 0], ..base }, Path::Product),
     ];
-    // Tiles round their operands, and are never taken by the shape alone.
+    // Tiles round their operands: they have tests of their own.
     for path in Path::ALL.into_iter().filter(|&path| path != Path::Tiles) {
         assert!(cases.iter().any(|case| case.1 == path), "no case for {path:?}");
     }
     for (geometry, path) in cases {
-        assert_eq!(choose::<f32>(Choice::ByShape, Part::Forward, &geometry), path);
-        assert_ne!(choose::<f64>(Choice::Winograd, Part::Forward, &geometry), Path::Winograd);
+        let (level, part) = (dispatch::level(), Part::Forward);
+        assert_eq!(choose::<f32>(level, Choice::ByShape, part, &geometry), path);
+        assert_ne!(choose::<f64>(level, Choice::Winograd, part, &geometry), Path::Winograd);
         let Geometry { n, h, w, c, kh, kw, o, .. } = geometry;
         let single = derivatives::<f32>(&[n, h, w, c], &[kh, kw, c, o], &geometry);
         let double = derivatives::<f64>(&[n, h, w, c], &[kh, kw, c, o], &geometry);

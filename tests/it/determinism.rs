@@ -5,7 +5,7 @@ use dimask::Real;
 use dimask::autodiff::{Var, grad};
 use dimask::metamask::{HeadShapes, Mask, MaskForm, Network, Settings, State, step};
 use dimask::nn::{Architecture, Encode, Encoder, Init, Pass, Stem, leaves, params};
-use dimask::tensor::Tensor;
+use dimask::tensor::{Precision, Tensor};
 
 const THREADS: [usize; 4] = [1, 2, 3, 7];
 
@@ -35,8 +35,9 @@ fn images<T: Real>(n: usize, side: usize) -> Tensor<T> {
 }
 
 /// Value, gradients and batch moments of one forward and backward pass.
-fn gradients<T: Real>(architecture: Architecture, x: &Tensor<T>) -> Vec<u64> {
-    let encoder = leaves(&Encoder::<T>::new(architecture, 3, &Init::new(5)));
+fn gradients<T: Real>(architecture: Architecture, x: &Tensor<T>, precision: Precision) -> Vec<u64> {
+    let init = Init::new(5).with(precision);
+    let encoder = leaves(&Encoder::<T>::new(architecture, 3, &init));
     let mut pass = Pass::train(2);
     let features = encoder.forward(&Var::constant(x.clone()), &mut pass);
     let loss = features.log_softmax(1).square().mean();
@@ -51,15 +52,17 @@ fn gradients<T: Real>(architecture: Architecture, x: &Tensor<T>) -> Vec<u64> {
 #[test]
 fn gradients_of_conv4_have_the_same_bits_at_any_thread_count() {
     let x = images::<f32>(32, 32);
-    check("conv4, f32", || gradients(Architecture::Conv4, &x));
+    check("conv4, f32", || gradients(Architecture::Conv4, &x, Precision::Full));
+    check("conv4, bf16", || gradients(Architecture::Conv4, &x, Precision::Bf16));
     let x = images::<f64>(4, 16);
-    check("conv4, f64", || gradients(Architecture::Conv4, &x));
+    check("conv4, f64", || gradients(Architecture::Conv4, &x, Precision::Full));
 }
 
 #[test]
 fn gradients_of_resnet18_have_the_same_bits_at_any_thread_count() {
     let x = images::<f32>(16, 32);
-    check("resnet18, f32", || gradients(RESNET, &x));
+    check("resnet18, f32", || gradients(RESNET, &x, Precision::Full));
+    check("resnet18, bf16", || gradients(RESNET, &x, Precision::Bf16));
 }
 
 #[test]

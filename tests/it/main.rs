@@ -14,6 +14,7 @@ mod graph;
 mod laws;
 mod ops;
 mod panics;
+mod precision;
 mod programs;
 mod ranks;
 mod tidy;

@@ -9,35 +9,41 @@
 use crate::autodiff::Var;
 use crate::autodiff::op::{Op, Saved};
 use crate::kernels::Real;
-use crate::tensor::{Geometry, Trans, broadcast, images};
+use crate::tensor::{Geometry, Precision, Trans, broadcast, images};
 
 impl<T: Real> Var<T> {
     /// The matrix product over the last two axes; the leading axes are equal. Saves both operands.
     #[track_caller]
-    pub(crate) fn matmul_trans(&self, other: &Var<T>, trans: Trans) -> Var<T> {
-        let y = self.value().matmul_trans(other.value(), trans);
+    pub(crate) fn matmul_trans(
+        &self,
+        other: &Var<T>,
+        trans: Trans,
+        precision: Precision,
+    ) -> Var<T> {
+        let y = self.value().matmul_trans(other.value(), trans, precision);
         Var::record(y, &[self, other], || Op::Matmul {
             a: self.value().clone(),
             b: other.value().clone(),
             trans,
+            precision,
         })
     }
 
     /// Repeats the leading axes of two operands to their common shape, then multiplies.
     #[track_caller]
-    fn matmul_broadcast(&self, other: &Var<T>, trans: Trans) -> Var<T> {
+    fn matmul_broadcast(&self, other: &Var<T>, trans: Trans, precision: Precision) -> Var<T> {
         let (a, b) = (self.shape(), other.shape());
         assert!(a.len() >= 2 && b.len() >= 2, "matmul {trans:?}: shapes {a:?} and {b:?}");
         let (a_lead, a_last) = a.split_at(a.len() - 2);
         let (b_lead, b_last) = b.split_at(b.len() - 2);
         if a_lead == b_lead {
-            return self.matmul_trans(other, trans);
+            return self.matmul_trans(other, trans, precision);
         }
         let Some(lead) = broadcast(a_lead, b_lead) else {
             panic!("matmul {trans:?}: leading axes of {a:?} and {b:?} do not broadcast");
         };
         let a = self.broadcast_to(&[&lead, a_last].concat());
-        a.matmul_trans(&other.broadcast_to(&[&lead, b_last].concat()), trans)
+        a.matmul_trans(&other.broadcast_to(&[&lead, b_last].concat()), trans, precision)
     }
 
     /// `a b`: `[.., M, K] x [.., K, N]` → `[.., M, N]`; leading axes broadcast. Saves both
@@ -49,7 +55,16 @@ impl<T: Real> Var<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul(&self, other: &Var<T>) -> Var<T> {
-        self.matmul_broadcast(other, Trans::Nn)
+        self.matmul_with(other, Precision::Full)
+    }
+
+    /// [`Var::matmul`] in a precision, which its derivatives of every order have too.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    #[track_caller]
+    pub fn matmul_with(&self, other: &Var<T>, precision: Precision) -> Var<T> {
+        self.matmul_broadcast(other, Trans::Nn, precision)
     }
 
     /// `a bᵀ`: `[.., M, K] x [.., N, K]` → `[.., M, N]`; leading axes broadcast.
@@ -58,7 +73,7 @@ impl<T: Real> Var<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_nt(&self, other: &Var<T>) -> Var<T> {
-        self.matmul_broadcast(other, Trans::Nt)
+        self.matmul_broadcast(other, Trans::Nt, Precision::Full)
     }
 
     /// `aᵀ b`: `[.., K, M] x [.., K, N]` → `[.., M, N]`; leading axes broadcast.
@@ -67,7 +82,7 @@ impl<T: Real> Var<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_tn(&self, other: &Var<T>) -> Var<T> {
-        self.matmul_broadcast(other, Trans::Tn)
+        self.matmul_broadcast(other, Trans::Tn, Precision::Full)
     }
 
     /// Cross-correlation with zero padding. Saves both operands.
@@ -79,8 +94,23 @@ impl<T: Real> Var<T> {
     /// If the channels differ or the kernel does not fit into the padded image.
     #[track_caller]
     pub fn conv2d(&self, w: &Var<T>, stride: [usize; 2], padding: [usize; 2]) -> Var<T> {
+        self.conv2d_with(w, stride, padding, Precision::Full)
+    }
+
+    /// [`Var::conv2d`] in a precision, which its derivatives of every order have too.
+    ///
+    /// # Panics
+    /// As [`Var::conv2d`].
+    #[track_caller]
+    pub fn conv2d_with(
+        &self,
+        w: &Var<T>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+        precision: Precision,
+    ) -> Var<T> {
         let geometry = geometry(self.shape(), w.shape(), stride, padding);
-        self.conv2d_at(w, &geometry)
+        self.conv2d_at(w, &Geometry { precision, ..geometry })
     }
 
     pub(crate) fn conv2d_at(&self, w: &Var<T>, geometry: &Geometry) -> Var<T> {
@@ -125,5 +155,5 @@ fn geometry(x: &[usize], w: &[usize], stride: [usize; 2], padding: [usize; 2]) -
         && width + 2 * padding[1] >= kw
         && kh * kw > 0;
     assert!(fits, "conv2d: w {w:?} stride {stride:?} padding {padding:?} on x {x:?}");
-    Geometry { n, h: height, w: width, c, kh, kw, o, stride, padding }
+    Geometry { n, h: height, w: width, c, kh, kw, o, stride, padding, ..Geometry::ONE }
 }

@@ -16,13 +16,14 @@ mod weight_grad;
 mod winograd;
 
 use super::Real;
+use super::bf16::{Precision, rounded};
 use super::dispatch::{self, Level};
 use super::gemm::{Trans, gemm_at};
 use axis::Axis;
 pub use path::{Choice, Part, Path, choose};
 use taps::{Direction, TapSum};
 
-/// The sizes of a convolution: everything but the numbers.
+/// The sizes of a convolution and its precision: everything but the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Images in the batch.
@@ -43,9 +44,25 @@ pub struct Geometry {
     pub stride: [usize; 2],
     /// Zeros added on each side, down and across.
     pub padding: [usize; 2],
+    /// What is multiplied.
+    pub precision: Precision,
 }
 
 impl Geometry {
+    /// The product of two numbers: each size 1, no padding, full precision.
+    pub const ONE: Geometry = Geometry {
+        n: 1,
+        h: 1,
+        w: 1,
+        c: 1,
+        kh: 1,
+        kw: 1,
+        o: 1,
+        stride: [1, 1],
+        padding: [0, 0],
+        precision: Precision::Full,
+    };
+
     /// Output height: `(h + 2·padding − kh) / stride + 1`, rounded down.
     ///
     /// # Panics
@@ -88,6 +105,22 @@ impl Geometry {
     }
 }
 
+/// Hands the operands over as the geometry wants them, with the path that they then take.
+fn with_operands<T: Real>(
+    part: Part,
+    geometry: &Geometry,
+    [a, b]: [&[T]; 2],
+    f: impl FnOnce(Level, Path, &[T], &[T]),
+) {
+    let level = dispatch::level();
+    let path = choose::<T>(level, Choice::of_process(), part, geometry);
+    // Tiles round for themselves.
+    match geometry.precision.rounds::<T>() && path != Path::Tiles {
+        true => f(level, path, &rounded(a), &rounded(b)),
+        false => f(level, path, a, b),
+    }
+}
+
 #[track_caller]
 fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
     assert!(stride > 0, "conv2d: the stride is zero");
@@ -111,8 +144,9 @@ fn out_len(len: usize, kernel: usize, stride: usize, padding: usize) -> usize {
 /// If a slice has another length than its shape.
 #[track_caller]
 pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
-    let path = choose::<T>(Choice::of_process(), Part::Forward, geometry);
-    conv2d_at(dispatch::level(), path, geometry, x, w, y);
+    with_operands(Part::Forward, geometry, [x, w], |level, path, x, w| {
+        conv2d_at(level, path, geometry, x, w, y);
+    });
 }
 
 /// The adjoint of [`conv2d`] in its input: `dx` with `<conv2d(x, w), g> = <x, dx>` for every `x`.
@@ -125,8 +159,9 @@ pub fn conv2d<T: Real>(geometry: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 /// If a slice has another length than its shape.
 #[track_caller]
 pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mut [T]) {
-    let path = choose::<T>(Choice::of_process(), Part::InputGrad, geometry);
-    conv2d_input_grad_at(dispatch::level(), path, geometry, w, g, dx);
+    with_operands(Part::InputGrad, geometry, [w, g], |level, path, w, g| {
+        conv2d_input_grad_at(level, path, geometry, w, g, dx);
+    });
 }
 
 /// The adjoint of [`conv2d`] in its weights: `dw` with `<conv2d(x, w), g> = <w, dw>` for every `w`.
@@ -139,8 +174,9 @@ pub fn conv2d_input_grad<T: Real>(geometry: &Geometry, w: &[T], g: &[T], dx: &mu
 /// If a slice has another length than its shape.
 #[track_caller]
 pub fn conv2d_weight_grad<T: Real>(geometry: &Geometry, x: &[T], g: &[T], dw: &mut [T]) {
-    let path = choose::<T>(Choice::of_process(), Part::WeightGrad, geometry);
-    conv2d_weight_grad_at(dispatch::level(), path, geometry, x, g, dw);
+    with_operands(Part::WeightGrad, geometry, [x, g], |level, path, x, g| {
+        conv2d_weight_grad_at(level, path, geometry, x, g, dw);
+    });
 }
 
 /// [`conv2d`] at a level, along a path: for benches and tests.
@@ -158,7 +194,7 @@ pub fn conv2d_at<T: Real>(
 ) {
     geometry.check("conv2d", x.len(), w.len(), y.len());
     path.check(Part::Forward, geometry);
-    let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
+    let Geometry { n, h, w: width, c, kh, kw, o, stride, padding, .. } = *geometry;
     match path {
         Path::Product => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
         Path::Rows => rows::forward(level, geometry, x, w, y),
@@ -193,7 +229,7 @@ pub fn conv2d_input_grad_at<T: Real>(
 ) {
     geometry.check("conv2d_input_grad", dx.len(), w.len(), g.len());
     path.check(Part::InputGrad, geometry);
-    let Geometry { n, h, w: width, c, kh, kw, o, stride, padding } = *geometry;
+    let Geometry { n, h, w: width, c, kh, kw, o, stride, padding, .. } = *geometry;
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
     match path {
         Path::Product => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),

@@ -5,7 +5,7 @@ use crate::kernels::Real;
 
 /// Calls `f(x_idx, w_idx, y_idx)` for each term of the trilinear form that lies in the image.
 fn for_each_term(geometry: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
-    let Geometry { n, h, w, c, kh, kw, o, stride, padding } = *geometry;
+    let Geometry { n, h, w, c, kh, kw, o, stride, padding, .. } = *geometry;
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
     for image in 0..n {
         for oh in 0..out_h {

@@ -6,6 +6,7 @@ use super::Geometry;
 use super::axis::Axis;
 use crate::kernels::Real;
 use crate::kernels::arch::amx;
+use crate::kernels::dispatch::Level;
 
 /// One of the three partial maps of the trilinear form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Path {
     }
 }
 
-/// What the environment variable `DIMASK_CONV` says about the paths in f32.
+/// What the environment variable `DIMASK_CONV` says about Winograd's algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// By the table: unset or empty.
@@ -72,13 +73,11 @@ pub enum Choice {
     Direct,
     /// Wherever it is possible, faster or not: `winograd`.
     Winograd,
-    /// By tiles, in bf16, wherever they are worth it; else by the table: `tiles`.
-    Tiles,
 }
 
 impl Choice {
     /// All choices.
-    pub const ALL: [Choice; 4] = [Choice::ByShape, Choice::Direct, Choice::Winograd, Choice::Tiles];
+    pub const ALL: [Choice; 3] = [Choice::ByShape, Choice::Direct, Choice::Winograd];
 
     /// What `DIMASK_CONV` says for it.
     pub fn name(self) -> &'static str {
@@ -86,7 +85,6 @@ impl Choice {
             Choice::ByShape => "",
             Choice::Direct => "direct",
             Choice::Winograd => "winograd",
-            Choice::Tiles => "tiles",
         }
     }
 
@@ -99,22 +97,11 @@ impl Choice {
         *CHOICE.get_or_init(|| Choice::named(std::env::var("DIMASK_CONV").ok().as_deref()))
     }
 
-    /// The choices that this processor leaves.
-    pub fn usable() -> impl Iterator<Item = Choice> {
-        Choice::ALL.into_iter().filter(|&choice| choice != Choice::Tiles || amx::is_available())
-    }
-
-    /// What `DIMASK_CONV` may say on this processor.
-    pub fn names() -> String {
-        let names: Vec<_> = Choice::usable().map(Choice::name).filter(|n| !n.is_empty()).collect();
-        names.join(", ")
-    }
-
     fn named(name: Option<&str>) -> Self {
         let name = name.unwrap_or_default();
-        let choice = Choice::usable().find(|choice| choice.name() == name);
+        let choice = Choice::ALL.into_iter().find(|choice| choice.name() == name);
         choice
-            .unwrap_or_else(|| panic!("DIMASK_CONV={name}: no such path ({} are)", Choice::names()))
+            .unwrap_or_else(|| panic!("DIMASK_CONV={name}: no such path (direct and winograd are)"))
     }
 }
 
@@ -122,19 +109,19 @@ impl Choice {
 ///
 /// | shape | path |
 /// |---|---|
+/// | in bf16, from 16 images and channels on both sides, if `level` has tiles | [`Path::Tiles`] |
 /// | 1×1, stride 1, no padding | [`Path::Product`] |
 /// | f32, 3×3, stride 1, from 16 channels on both sides, with enough to save | [`Path::Winograd`] |
 /// | forward and weight gradient: fewer than 6 input channels | [`Path::Rows`] |
 /// | forward: fewer than 4 images | [`Path::Rows`] |
 /// | all other | [`Path::Taps`] |
 ///
-/// [`Choice::Winograd`] takes the second row wherever the algorithm is possible, and
-/// [`Choice::Direct`] never; [`Choice::Tiles`] puts [`Path::Tiles`] first, from 16 images and 16
-/// channels on both sides on. f64 is for checks and references: it has the definition's products.
-pub fn choose<T: Real>(choice: Choice, part: Part, geometry: &Geometry) -> Path {
+/// [`Choice::Winograd`] takes the third row wherever the algorithm is possible, and
+/// [`Choice::Direct`] never. f64 is for checks and references: it has the definition's products.
+pub fn choose<T: Real>(level: Level, choice: Choice, part: Part, geometry: &Geometry) -> Path {
     let single = size_of::<T>() == size_of::<f32>();
-    let tiled = geometry.n.min(geometry.c).min(geometry.o) >= FULL_TILES;
-    if choice == Choice::Tiles && single && tiled {
+    let full = geometry.n.min(geometry.c).min(geometry.o) >= FULL_TILES;
+    if geometry.precision.rounds::<T>() && level.has_tiles() && full {
         return Path::Tiles;
     }
     if Path::Product.is_possible(part, geometry) {
@@ -144,7 +131,7 @@ pub fn choose<T: Real>(choice: Choice, part: Part, geometry: &Geometry) -> Path 
         let wanted = match choice {
             Choice::Direct => false,
             Choice::Winograd => true,
-            Choice::ByShape | Choice::Tiles => winograd_wins(part, geometry),
+            Choice::ByShape => winograd_wins(part, geometry),
         };
         if wanted {
             return Path::Winograd;
@@ -188,11 +175,13 @@ fn winograd_wins(part: Part, geometry: &Geometry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::bf16::Precision;
+    use crate::kernels::dispatch;
 
     #[test]
     fn names_choose() {
         assert_eq!(Choice::named(None), Choice::ByShape);
-        for choice in Choice::usable() {
+        for choice in Choice::ALL {
             assert_eq!(Choice::named(Some(choice.name())), choice);
         }
     }
@@ -206,12 +195,13 @@ mod tests {
     /// A convolution of `k` × `k` with padding `k / 2`.
     fn square(n: usize, [c, o]: [usize; 2], side: usize, k: usize, stride: usize) -> Geometry {
         let (stride, padding) = ([stride; 2], [k / 2; 2]);
-        Geometry { n, h: side, w: side, c, kh: k, kw: k, o, stride, padding }
+        Geometry { n, h: side, w: side, c, kh: k, kw: k, o, stride, padding, ..Geometry::ONE }
     }
 
     #[test]
     fn the_table_is_as_it_is_stated() {
-        let at = |geometry, part| choose::<f32>(Choice::ByShape, part, &geometry);
+        let level = dispatch::level();
+        let at = |geometry, part| choose::<f32>(level, Choice::ByShape, part, &geometry);
         for part in Part::ALL {
             assert_eq!(at(square(64, [64, 64], 8, 1, 1), part), Path::Product);
             assert_eq!(at(square(64, [64, 64], 8, 1, 2), part), Path::Taps);
@@ -219,10 +209,12 @@ mod tests {
             for (channels, side) in [(64, 32), (128, 16), (256, 8), (512, 4)] {
                 let layer = square(64, [channels; 2], side, 3, 1);
                 assert_eq!(at(layer, part), Path::Winograd);
-                assert_eq!(choose::<f32>(Choice::Direct, part, &layer), Path::Taps);
-                assert_eq!(choose::<f64>(Choice::Winograd, part, &layer), Path::Taps);
-                assert_eq!(choose::<f32>(Choice::Tiles, part, &layer), Path::Tiles);
-                assert_eq!(choose::<f64>(Choice::Tiles, part, &layer), Path::Taps);
+                assert_eq!(choose::<f32>(level, Choice::Direct, part, &layer), Path::Taps);
+                assert_eq!(choose::<f64>(level, Choice::Winograd, part, &layer), Path::Taps);
+                let rounded = Geometry { precision: Precision::Bf16, ..layer };
+                let tiles = if level.has_tiles() { Path::Tiles } else { Path::Winograd };
+                assert_eq!(at(rounded, part), tiles);
+                assert_eq!(choose::<f64>(level, Choice::ByShape, part, &rounded), Path::Taps);
             }
             // Too few channels, too little of a tile in the image, weights for one image.
             assert_ne!(at(square(64, [8, 64], 32, 3, 1), part), Path::Winograd);
@@ -230,10 +222,10 @@ mod tests {
             assert_ne!(at(square(1, [512, 512], 4, 3, 1), part), Path::Winograd);
             // Tiles that would be mostly empty.
             for few in [square(64, [8, 64], 32, 3, 1), square(1, [512, 512], 4, 3, 1)] {
-                assert_ne!(choose::<f32>(Choice::Tiles, part, &few), Path::Tiles);
+                assert_ne!(at(Geometry { precision: Precision::Bf16, ..few }, part), Path::Tiles);
             }
             let tiny = square(1, [1, 1], 2, 3, 1);
-            assert_eq!(choose::<f32>(Choice::Winograd, part, &tiny), Path::Winograd);
+            assert_eq!(choose::<f32>(level, Choice::Winograd, part, &tiny), Path::Winograd);
         }
         assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::Forward), Path::Rows);
         assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::WeightGrad), Path::Rows);

@@ -1,7 +1,6 @@
 //! Every level against the definition, and the laws of the trilinear form.
 
 use super::*;
-use crate::kernels::bf16::round;
 use crate::kernels::dispatch::tests::levels;
 use crate::kernels::gemm::tests::{check_close, noise};
 
@@ -57,13 +56,13 @@ fn geometries() -> Vec<Geometry> {
                 let i = all.len();
                 let (c, o) = (channels[i % 5], channels[(i / 5 + i) % 5]);
                 let (h, w, n) = (5 + i % 3, 9 - i % 4, 1 + (i * 7) % 11);
-                let [stride, padding] = [[s, s], [p, p]];
-                all.push(Geometry { n, h, w, c, kh: k, kw: k, o, stride, padding });
+                let sizes = Geometry { n, h, w, c, kh: k, kw: k, o, ..Geometry::ONE };
+                all.push(Geometry { stride: [s, s], padding: [p, p], ..sizes });
             }
         }
     }
-    let base =
-        Geometry { n: 2, h: 6, w: 7, c: 3, kh: 3, kw: 2, o: 5, stride: [2, 1], padding: [0, 2] };
+    let sizes = Geometry { n: 2, h: 6, w: 7, c: 3, kh: 3, kw: 2, o: 5, ..Geometry::ONE };
+    let base = Geometry { stride: [2, 1], padding: [0, 2], ..sizes };
     all.push(base);
     all.push(Geometry { kh: 1, kw: 4, stride: [1, 3], ..base });
     // Steps larger than the kernel leave pixels that no tap sees.
@@ -88,7 +87,7 @@ fn all_levels_equal_the_definition() {
 #[test]
 fn long_inner_dimensions_are_cut() {
     let geometry =
-        Geometry { n: 9, h: 2, w: 3, c: 900, kh: 3, kw: 3, o: 5, stride: [1, 1], padding: [1, 1] };
+        Geometry { n: 9, h: 2, w: 3, c: 900, kh: 3, kw: 3, o: 5, padding: [1, 1], ..Geometry::ONE };
     for level in levels() {
         check::<f64>(level, &geometry);
     }
@@ -97,7 +96,7 @@ fn long_inner_dimensions_are_cut() {
 #[test]
 fn empty_batches_are_fine() {
     let geometry =
-        Geometry { n: 0, h: 4, w: 4, c: 3, kh: 3, kw: 3, o: 5, stride: [1, 1], padding: [1, 1] };
+        Geometry { n: 0, h: 4, w: 4, c: 3, kh: 3, kw: 3, o: 5, padding: [1, 1], ..Geometry::ONE };
     for level in levels() {
         check::<f32>(level, &geometry);
     }
@@ -119,8 +118,8 @@ fn the_three_maps_are_partials_of_one_form() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let base =
-        Geometry { n: 19, h: 9, w: 8, c: 33, kh: 3, kw: 3, o: 70, stride: [1, 1], padding: [1, 1] };
+    let sizes = Geometry { n: 19, h: 9, w: 8, c: 33, kh: 3, kw: 3, o: 70, ..Geometry::ONE };
+    let base = Geometry { padding: [1, 1], ..sizes };
     for geometry in [base, Geometry { stride: [2, 2], ..base }, Geometry { c: 3, ..base }] {
         let [x, w, g] = operands::<f32>(&geometry);
         let tiles = Some(Path::Tiles).filter(|path| path.is_possible(Part::Forward, &geometry));
@@ -141,8 +140,8 @@ fn the_number_of_threads_changes_no_bit() {
 
 #[test]
 fn a_value_that_is_not_finite_reaches_all_it_should() {
-    let geometry =
-        Geometry { n: 9, h: 5, w: 6, c: 3, kh: 3, kw: 3, o: 17, stride: [2, 1], padding: [1, 1] };
+    let sizes = Geometry { n: 9, h: 5, w: 6, c: 3, kh: 3, kw: 3, o: 17, ..Geometry::ONE };
+    let geometry = Geometry { stride: [2, 1], padding: [1, 1], ..sizes };
     let tiles = Some(Path::Tiles).filter(|path| path.is_possible(Part::Forward, &geometry));
     let tiles = tiles.map(|path| (dispatch::level(), path));
     for (level, path) in levels().into_iter().map(|level| (level, Path::Taps)).chain(tiles) {
@@ -166,44 +165,65 @@ fn a_value_that_is_not_finite_reaches_all_it_should() {
 #[test]
 #[should_panic(expected = "a kernel of 5 does not fit an input of 2")]
 fn too_small_an_image_panics() {
-    let geometry =
-        Geometry { n: 1, h: 2, w: 9, c: 1, kh: 5, kw: 5, o: 1, stride: [1, 1], padding: [1, 1] };
+    let geometry = Geometry { h: 2, w: 9, kh: 5, kw: 5, padding: [1, 1], ..Geometry::ONE };
     geometry.y_len();
 }
 
-/// Tiles against the definition of what is rounded beforehand.
+/// The definition's three maps of operands that are rounded beforehand.
+fn of_rounded(geometry: &Geometry) -> [Vec<f32>; 3] {
+    let [x, w, g] = operands::<f32>(geometry).map(|x| rounded(&x));
+    let [mut y, mut dx, mut dw] = [&g, &x, &w].map(|like| vec![0.0; like.len()]);
+    naive::conv2d(geometry, &x, &w, &mut y);
+    naive::conv2d_input_grad(geometry, &w, &g, &mut dx);
+    naive::conv2d_weight_grad(geometry, &x, &g, &mut dw);
+    [y, dx, dw]
+}
+
 #[test]
 fn tiles_equal_the_definition_of_rounded_operands() {
     let mut all = geometries();
     let square = |n, side, c, o, s| {
         let (h, w, stride) = (side, side, [s, s]);
-        Geometry { n, h, w, c, kh: 3, kw: 3, o, stride, padding: [1, 1] }
+        Geometry { n, h, w, c, kh: 3, kw: 3, o, stride, padding: [1, 1], ..Geometry::ONE }
     };
     all.extend([square(33, 8, 70, 40, 1), square(64, 4, 64, 128, 1), square(40, 9, 32, 64, 2)]);
     all.extend([square(0, 4, 3, 5, 1), square(2, 4, 0, 5, 1), square(2, 4, 3, 0, 1)]);
     for geometry in all.iter().filter(|geometry| Path::Tiles.is_possible(Part::Forward, geometry)) {
-        let rounded = operands::<f32>(geometry).map(|x| {
-            let mut y = vec![0.0; x.len()];
-            round(&x, &mut y);
-            y
-        });
-        let [x, w, g] = &rounded;
-        let [mut y, mut dx, mut dw] = [g, x, w].map(|like| vec![0.0; like.len()]);
-        naive::conv2d(geometry, x, w, &mut y);
-        naive::conv2d_input_grad(geometry, w, g, &mut dx);
-        naive::conv2d_weight_grad(geometry, x, g, &mut dw);
         let [x, w, g] = &operands::<f32>(geometry);
         let got = parts(dispatch::level(), Path::Tiles, geometry, [x, w, g]);
-        for (part, (got, want)) in Part::ALL.into_iter().zip(got.iter().zip([&y, &dx, &dw])) {
-            check_close(got, want, &format!("{part:?} {geometry:?}"));
+        for (part, (got, want)) in Part::ALL.into_iter().zip(got.iter().zip(of_rounded(geometry))) {
+            check_close(got, &want, &format!("{part:?} {geometry:?}"));
+        }
+    }
+}
+
+/// With tiles or without them.
+#[test]
+fn bf16_rounds_the_operands() {
+    let sizes = Geometry { n: 17, h: 6, w: 5, c: 16, kh: 3, kw: 3, o: 18, ..Geometry::ONE };
+    let large = Geometry { padding: [1, 1], ..sizes };
+    let all = |geometry: &Geometry, precision| {
+        let geometry = &Geometry { precision, ..*geometry };
+        let [x, w, g] = operands::<f32>(geometry);
+        let [mut y, mut dx, mut dw] = [&g, &x, &w].map(|like| vec![0.0; like.len()]);
+        conv2d(geometry, &x, &w, &mut y);
+        conv2d_input_grad(geometry, &w, &g, &mut dx);
+        conv2d_weight_grad(geometry, &x, &g, &mut dw);
+        [y, dx, dw]
+    };
+    for geometry in geometries().iter().chain(&[large, Geometry { stride: [2, 2], ..large }]) {
+        let (got, full) = (all(geometry, Precision::Bf16), all(geometry, Precision::Full));
+        let want = of_rounded(geometry);
+        for (i, part) in Part::ALL.into_iter().enumerate() {
+            check_close(&got[i], &want[i], &format!("{part:?} {geometry:?}"));
+            assert!(got[i] != full[i], "not rounded: {part:?} {geometry:?}");
         }
     }
 }
 
 #[test]
 fn tiles_take_tiny_numbers_for_zero() {
-    let geometry =
-        Geometry { n: 2, h: 1, w: 1, c: 1, kh: 1, kw: 1, o: 1, stride: [1, 1], padding: [0, 0] };
+    let geometry = Geometry { n: 2, ..Geometry::ONE };
     if Path::Tiles.is_possible(Part::Forward, &geometry) {
         let mut y = [1.0; 2];
         conv2d_at(dispatch::level(), Path::Tiles, &geometry, &[1e-39f32, 1e-37], &[1e38], &mut y);

@@ -21,52 +21,18 @@ use super::axis::Run;
 use super::taps::{Direction, TapSum};
 use super::{Geometry, Path};
 use crate::kernels::Real;
+use crate::kernels::arch::STEPS;
 use crate::kernels::arch::amx::Tiles;
-use crate::kernels::arch::{ROWS, STEPS, TILE};
 use crate::kernels::bf16::Bf16;
-use crate::kernels::dispatch::wide;
 use crate::kernels::gemm::cut::{Cut, for_each};
 use crate::kernels::gemm::scratch::Scratch;
 use crate::kernels::gemm::tile::SharedMut;
-use crate::kernels::transpose::turn;
+use crate::kernels::tiles::{BLOCK, PAIR, Packed, interleave, pack_rows, put, turn_pair};
 
-/// Images and channels of a block: two tiles each.
-const BLOCK: usize = 2 * ROWS;
-/// Numbers of two tiles, which hold a block of images or channels and one of steps.
-const PAIR: usize = 2 * TILE;
 /// Pieces that the work is cut into, if it has the size.
 const PIECES: usize = 32;
 /// Target pixels whose operands stay in the second-level cache while all taps read them.
 const BAND: usize = 128;
-
-/// Room for numbers in bf16, of stale contents.
-struct Packed(Scratch<f32>);
-
-impl Packed {
-    fn take(len: usize) -> Self {
-        Self(Scratch::take(len.div_ceil(2)))
-    }
-
-    fn len(&self) -> usize {
-        2 * self.0.len()
-    }
-
-    fn shared(&mut self) -> SharedMut<'_, Bf16> {
-        let len = self.len();
-        // SAFETY: two numbers in bf16 have the size of one in f32, a smaller alignment, and any
-        // bits; the memory stays borrowed.
-        SharedMut::new(unsafe {
-            std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<Bf16>(), len)
-        })
-    }
-
-    /// Where pair `i` begins.
-    #[inline(always)]
-    fn pair(&self, i: usize) -> *const Bf16 {
-        debug_assert!((i + 1) * PAIR <= self.len());
-        self.0.as_ptr().cast::<Bf16>().wrapping_add(i * PAIR)
-    }
-}
 
 impl<T: Real> TapSum<'_, T> {
     /// Computes the whole target by one of two paths.
@@ -125,22 +91,20 @@ impl TapSum<'_, f32> {
         let (steps, taps) = (self.from[2], self.cols.order.len());
         let first = panel * BLOCK;
         let columns = (self.channels - first).min(BLOCK);
-        let mut pairs = to.chunks_exact_mut(PAIR);
-        for i in &self.rows.order {
-            for j in &self.cols.order {
+        let tap_len = steps.div_ceil(STEPS) * PAIR;
+        for (row, i) in self.rows.order.iter().enumerate() {
+            for (col, j) in self.cols.order.iter().enumerate() {
                 let from = &self.weights[(i * taps + j) * steps * self.channels..];
-                for step in (0..steps).step_by(STEPS) {
-                    let to = pairs.next().expect("a pair for each tap and block of steps");
-                    let n = (steps - step).min(STEPS);
-                    match self.direction {
-                        Direction::Forward => {
-                            let from = &from[step * self.channels + first..];
-                            interleave(from, self.channels, n, columns, to);
-                        }
-                        Direction::Adjoint => {
-                            deal(&from[first * steps + step..], steps, n, columns, to);
-                        }
-                    }
+                let to = &mut to[(row * taps + col) * tap_len..][..tap_len];
+                if self.direction == Direction::Adjoint {
+                    pack_rows(&from[first * steps..], steps, columns, 1, steps, to);
+                    to.chunks_exact_mut(PAIR).for_each(turn_pair);
+                    continue;
+                }
+                for (block, to) in to.chunks_exact_mut(PAIR).enumerate() {
+                    let from = &from[block * STEPS * self.channels + first..];
+                    let n = (steps - block * STEPS).min(STEPS);
+                    interleave(from, self.channels, n, columns, to);
                 }
             }
         }
@@ -185,33 +149,6 @@ impl TapSum<'_, f32> {
                 }
             }
         }
-    }
-}
-
-/// Writes the sums that exist as rows and columns of `out` from `offset` on, rows `stride` apart.
-///
-/// # Safety
-/// Nobody else touches these elements meanwhile.
-unsafe fn put(
-    tiles: &mut Tiles,
-    out: &SharedMut<'_, f32>,
-    offset: usize,
-    [rows, columns]: [usize; 2],
-    stride: usize,
-) {
-    assert!(offset + (rows - 1) * stride + columns <= out.len(), "a tile beyond the target");
-    if (rows, columns) == (BLOCK, BLOCK) {
-        // SAFETY: inside by the assertion, the caller's alone by its promise.
-        unsafe { tiles.store(out.start().add(offset), stride) };
-        return;
-    }
-    let mut sums = [0.0; BLOCK * BLOCK];
-    // SAFETY: 32 rows of 32 numbers.
-    unsafe { tiles.store(sums.as_mut_ptr(), BLOCK) };
-    for (row, sums) in sums.chunks_exact(BLOCK).take(rows).enumerate() {
-        // SAFETY: as above.
-        let to = unsafe { out.slice(offset + row * stride, columns) };
-        to.copy_from_slice(&sums[..columns]);
     }
 }
 
@@ -337,84 +274,9 @@ fn pack_images(x: &[f32], n: usize, size: [usize; 3], turn: Turn, work: usize) -
             let columns = (channels - first).min(BLOCK);
             interleave(&x[at..], image_len, images, columns, to);
             if turn == Turn::Rows {
-                to.chunks_exact_mut(TILE).for_each(turn_tile);
+                turn_pair(to);
             }
         }
     });
     packed
-}
-
-/// Turns a tile of 16 rows of 16 pairs.
-fn turn_tile(tile: &mut [Bf16]) {
-    // SAFETY: a pair of numbers in bf16 has the size of an f32, and any bits are one; only moved,
-    // they stay as they are. The tile has as many pairs as the square numbers.
-    unsafe {
-        let from = tile[..TILE].as_mut_ptr().cast::<[[f32; ROWS]; ROWS]>();
-        from.write_unaligned(turn(&from.read_unaligned()));
-    }
-}
-
-wide! {
-    /// Packs a row of pixels of up to 32 images, `stride` apart, as `[pixel][32 channels]` with a
-    /// row of a tile for each image.
-    fn pack_rows[](
-        from: &[f32], stride: usize, images: usize, width: usize, channels: usize, to: &mut [Bf16],
-    ) {
-        let steps = channels.div_ceil(STEPS);
-        for image in 0..BLOCK {
-            let row = match image < images {
-                true => &from[image * stride..][..width * channels],
-                false => &[],
-            };
-            for pixel in 0..width {
-                for step in 0..steps {
-                    let to = &mut to[(pixel * steps + step) * PAIR + image * STEPS..][..STEPS];
-                    let n = (channels - step * STEPS).min(STEPS);
-                    if row.is_empty() {
-                        to.fill(Bf16::default());
-                        continue;
-                    }
-                    let from = &row[pixel * channels + step * STEPS..][..n];
-                    for i in 0..n {
-                        to[i] = Bf16::new(from[i]);
-                    }
-                    to[n..].fill(Bf16::default());
-                }
-            }
-        }
-    }
-
-    /// Packs up to 32 steps, `stride` apart, of up to 32 columns: pairs of steps beside each other.
-    fn interleave[](from: &[f32], stride: usize, steps: usize, columns: usize, to: &mut [Bf16]) {
-        let mut rows = [[0.0f32; BLOCK]; 2];
-        for pair in 0..ROWS {
-            for (parity, row) in rows.iter_mut().enumerate() {
-                let step = 2 * pair + parity;
-                row.fill(0.0);
-                if step < steps {
-                    row[..columns].copy_from_slice(&from[step * stride..][..columns]);
-                }
-            }
-            let [even, odd] = &rows;
-            for half in 0..2 {
-                let to = &mut to[half * TILE + pair * STEPS..][..STEPS];
-                for i in 0..ROWS {
-                    to[2 * i] = Bf16::new(even[half * ROWS + i]);
-                    to[2 * i + 1] = Bf16::new(odd[half * ROWS + i]);
-                }
-            }
-        }
-    }
-
-    /// [`interleave`] of columns that are `stride` apart, with their steps beside each other.
-    fn deal[](from: &[f32], stride: usize, steps: usize, columns: usize, to: &mut [Bf16]) {
-        to.fill(Bf16::default());
-        for column in 0..columns {
-            let from = &from[column * stride..][..steps];
-            let to = &mut to[column / ROWS * TILE + column % ROWS * 2..];
-            for (step, &x) in from.iter().enumerate() {
-                to[step / 2 * STEPS + step % 2] = Bf16::new(x);
-            }
-        }
-    }
 }

@@ -74,7 +74,7 @@ pub(super) fn weight_grad<T: Real>(
         return dw.fill(T::ZERO);
     }
     let shape = TileShape::of::<T>(level);
-    let Geometry { n, h, w, c, kh, kw, o, stride, padding } = *geometry;
+    let Geometry { n, h, w, c, kh, kw, o, stride, padding, .. } = *geometry;
     let out = [geometry.out_h(), geometry.out_w()];
     let unfolded = c < shape.rows && kw > 1;
     let (taps, channels) = if unfolded { (1, kw * c) } else { (kw, c) };

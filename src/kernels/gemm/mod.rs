@@ -25,10 +25,12 @@ pub(super) mod scratch;
 #[cfg(test)]
 pub(super) mod tests;
 pub(super) mod tile;
+mod tiles;
 
 use std::ops::Range;
 
 use super::Real;
+use super::bf16::{Precision, rounded};
 use super::dispatch::{self, Level, TileShape};
 use cut::{Cut, Panel, Panels, SMALL, for_each};
 use pack::{Deal, Interleave, Lot};
@@ -56,15 +58,16 @@ pub enum Trans {
 /// If a slice has another length than its shape.
 #[track_caller]
 pub fn gemm<T: Real>(trans: Trans, m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut [T]) {
-    gemm_batched(trans, 1, m, n, k, a, b, c);
+    gemm_batched(Precision::Full, trans, 1, m, n, k, a, b, c);
 }
 
-/// `batch` independent products of [`gemm`] over contiguous blocks of the operands.
+/// `batch` independent products of [`gemm`] over contiguous blocks of the operands, in a precision.
 ///
 /// # Panics
 /// If a slice has another length than `batch` times its shape.
 #[track_caller]
 pub fn gemm_batched<T: Real>(
+    precision: Precision,
     trans: Trans,
     batch: usize,
     m: usize,
@@ -77,8 +80,21 @@ pub fn gemm_batched<T: Real>(
     assert_eq!(a.len(), batch * m * k, "gemm: A has not batch·m·k = {batch}·{m}·{k} elements");
     assert_eq!(b.len(), batch * k * n, "gemm: B has not batch·k·n = {batch}·{k}·{n} elements");
     assert_eq!(c.len(), batch * m * n, "gemm: C has not batch·m·n = {batch}·{m}·{n} elements");
-    gemm_at(dispatch::level(), trans, batch, m, n, k, a, b, c);
+    let level = dispatch::level();
+    if !precision.rounds::<T>() {
+        return gemm_at(level, trans, batch, m, n, k, a, b, c);
+    }
+    if !level.has_tiles() || m.min(n).min(k) < FULL_TILES {
+        return gemm_at(level, trans, batch, m, n, k, &rounded(a), &rounded(b), c);
+    }
+    let numbers = T::singles(a).zip(T::singles(b)).zip(T::singles_mut(c));
+    let ((a, b), c) = numbers.expect("only f32 is rounded");
+    let of_each = a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(c.chunks_exact_mut(m * n));
+    of_each.for_each(|((a, b), c)| tiles::gemm(trans, m, n, k, a, b, c));
 }
+
+/// Rows, columns and steps from which on tiles gain what packing for them costs.
+const FULL_TILES: usize = 32;
 
 /// [`gemm_batched`] at a level.
 ///

@@ -103,20 +103,52 @@ fn a_sum_that_is_not_finite_stays_so() {
     }
 }
 
+/// With tiles or without them.
+#[test]
+fn bf16_rounds_the_operands() {
+    let sizes = [(1, 2, 3), (31, 64, 64), (64, 64, 31), (65, 127, 70), (97, 300, 1000)];
+    for (trans, (m, n, k)) in TRANS.into_iter().flat_map(|t| sizes.map(|size| (t, size))) {
+        let (a, b) = (noise::<f32>(2 * m * k, 1), noise::<f32>(2 * k * n, 2));
+        let [mut want, mut got, mut full] = [0.0; 3].map(|zero| vec![zero; 2 * m * n]);
+        let (of_a, of_b) = (rounded(&a), rounded(&b));
+        gemm_at(Level::Scalar, trans, 2, m, n, k, &of_a, &of_b, &mut want);
+        gemm_batched(Precision::Bf16, trans, 2, m, n, k, &a, &b, &mut got);
+        check_close(&got, &want, &format!("{trans:?} [{m}, {n}, {k}]"));
+        gemm_batched(Precision::Full, trans, 2, m, n, k, &a, &b, &mut full);
+        assert!(got != full, "not rounded: {trans:?} [{m}, {n}, {k}]");
+    }
+}
+
+#[test]
+fn tiles_multiply_matrices_of_any_size() {
+    let sizes = [0, 1, 31, 33, 70].map(|m| [1, 32, 45].map(|n| [0, 1, 31, 65].map(|k| (m, n, k))));
+    let sizes = sizes.as_flattened().as_flattened().iter().copied();
+    for (trans, (m, n, k)) in sizes.flat_map(|size| TRANS.map(|trans| (trans, size))) {
+        let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2));
+        let [mut want, mut got] = [0.0, 1.0].map(|x| vec![x; m * n]);
+        if dispatch::level().has_tiles() {
+            naive(trans, m, n, k, &rounded(&a), &rounded(&b), &mut want);
+            tiles::gemm(trans, m, n, k, &a, &b, &mut got);
+            check_close(&got, &want, &format!("{trans:?} [{m}, {n}, {k}]"));
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let (m, n, k) = (203, 317, 1100);
     let (a, b) = (noise::<f32>(m * k, 3), noise::<f32>(k * n, 4));
-    for trans in TRANS {
+    let both = [Precision::Full, Precision::Bf16];
+    for (trans, precision) in TRANS.into_iter().flat_map(|t| both.map(|precision| (t, precision))) {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut c = vec![0.0; m * n];
-            pool.install(|| gemm(trans, m, n, k, &a, &b, &mut c));
+            pool.install(|| gemm_batched(precision, trans, 1, m, n, k, &a, &b, &mut c));
             c.into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
         let one = run(1);
         for threads in [2, 3, 7] {
-            assert!(run(threads) == one, "{trans:?} on {threads} threads");
+            assert!(run(threads) == one, "{trans:?} {precision:?} on {threads} threads");
         }
     }
 }

@@ -3,19 +3,19 @@
 use crate::kernels::alloc::Buffer;
 use crate::kernels::profile::{self, Work};
 use crate::kernels::{Real, conv, gemm, pool, transpose};
-use crate::tensor::{Geometry, Indices, Tensor, Trans};
+use crate::tensor::{Geometry, Indices, Precision, Tensor, Trans};
 
 /// Products.
 impl<T: Real> Tensor<T> {
     /// The matrix product over the last two axes, with either operand stored transposed.
     ///
     /// `Nn`: `[.., M, K] x [.., K, N]`; `Nt`: `b` is `[.., N, K]`; `Tn`: `a` is `[.., K, M]`.
-    /// The leading axes must be equal.
+    /// The leading axes must be equal. With [`Precision::Bf16`] large f32 operands are rounded.
     ///
     /// # Panics
     /// If the shapes do not fit.
     #[track_caller]
-    pub fn matmul_trans(&self, other: &Tensor<T>, trans: Trans) -> Tensor<T> {
+    pub fn matmul_trans(&self, other: &Tensor<T>, trans: Trans, precision: Precision) -> Tensor<T> {
         let (a, b) = (self.shape(), other.shape());
         let both = a.len() >= 2 && a.len() == b.len() && a[..a.len() - 2] == b[..b.len() - 2];
         assert!(both, "matmul {trans:?}: shapes {a:?} and {b:?}");
@@ -32,10 +32,11 @@ impl<T: Real> Tensor<T> {
         let (a, b) = (self.as_slice(), other.as_slice());
         let _span = profile::span("matmul", || Work::Flop(2 * batch * m * n * k));
         // A Gram matrix: half of it says all.
-        if trans == Trans::Nt && batch == 1 && std::ptr::eq(a, b) {
+        let full = precision == Precision::Full;
+        if trans == Trans::Nt && batch == 1 && full && std::ptr::eq(a, b) {
             return Tensor::filled(&shape, |y| gemm::gram(n, k, a, y));
         }
-        Tensor::filled(&shape, |y| gemm::gemm_batched(trans, batch, m, n, k, a, b, y))
+        Tensor::filled(&shape, |y| gemm::gemm_batched(precision, trans, batch, m, n, k, a, b, y))
     }
 
     /// `x + xᵀ` of the last two axes.
@@ -56,7 +57,7 @@ impl<T: Real> Tensor<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul(&self, other: &Tensor<T>) -> Tensor<T> {
-        self.matmul_trans(other, Trans::Nn)
+        self.matmul_trans(other, Trans::Nn, Precision::Full)
     }
 
     /// `a bᵀ`: `[.., M, K] x [.., N, K]` → `[.., M, N]`, equal leading axes.
@@ -65,7 +66,7 @@ impl<T: Real> Tensor<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_nt(&self, other: &Tensor<T>) -> Tensor<T> {
-        self.matmul_trans(other, Trans::Nt)
+        self.matmul_trans(other, Trans::Nt, Precision::Full)
     }
 
     /// `aᵀ b`: `[.., K, M] x [.., K, N]` → `[.., M, N]`, equal leading axes.
@@ -74,7 +75,7 @@ impl<T: Real> Tensor<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_tn(&self, other: &Tensor<T>) -> Tensor<T> {
-        self.matmul_trans(other, Trans::Tn)
+        self.matmul_trans(other, Trans::Tn, Precision::Full)
     }
 
     /// Cross-correlation: `x [N, H, W, C]`, `w [KH, KW, C, O]` → `[N, OH, OW, O]`.

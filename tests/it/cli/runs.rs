@@ -161,6 +161,36 @@ fn a_killed_run_goes_on_to_the_same_bits_with_any_number_of_threads() {
     }
 }
 
+/// Where the processor has no tiles, products are rounded all the same.
+#[test]
+fn a_precision_stays_with_its_run() {
+    let bench = Bench::new("bf16");
+    let f32 = ["--epochs", "1", "--batch-size", "16"];
+    let bf16 = [&f32[..], &["--precision", "bf16"]].concat();
+    run(&bench.train("f32", &f32)).ok();
+    run(&bench.train("whole", &bf16)).ok();
+    assert!(bench.read("whole/config.toml").contains("precision = \"bf16\""));
+    assert_ne!(bench.weights("whole"), bench.weights("f32"));
+    killed_run(&bench, "killed", 1, &bf16);
+    run(&["train", "--resume", &bench.text("killed")]).ok();
+    assert_eq!(bench.weights("killed"), bench.weights("whole"));
+
+    let mut command = program(&bench.train("plan", &[&bf16[..], &["--dry-run"]].concat()));
+    command.env("DIMASK_SIMD", "scalar");
+    let Done { stdout, stderr, .. } = run_command(command).ok();
+    assert!(stdout.contains("conv4, width 32, in bf16"), "{stdout}");
+    assert!(stderr.contains("note: bf16 takes longer than f32 here"), "{stderr}");
+
+    let copy = |name: &str| {
+        let [from, to] = ["whole", "f32"].map(|run| bench.path(&format!("{run}/{name}")));
+        fs::copy(from, to).expect("the file can be copied");
+    };
+    ["checkpoint.safetensors", "previous.safetensors"].into_iter().for_each(copy);
+    fs::remove_file(bench.path("f32/summary.json")).expect("the file was there");
+    let says = ["f32/checkpoint.safetensors", "settings", "no precision", "precision = \"bf16\""];
+    run(&["train", "--resume", &bench.text("f32")]).fails(1, &says);
+}
+
 #[test]
 fn a_run_without_a_checkpoint_starts_over() {
     let bench = Bench::new("over");

@@ -351,7 +351,7 @@ pub fn smooth<T: Real>(case: &Case, out: &mut Results) -> Check {
     let linear = |name: &str| -> Check<Linear<T>> {
         // These files hold the weights as `[in, out]`, which is the crate's own layout.
         let weight = Var::leaf(case.tensor(name)?);
-        Ok(Linear { name: name.to_string(), weight, bias: None })
+        Ok(Linear::unbiased(name, weight))
     };
     let base = Mlp { layers: vec![MlpLayer { linear: linear("w1")?, norm: None }] };
     let heads = Heads { redundancy: None, base, predictor: None };

@@ -6,7 +6,7 @@ use crate::kernels::dispatch::tests::levels;
 use crate::kernels::gemm::tests::{check_close, noise};
 
 fn geometry(n: usize, [h, w]: [usize; 2], [c, o]: [usize; 2], padding: [usize; 2]) -> Geometry {
-    Geometry { n, h, w, c, kh: 3, kw: 3, o, stride: [1, 1], padding }
+    Geometry { n, h, w, c, kh: 3, kw: 3, o, padding, ..Geometry::ONE }
 }
 
 /// The three maps by the algorithm, and by the definition from the same numbers in f64.
