@@ -8,10 +8,10 @@ use toml::Value;
 use super::experiment::{ExperimentCommand, TuneArgs};
 use super::output;
 use super::pictures::{MaskArgs, ReportArgs};
-use crate::config::{Layers, Precision, RunConfig};
+use crate::config::{Layers, RunConfig};
 use crate::data::Source;
 use crate::error::{Error, Result};
-use crate::kernels::dispatch::level;
+use crate::train::settings::caution;
 
 /// MetaMask: self-supervised image representations with a meta-learned dimensional mask.
 ///
@@ -407,9 +407,8 @@ pub fn check_effect(layers: &Layers, configs: &[RunConfig]) -> Result<()> {
         let keys: Vec<&str> = idle.iter().map(|(source, _)| *source).collect();
         output::progress(&format!("note: without effect in this run: {}", keys.join(", ")));
     }
-    let bf16 = configs.iter().any(|config| config.model.precision == Precision::Bf16);
-    if bf16 && !level().has_tiles() {
-        output::progress("note: bf16 takes longer than f32 here: it is fast with AMX, under Linux");
+    if let Some(caution) = configs.iter().find_map(caution) {
+        output::progress(caution);
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use super::args::ReplayArgs;
 use super::output;
 use crate::error::{Error, Result};
-use crate::kernels::dispatch::level;
 use crate::train::diverged::Dump;
+use crate::train::settings::instructions;
 
 /// Prints the first value of the step that is not finite.
 ///
@@ -21,13 +21,13 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
         return Ok(());
     }
     let then = dump.told.first().map_or("nothing", String::as_str);
-    let own = level().name();
-    let why = match dump.level == own {
+    let (own, then_with) = (instructions(&dump.config), &dump.instructions);
+    let why = match *then_with == own {
         true => String::new(),
         false => format!(
-            "; it was computed with {} and now with {own}: rounding differs, try \
+            "; it was computed with {then_with} and now with {own}: rounding differs, try \
              DIMASK_SIMD={}",
-            dump.level, dump.level
+            then_with.trim_end_matches(" with tiles")
         ),
     };
     Err(Error::Wrong { what: format!("when the step was kept, this was found: {then}{why}") })

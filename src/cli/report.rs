@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::output::{count, table};
-use crate::config::{Precision, RunConfig};
+use crate::config::RunConfig;
 use crate::eval::Scores;
 use crate::train::estimate::Estimate;
 use crate::train::evaluate::Judgement;
@@ -80,10 +80,9 @@ pub(super) fn summary(config: &RunConfig, summary: &Summary, out: &Path) -> Stri
 pub(super) fn plan(config: &RunConfig, images: &Images, estimate: &Estimate) -> String {
     let [height, width, channels] = images.train.size();
     let memory = estimate.peak_memory_bytes.map_or("unknown".into(), size);
-    let bf16 = if config.model.precision == Precision::Bf16 { ", in bf16" } else { "" };
     let rows = [
         ("method", method(config)),
-        ("encoder", format!("{}, width {}{bf16}", config.model.encoder, config.model.width)),
+        ("encoder", config.model.in_words()),
         ("parameters", grouped(estimate.parameters)),
         (
             "images",

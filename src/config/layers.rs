@@ -233,8 +233,8 @@ impl RunConfig {
         let init = Path::new(&config.init).file_name();
         config.init = init.unwrap_or_default().to_string_lossy().into_owned();
         // As it was before there was a choice: what it says then is what always was.
-        let younger = ["batch_norm = \"all-ranks\"\n", "precision = \"f32\"\n"];
-        younger.into_iter().fold(config.to_toml(), |text, line| text.replace(line, ""))
+        let leave_out = |text: String, line| text.replace(&format!("{line}\n"), "");
+        YOUNGER.into_iter().fold(config.to_toml(), leave_out)
     }
 
     /// SHA-256 of the canonical form, in hexadecimal.
@@ -243,9 +243,10 @@ impl RunConfig {
     }
 }
 
-/// The first line in which two texts of settings differ, as each has it.
-///
-/// A canonical form does not have the keys that are younger than it, so a line may lack its like.
+/// Settings that are younger than the first runs, as all those have them without saying it.
+const YOUNGER: [&str; 2] = ["batch_norm = \"all-ranks\"", "precision = \"f32\""];
+
+/// The first line in which two canonical forms differ, as each has it, or would if it were said.
 pub(crate) fn difference(own: &str, other: &str) -> Option<[String; 2]> {
     let end = || std::iter::repeat("");
     let mut lines = own.lines().chain(end()).zip(other.lines().chain(end()));
@@ -254,9 +255,13 @@ pub(crate) fn difference(own: &str, other: &str) -> Option<[String; 2]> {
     let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_string();
     let lacks =
         |text: &str, of: &str| !of.is_empty() && text.lines().all(|line| key(line) != key(of));
+    let unsaid = |key_of: &str| {
+        let line = YOUNGER.iter().find(|line| key(line) == key(key_of));
+        line.map_or(format!("no {}", key(key_of)), |line| line.to_string())
+    };
     Some(match (lacks(other, a), lacks(own, b)) {
-        (true, _) => [a.to_string(), format!("no {}", key(a))],
-        (_, true) => [format!("no {}", key(b)), b.to_string()],
+        (true, _) => [a.to_string(), unsaid(a)],
+        (_, true) => [unsaid(b), b.to_string()],
         _ => [a, b].map(str::to_string),
     })
 }
@@ -427,16 +432,17 @@ mod tests {
     }
 
     #[test]
-    fn differences_name_a_line_of_each_side_or_the_key_that_one_lacks() {
+    fn differences_name_a_line_of_each_side_said_or_not() {
         let base = RunConfig::preset("demo").unwrap();
         let mut other = base.clone();
         assert_eq!(difference(&base.canonical(), &other.canonical()), None);
         other.model.precision = crate::config::Precision::Bf16;
         let [own, other] = [base.canonical(), other.canonical()];
-        let bf16 = "precision = \"bf16\"".to_string();
-        assert_eq!(difference(&own, &other), Some(["no precision".into(), bf16.clone()]));
-        assert_eq!(difference(&other, &own), Some([bf16, "no precision".into()]));
-        assert_eq!(difference("a = 1", "a = 2"), Some(["a = 1", "a = 2"].map(String::from)));
+        let [f32, bf16] = ["f32", "bf16"].map(|word| format!("precision = \"{word}\""));
+        assert_eq!(difference(&own, &other), Some([f32.clone(), bf16.clone()]));
+        assert_eq!(difference(&other, &own), Some([bf16, f32]));
+        let of_ranks = ["vector instructions = avx512 with tiles", "vector instructions = avx512"];
+        assert_eq!(difference(of_ranks[0], of_ranks[1]), Some(of_ranks.map(String::from)));
         assert_eq!(difference("a = 1", ""), Some(["a = 1", "no a"].map(String::from)));
     }
 

@@ -314,6 +314,14 @@ pub struct EvalConfig {
     pub baselines: bool,
 }
 
+impl ModelConfig {
+    /// The encoder in words.
+    pub fn in_words(&self) -> String {
+        let precision = if self.precision == Precision::Bf16 { ", in bf16" } else { "" };
+        format!("{}, width {}{precision}", self.encoder, self.width)
+    }
+}
+
 impl RunConfig {
     /// What a run with these settings trains, in words: the method, and in brackets what is not as
     /// usual.

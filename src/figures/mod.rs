@@ -270,7 +270,7 @@ fn settings(runs: &[Run]) -> Table {
         table.push(vec![
             run.name.as_str().into(),
             config.title().into(),
-            format!("{}, width {}", config.model.encoder, config.model.width).into(),
+            config.model.in_words().into(),
             format!("{} of {}", run.images.train.len(), config.data.name).into(),
             config.epochs.into(),
             config.batch_size.into(),

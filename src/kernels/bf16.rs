@@ -5,6 +5,8 @@ use super::elementwise;
 use super::gemm::scratch::Scratch;
 
 /// What matrix products and convolutions multiply; sums have the operands' type in any case.
+///
+/// Rounding is differentiated as the identity: a derivative is again a product of such operands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// The operands as they are.
@@ -17,7 +19,7 @@ pub enum Precision {
 impl Precision {
     /// Whether operands of type `T` are rounded.
     pub(super) fn rounds<T: Real>(self) -> bool {
-        self == Precision::Bf16 && size_of::<T>() == size_of::<f32>()
+        self == Precision::Bf16 && T::singles(&[]).is_some()
     }
 }
 

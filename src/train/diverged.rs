@@ -14,12 +14,11 @@ use super::container::{Container, Data, Stored};
 use super::folder::RunFolder;
 use super::images::Images;
 use super::model::{self, State};
-use super::settings::settings;
+use super::settings::{instructions, settings};
 use super::start::last_state;
 use crate::autodiff::watch::{Statistics, watch};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::kernels::dispatch::level;
 use crate::metamask::step;
 use crate::nn::named_params;
 use crate::tensor::Tensor;
@@ -41,7 +40,7 @@ pub struct Dump {
     /// What was found when the step was kept: the place, then its values, a line each.
     pub told: Vec<String>,
     /// The vector instructions that it was computed with: others round otherwise.
-    pub level: String,
+    pub instructions: String,
 }
 
 impl Dump {
@@ -59,7 +58,7 @@ impl Dump {
             views: images.pair(&batch, epoch, config.seed)?,
             images: batch,
             told: Vec::new(),
-            level: level().name().to_string(),
+            instructions: instructions(config),
         })
     }
 
@@ -103,7 +102,7 @@ impl Dump {
         file.tensors.insert(VIEWS.into(), views);
         file.meta.insert(PER_EPOCH.into(), self.steps_per_epoch.into());
         file.meta.insert(TOLD.into(), self.told.clone().into());
-        file.meta.insert(LEVEL.into(), self.level.clone().into());
+        file.meta.insert(LEVEL.into(), self.instructions.clone().into());
         file.write(path)
     }
 
@@ -123,7 +122,7 @@ impl Dump {
         let text = |value: &Value| value.as_str().map(String::from);
         let told = meta(TOLD)?.as_array().map(|lines| lines.iter().filter_map(text).collect());
         let told = told.ok_or_else(|| missing(TOLD))?;
-        let level = text(meta(LEVEL)?).ok_or_else(|| missing(LEVEL))?;
+        let instructions = text(meta(LEVEL)?).ok_or_else(|| missing(LEVEL))?;
         let settings = text(meta("config")?).ok_or_else(|| missing("config"))?;
         let config = RunConfig::from_toml(&settings, path)?;
         let images = match file.tensors.remove(IMAGES) {
@@ -138,7 +137,7 @@ impl Dump {
         };
         let (state, step) = model::restore(&config, views.shape()[3], &file, path)?;
         let images = images.into_iter().map(|image| image as usize).collect();
-        Ok(Dump { config, state, step, steps_per_epoch, images, views, told, level })
+        Ok(Dump { config, state, step, steps_per_epoch, images, views, told, instructions })
     }
 }
 

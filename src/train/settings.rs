@@ -1,14 +1,27 @@
 //! From a run's settings to those of a step.
 
 use crate::config::{
-    BtMode, Curve, DecayScope, DrrUnit, LarsForm, MetaMode, Method, OptimizerKind, Per, RunConfig,
-    TrialStep,
+    BtMode, Curve, DecayScope, DrrUnit, LarsForm, MetaMode, Method, OptimizerKind, Per, Precision,
+    RunConfig, TrialStep,
 };
+use crate::kernels::dispatch::level;
 use crate::metamask::{self, Meta, Mode, Objective, Settings};
 use crate::optim::{
     self, Adam, AdamDecay, Clip, Lars, Optimizer, Scope, Sgd, ema_cosine, warmup_cosine,
 };
 use crate::ssl::{BarlowTwins, Dcl, Hcl, Loss, Normalization};
+
+/// The instructions that a run's sums are computed with: with others they round otherwise.
+pub fn instructions(config: &RunConfig) -> String {
+    let tiles = config.model.precision == Precision::Bf16 && level().has_tiles();
+    format!("{}{}", level().name(), if tiles { " with tiles" } else { "" })
+}
+
+/// What to know before a run on this machine, if anything.
+pub fn caution(config: &RunConfig) -> Option<&'static str> {
+    let slow = config.model.precision == Precision::Bf16 && !level().has_tiles();
+    slow.then_some("note: bf16 takes longer than f32 here: it is fast with AMX, under Linux")
+}
 
 /// The settings of the step after `step` steps, in epochs of `steps_per_epoch`.
 pub fn settings(config: &RunConfig, step: usize, steps_per_epoch: usize) -> Settings {

@@ -15,6 +15,7 @@ use super::container::Container;
 use super::folder::RunFolder;
 use super::images::Images;
 use super::model::{self, State};
+use super::settings::caution;
 use crate::config::{RunConfig, hex};
 use crate::error::{Error, Result};
 
@@ -97,6 +98,9 @@ pub fn last_state(
     let Some(Last { checkpoint, path, damaged }) = last(folder, observer)? else {
         return Ok(None);
     };
+    if let Some(caution) = caution(config) {
+        observer.note(caution);
+    }
     let channels = images.train.channels;
     let (state, step) = model::restore(config, channels, &checkpoint, &path)?;
     let normalization = model::stored_normalization(&checkpoint, &path)?;

@@ -11,10 +11,10 @@
 use super::Observer;
 use super::metrics::Summary;
 use super::model::{State, weights_sha256};
+use super::settings::instructions;
 use crate::comm::{Number, Ranks, Traffic};
 use crate::config::{BatchNormOver, RunConfig, difference};
 use crate::error::{Error, Result};
-use crate::kernels::dispatch::level;
 use crate::metamask::{self, Settings, StepReport, step};
 use crate::nn::{self, DataParallel, Encode};
 use crate::tensor::Tensor;
@@ -137,13 +137,12 @@ impl Team {
             return Ok(());
         }
         let size = self.ranks.size();
-        let (version, level) = (env!("CARGO_PKG_VERSION"), level());
-        let tiles = if level.has_tiles() { " with tiles" } else { "" };
         let path = std::env::var("DIMASK_CONV").unwrap_or_default();
         let own = format!(
-            "{}version {version}\nvector instructions {}{tiles}\nDIMASK_CONV {path:?}\n",
+            "{}version = {}\nvector instructions = {}\nDIMASK_CONV = {path:?}\n",
             config.canonical(),
-            level.name()
+            env!("CARGO_PKG_VERSION"),
+            instructions(config)
         );
         let all = self.ranks.gather_bytes(own.as_bytes());
         let lines = |rank: usize| String::from_utf8_lossy(&all[rank]).into_owned();
@@ -153,10 +152,6 @@ impl Team {
             if let Some([a, b]) = difference(&first, &other) {
                 let reason =
                     format!("rank {rank} has {b}, rank 0 has {a}: they cannot train one model");
-                return Err(Error::usage("the ranks", reason));
-            }
-            if first != other {
-                let reason = format!("rank {rank} has other settings than rank 0");
                 return Err(Error::usage("the ranks", reason));
             }
         }

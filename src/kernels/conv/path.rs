@@ -116,8 +116,9 @@ impl Choice {
 /// | forward: fewer than 4 images | [`Path::Rows`] |
 /// | all other | [`Path::Taps`] |
 ///
-/// [`Choice::Winograd`] takes the third row wherever the algorithm is possible, and
-/// [`Choice::Direct`] never. f64 is for checks and references: it has the definition's products.
+/// [`Choice::Winograd`] takes the third row wherever the algorithm is possible and the first two do
+/// not hold, and [`Choice::Direct`] never. f64 is for checks and references: it has the
+/// definition's products.
 pub fn choose<T: Real>(level: Level, choice: Choice, part: Part, geometry: &Geometry) -> Path {
     let single = size_of::<T>() == size_of::<f32>();
     let full = geometry.n.min(geometry.c).min(geometry.o) >= FULL_TILES;

@@ -10,7 +10,7 @@ impl<T: Real> Tensor<T> {
     /// The matrix product over the last two axes, with either operand stored transposed.
     ///
     /// `Nn`: `[.., M, K] x [.., K, N]`; `Nt`: `b` is `[.., N, K]`; `Tn`: `a` is `[.., K, M]`.
-    /// The leading axes must be equal. With [`Precision::Bf16`] large f32 operands are rounded.
+    /// The leading axes must be equal. With [`Precision::Bf16`] f32 operands are rounded.
     ///
     /// # Panics
     /// If the shapes do not fit.

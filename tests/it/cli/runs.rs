@@ -161,7 +161,6 @@ fn a_killed_run_goes_on_to_the_same_bits_with_any_number_of_threads() {
     }
 }
 
-/// Where the processor has no tiles, products are rounded all the same.
 #[test]
 fn a_precision_stays_with_its_run() {
     let bench = Bench::new("bf16");
@@ -187,7 +186,8 @@ fn a_precision_stays_with_its_run() {
     };
     ["checkpoint.safetensors", "previous.safetensors"].into_iter().for_each(copy);
     fs::remove_file(bench.path("f32/summary.json")).expect("the file was there");
-    let says = ["f32/checkpoint.safetensors", "settings", "no precision", "precision = \"bf16\""];
+    let says =
+        ["f32/checkpoint.safetensors", "settings", "precision = \"f32\"", "precision = \"bf16\""];
     run(&["train", "--resume", &bench.text("f32")]).fails(1, &says);
 }
 
