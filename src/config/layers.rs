@@ -111,8 +111,15 @@ impl Layers {
                 Ok(())
             }
             Err(e) => {
+                let mut reason = plain(e.message());
+                if reason.contains("unit variant") {
+                    // Something else where a word must be: as one, it is told which there are.
+                    self.put(key, Value::String(value.to_string())).expect("it was put before");
+                    let again = self.table.clone().try_into::<RunConfig>();
+                    reason = again.map_or_else(|e| plain(e.message()), |_| reason);
+                }
                 self.table = before;
-                Err(Error::usage(source, plain(e.message())))
+                Err(Error::usage(source, reason))
             }
         }
     }
@@ -271,7 +278,12 @@ fn plain(message: &str) -> String {
     let unknown = ["unknown variant `", "unknown field `"];
     let rest = unknown.iter().find_map(|start| message.strip_prefix(start));
     let Some((word, known)) = rest.and_then(|rest| rest.split_once("`, expected ")) else {
-        return message.to_string();
+        let types = [("f64", "a number"), ("usize", "a whole number"), ("u64", "a whole number")];
+        let ending = |(name, words): &(&str, &str)| {
+            let start = message.strip_suffix(name)?;
+            start.ends_with("expected ").then(|| format!("{start}{words}"))
+        };
+        return types.iter().find_map(ending).unwrap_or_else(|| message.to_string());
     };
     // Every second piece is between backticks, the last one is what else is said.
     let pieces: Vec<&str> = known.split('`').collect();
@@ -354,7 +366,12 @@ mod tests {
         assert!(wrong.starts_with("run.toml: method: \"mocov3\" is none of barlow"), "{wrong}");
         let wrong = message(layers.text("seed = 1\nx = = 2", "run.toml"));
         assert!(wrong.starts_with("run.toml: line 2: "), "{wrong}");
-        assert!(message(layers.set("epochs", "two".into(), "--epochs")).starts_with("--epochs: "));
+        let wrong = message(layers.set("epochs", "two".into(), "--epochs"));
+        assert_eq!(wrong, "--epochs: invalid type: string \"two\", expected a whole number");
+        let wrong = message(layers.set("loss.beta", "two".into(), "--set loss.beta"));
+        assert!(wrong.ends_with("string \"two\", expected a number"), "{wrong}");
+        let wrong = message(layers.set("model.precision", 1.into(), "--set model.precision"));
+        assert_eq!(wrong, "--set model.precision: \"1\" is none of f32, bf16");
         assert!(message(layers.set_text("loss")).contains("KEY=VALUE"));
         assert!(message(layers.set("loss", 1.into(), "--set loss")).contains("is a section"));
 
