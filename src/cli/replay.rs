@@ -3,6 +3,7 @@
 use super::args::ReplayArgs;
 use super::output;
 use crate::error::{Error, Result};
+use crate::kernels::dispatch::level;
 use crate::train::diverged::Dump;
 use crate::train::settings::instructions;
 
@@ -25,10 +26,14 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     let why = match *then_with == own {
         true => String::new(),
         false => format!(
-            "; it was computed with {then_with} and now with {own}: rounding differs, try \
-             DIMASK_SIMD={}",
-            then_with.trim_end_matches(" with tiles")
+            "; it was computed with {then_with} and now with {own}: rounding differs{}",
+            advice(then_with.trim_end_matches(" with tiles"))
         ),
     };
     Err(Error::Wrong { what: format!("when the step was kept, this was found: {then}{why}") })
+}
+
+/// How to compute with the instructions of `kept`; tiles cannot be had or left out by a variable.
+fn advice(kept: &str) -> String {
+    if kept == level().name() { String::new() } else { format!(", try DIMASK_SIMD={kept}") }
 }

@@ -255,16 +255,18 @@ const YOUNGER: [&str; 2] = ["batch_norm = \"all-ranks\"", "precision = \"f32\""]
 
 /// The first line in which two canonical forms differ, as each has it, or would if it were said.
 pub(crate) fn difference(own: &str, other: &str) -> Option<[String; 2]> {
+    fn key(line: &str) -> &str {
+        line.split(" = ").next().unwrap_or_default()
+    }
     let end = || std::iter::repeat("");
-    let mut lines = own.lines().chain(end()).zip(other.lines().chain(end()));
     let longest = own.lines().count().max(other.lines().count());
-    let (a, b) = lines.by_ref().take(longest).find(|(a, b)| a != b)?;
-    let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_string();
+    let mut lines = own.lines().chain(end()).zip(other.lines().chain(end())).take(longest);
+    let (a, b) = lines.find(|(a, b)| a != b)?;
     let lacks =
         |text: &str, of: &str| !of.is_empty() && text.lines().all(|line| key(line) != key(of));
-    let unsaid = |key_of: &str| {
-        let line = YOUNGER.iter().find(|line| key(line) == key(key_of));
-        line.map_or(format!("no {}", key(key_of)), |line| line.to_string())
+    let unsaid = |of: &str| {
+        let line = YOUNGER.iter().find(|line| key(line) == key(of));
+        line.map_or(format!("no {}", key(of)), |line| line.to_string())
     };
     Some(match (lacks(other, a), lacks(own, b)) {
         (true, _) => [a.to_string(), unsaid(a)],

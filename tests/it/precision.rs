@@ -5,7 +5,7 @@ use crate::support::{Numbers, assert_tensors_close, dot, tolerance};
 use dimask::autodiff::{Var, pull, pull_graph, push};
 use dimask::kernels::bf16::Bf16;
 use dimask::metamask::{HeadShapes, Mask, MaskForm, Meta, Mode, Network, Settings, State, step};
-use dimask::nn::{Architecture, Conv2d, Encoder, Init, Linear, params, with_params};
+use dimask::nn::{Architecture, Conv2d, Encoder, Init, Linear, leaves, params, with_params};
 use dimask::optim::{Optimizer, Sgd};
 use dimask::tensor::{Precision, Tensor};
 
@@ -121,6 +121,26 @@ fn small_layers_stay_in_full_precision() {
     let linear = |inputs, outputs| Linear::<f32>::new("fc", inputs, outputs, &init).precision;
     assert_eq!(linear(64, 64), Precision::Bf16);
     assert_eq!([linear(63, 64), linear(512, 10)], [Precision::Full; 2]);
+}
+
+/// Also after the traversal that makes leaves and saves parameters.
+#[test]
+fn layers_multiply_in_the_precision_they_were_made_with() {
+    let mut numbers = Numbers::new(5);
+    let (rows, images) = (numbers.tensor(&[32, 64], -1.0, 1.0), [16, 5, 5, 16]);
+    let [rows, images] = [rows, numbers.tensor(&images, -1.0, 1.0)].map(Var::constant);
+    let of = |precision| {
+        let init = Init::new(1).with(precision);
+        let linear: Linear = leaves(&Linear::new("fc", 64, 64, &init));
+        let conv: Conv2d = leaves(&Conv2d::new("conv", [16, 16], 3, 1, &init));
+        assert_eq!([linear.precision, conv.precision], [precision; 2]);
+        [linear.forward(&rows), conv.forward(&images)].map(|y| y.value().clone())
+    };
+    let [full, bf16] = [Precision::Full, Precision::Bf16].map(of);
+    for (full, bf16) in full.iter().zip(&bf16) {
+        assert!(full != bf16, "not rounded");
+        assert_tensors_close("bf16", bf16, full, 0.02);
+    }
 }
 
 /// Two views of 32 images of 16 x 16 pixels: coarse squares, which the views share, and noise.
