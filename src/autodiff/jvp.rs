@@ -5,7 +5,7 @@
 
 use super::Var;
 use super::op::{Context, Op, SavedBatchNorm, SavedTail};
-use super::ops::fused::{after_tail, batch_norm_definition, cross_entropy_definition};
+use super::ops::fused::{after_tail, batch_norm_definition, cross_entropy_pushed};
 use super::pull::add_in_place;
 use super::push::walk;
 use super::vjp::{fence, vjp};
@@ -45,9 +45,11 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::Identity
         | Op::Neg
         | Op::Scale(_)
+        | Op::DivScalar(_)
         | Op::Shift
         | Op::Exp { .. }
         | Op::Ln { .. }
+        | Op::Ln1p { .. }
         | Op::Sqrt { .. }
         | Op::Tanh { .. }
         | Op::Sigmoid { .. }
@@ -104,9 +106,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::Replicate(comm) => dx().replicate(comm),
 
         Op::CrossEntropy(saved) if !c.recording => Var::constant(saved.tangent(dx().value())),
-        Op::CrossEntropy(saved) => through(c, &[&saved.x], tangents, |inputs| {
-            cross_entropy_definition(inputs, &saved.targets)
-        }),
+        Op::CrossEntropy(saved) => cross_entropy_pushed(&c.input(0, &saved.x), saved, &dx()),
         Op::BatchNorm(saved) => {
             let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));

@@ -9,8 +9,8 @@
 //! and can be differentiated again. There is nothing else behind the second and third order.
 //!
 //! # The closed set
-//! 1. **Elementwise**: add, sub, mul, div, neg, scale, shift, exp, ln, sqrt, tanh, sigmoid, powf,
-//!    gate.
+//! 1. **Elementwise**: add, sub, mul, div, neg, scale, div_scalar, shift, exp, ln, ln_1p, sqrt,
+//!    tanh, sigmoid, powf, gate.
 //!    `relu`, `abs` and `clamp` are gates and products with constants of their input's sign.
 //! 2. **Linear adjoint pairs**: reshape/reshape, permute/inverse, broadcast_to/sum_to, slice/embed,
 //!    concat/slices, take/put. `take` reads flat positions, which serves `gather`,

@@ -29,12 +29,16 @@ pub(crate) enum Op<T: Real> {
     Neg,
     /// `factor * x`.
     Scale(T),
+    /// `x / divisor`.
+    DivScalar(T),
     /// `x + constant`; saves nothing.
     Shift,
     /// `y = e^x`.
     Exp { y: Tensor<T> },
     /// `ln x`.
     Ln { x: Tensor<T> },
+    /// `ln(1 + x)`.
+    Ln1p { x: Tensor<T> },
     /// `y = sqrt x`.
     Sqrt { y: Tensor<T> },
     /// `y = tanh x`.
@@ -155,9 +159,11 @@ pub const OP_NAMES: &[&str] = &[
     "div",
     "neg",
     "scale",
+    "div_scalar",
     "shift",
     "exp",
     "ln",
+    "ln_1p",
     "sqrt",
     "tanh",
     "sigmoid",
@@ -201,9 +207,11 @@ impl<T: Real> Op<T> {
             Op::Div { .. } => "div",
             Op::Neg => "neg",
             Op::Scale(_) => "scale",
+            Op::DivScalar(_) => "div_scalar",
             Op::Shift => "shift",
             Op::Exp { .. } => "exp",
             Op::Ln { .. } => "ln",
+            Op::Ln1p { .. } => "ln_1p",
             Op::Sqrt { .. } => "sqrt",
             Op::Tanh { .. } => "tanh",
             Op::Sigmoid { .. } => "sigmoid",

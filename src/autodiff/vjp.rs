@@ -6,7 +6,7 @@
 use super::Var;
 use super::op::{Context, Op, SavedBatchNorm, SavedTail};
 use super::ops::fused::{
-    batch_norm_definition, before_tail, cross_entropy_definition, l2_normalize_definition,
+    batch_norm_definition, before_tail, cross_entropy_pulled, l2_normalize_definition,
 };
 use super::pull::pull_graph;
 use crate::kernels::Real;
@@ -34,9 +34,11 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         }
         Op::Neg => one(-g),
         Op::Scale(factor) => one(g * *factor),
+        Op::DivScalar(divisor) => one(g / *divisor),
         Op::Shift => one(g.clone()),
         Op::Exp { y } => one(g * c.output(y)),
         Op::Ln { x } => one(g / c.input(0, x)),
+        Op::Ln1p { x } => one(g / c.input(0, x).shift(1.0)),
         Op::Sqrt { y } => one(g.scale(0.5) / c.output(y)),
         Op::Tanh { y } => one(g - g * c.output(y).square()),
         Op::Sigmoid { y } => {
@@ -120,9 +122,7 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
         Op::Replicate(comm) => one(g.all_reduce_sum(comm)),
 
         Op::CrossEntropy(saved) if !c.recording => one(Var::constant(saved.grad(g.value()))),
-        Op::CrossEntropy(saved) => {
-            through(c, &[&saved.x], g, |inputs| cross_entropy_definition(inputs, &saved.targets))
-        }
+        Op::CrossEntropy(saved) => one(cross_entropy_pulled(&c.input(0, &saved.x), saved, g)),
         Op::L2Normalize(saved) if !c.recording => one(Var::constant(saved.grad(g.value()))),
         Op::L2Normalize(saved) => through(c, &[&saved.x], g, |inputs| {
             let axis = inputs[0].rank() - 1;

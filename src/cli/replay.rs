@@ -3,6 +3,7 @@
 use super::args::ReplayArgs;
 use super::output;
 use crate::error::{Error, Result};
+use crate::kernels::NUMERICS;
 use crate::kernels::dispatch::level;
 use crate::train::diverged::Dump;
 use crate::train::settings::instructions;
@@ -24,6 +25,10 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     let then = dump.told.first().map_or("nothing", String::as_str);
     let (own, then_with) = (instructions(&dump.config), &dump.instructions);
     let why = match *then_with == own {
+        _ if dump.numerics != NUMERICS => format!(
+            "; it was computed with numerics version {} and now with {NUMERICS}",
+            dump.numerics
+        ),
         true => String::new(),
         false => format!(
             "; it was computed with {then_with} and now with {own}: rounding differs{}",

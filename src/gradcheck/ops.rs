@@ -73,11 +73,12 @@ fn elementwise(t: &mut Table) {
     t.row("recip", COMPOSED, POSITIVE, &[&[4]], |v| v[0].recip());
     t.row("neg", "neg", ANY, &[&[4]], |v| -&v[0]);
     t.row("times a number", "scale", ANY, &[&[4]], |v| &v[0] * 0.7);
-    t.row("over a number", COMPOSED, ANY, &[&[4]], |v| &v[0] / 0.7);
+    t.row("over a number", "div_scalar", ANY, &[&[4]], |v| &v[0] / 0.7);
     t.row("plus a number", "shift", ANY, &[&[4]], |v| &v[0] + 0.7);
     t.row("minus a number", COMPOSED, ANY, &[&[4]], |v| &v[0] - 0.7);
     t.row("exp", "exp", ANY, &[&[2, 3]], |v| v[0].exp());
     t.row("ln", "ln", POSITIVE, &[&[2, 3]], |v| v[0].ln());
+    t.row("ln_1p", "ln_1p", POSITIVE, &[&[2, 3]], |v| v[0].ln_1p());
     t.row("sqrt", "sqrt", POSITIVE, &[&[2, 3]], |v| v[0].sqrt());
     t.row("tanh", "tanh", ANY, &[&[2, 3]], |v| v[0].tanh());
     t.row("sigmoid", "sigmoid", ANY, &[&[2, 3]], |v| v[0].sigmoid());

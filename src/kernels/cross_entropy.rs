@@ -2,8 +2,9 @@
 
 use super::Real;
 use super::dispatch::wide;
+use super::maxima::largest;
 use super::parallel::{for_each_chunk, for_each_chunk2, row_grain};
-use super::reduce::{dot_lanes_by, largest, sum_lanes_by};
+use super::reduce::{dot_lanes_by, sum_lanes, sum_lanes_by};
 
 /// Rows of scores, one for each target.
 #[derive(Clone, Copy)]
@@ -57,8 +58,10 @@ impl<'a, T: Real> Scores<'a, T> {
 
 /// `loss[r] = ln Σₖ exp(x[r, k]) − x[r, target[r]]`, the sum over the columns that take part.
 ///
-/// The largest of them, `m[r]`, is taken out first, so that nothing overflows; `peaks[r]` gets it
-/// and `Σₖ exp(x[r, k] − m[r])`.
+/// The largest of them, `m[r]`, is taken out first, so that nothing overflows, and its own 1 out of
+/// the sum: `loss[r] = (m[r] − x[r, target[r]]) + ln(1 + s[r])` with
+/// `s[r] = Σₖ exp(x[r, k] − m[r]) − 1`, of which no digit is lost where it is small. `peaks[r]` gets
+/// `m[r]` and `s[r]`.
 ///
 /// # Panics
 /// As [`Scores::cols`]; if there are not as many results as rows.
@@ -70,14 +73,16 @@ pub fn cross_entropy<T: Real>(scores: Scores<'_, T>, peaks: &mut [[T; 2]], loss:
     let grain = row_grain(rows, cols);
     for_each_chunk2(peaks, grain, loss, grain, |i, peaks, loss| {
         find_peaks(&scores, i * grain, peaks);
-        for ((row, loss), &[top, sum]) in (i * grain..).zip(loss).zip(&*peaks) {
-            *loss = (top - scores.row(row)[scores.target[row] as usize]) + sum.ln();
+        for ((row, loss), &[top, rest]) in (i * grain..).zip(loss).zip(&*peaks) {
+            *loss = (top - scores.row(row)[scores.target[row] as usize]) + rest.ln_1p();
         }
     });
 }
 
 /// `dx[r, j] = g[r] (p[r, j] − [j = target[r]])` with the softmax `p` of the columns that take
 /// part, 0 for one that does not: the adjoint of [`cross_entropy`], which found `peaks`.
+///
+/// The target's entry is minus the sum of the others, which keeps every digit where `p` is near 1.
 ///
 /// # Panics
 /// As [`cross_entropy`].
@@ -93,17 +98,21 @@ pub fn cross_entropy_grad<T: Real>(scores: Scores<'_, T>, peaks: &[[T; 2]], g: &
     let grain = row_grain(rows, cols);
     for_each_chunk(dx, grain * cols, |i, dx| {
         for (row, dx) in (i * grain..).zip(dx.chunks_exact_mut(cols)) {
-            let [top, sum] = peaks[row];
-            scaled_exp(scores.row(row), top, g[row] / sum, dx);
-            dx[scores.target[row] as usize] -= g[row];
-            if let Some(without) = scores.without {
-                dx[without[row] as usize] = T::ZERO;
-            }
+            let [top, rest] = peaks[row];
+            let out = scores.without.map(|without| without[row] as usize);
+            slopes(
+                scores.row(row),
+                top,
+                g[row] / (T::ONE + rest),
+                scores.target[row] as usize,
+                out,
+                dx,
+            );
         }
     });
 }
 
-/// `dloss[r] = Σⱼ p[r, j] dx[r, j] − dx[r, target[r]]`, `p` as in [`cross_entropy_grad`]: the
+/// `dloss[r] = Σⱼ p[r, j] (dx[r, j] − dx[r, target[r]])`, `p` as in [`cross_entropy_grad`]: the
 /// tangent of [`cross_entropy`], which found `peaks`.
 ///
 /// # Panics
@@ -124,9 +133,9 @@ pub fn cross_entropy_tangent<T: Real>(
         let mut spare = Vec::new();
         for (row, dloss) in (i * grain..).zip(dloss) {
             let dx = &dx[row * cols..][..cols];
-            let [top, sum] = peaks[row];
-            let mean = exp_dot(scores.taking_part(row, &mut spare), top, dx) / sum;
-            *dloss = mean - dx[scores.target[row] as usize];
+            let [top, rest] = peaks[row];
+            let own = dx[scores.target[row] as usize];
+            *dloss = exp_dot(scores.taking_part(row, &mut spare), top, dx, own) / (T::ONE + rest);
         }
     });
 }
@@ -137,19 +146,30 @@ wide! {
         for (row, peak) in (first..).zip(peaks) {
             let x = scores.taking_part(row, &mut spare);
             let top = largest(x);
-            // An infinite one cannot be taken out.
-            let top = if top.is_finite() { top } else { T::ZERO };
-            *peak = [top, sum_lanes_by(x, |x| (x - top).exp())];
+            *peak = if top.is_finite() {
+                // Each score as large adds 1, but for the one that is taken out.
+                let equals: u32 = x.iter().map(|&x| u32::from(x == top)).sum();
+                let exp = |x: T| if x == top { T::ZERO } else { (x - top).exp() };
+                [top, sum_lanes_by(x, exp) + T::from_usize(equals as usize - 1)]
+            } else {
+                [T::ZERO, sum_lanes_by(x, T::exp) - T::ONE]
+            };
         }
     }
 
-    fn scaled_exp[T: Real](x: &[T], top: T, factor: T, dx: &mut [T]) {
+    fn slopes[T: Real](
+        x: &[T], top: T, factor: T, target: usize, without: Option<usize>, dx: &mut [T],
+    ) {
         for (dx, &x) in dx.iter_mut().zip(x) {
             *dx = factor * (x - top).exp();
         }
+        for column in without.into_iter().chain([target]) {
+            dx[column] = T::ZERO;
+        }
+        dx[target] = -sum_lanes(dx);
     }
 
-    fn exp_dot[T: Real](x: &[T], top: T, dx: &[T]) -> T {
-        dot_lanes_by(x, dx, |x, dx| (x - top).exp() * dx)
+    fn exp_dot[T: Real](x: &[T], top: T, dx: &[T], own: T) -> T {
+        dot_lanes_by(x, dx, |x, dx| (x - top).exp() * (dx - own))
     }
 }

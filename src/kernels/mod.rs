@@ -10,6 +10,7 @@ pub mod gemm;
 pub mod index;
 pub mod layout;
 pub mod limit;
+pub mod maxima;
 pub mod naive;
 pub mod norm;
 pub mod parallel;
@@ -29,3 +30,11 @@ mod tiles;
 mod vector;
 
 pub use real::Real;
+
+/// The version of the arithmetic: it rises when the same operations come to other bits.
+///
+/// | version | what changed |
+/// |---|---|
+/// | 1 | |
+/// | 2 | sums are taken in runs and pairwise; `x / c` is a division; softmax and cross-entropy are made of differences from the largest score |
+pub const NUMERICS: u64 = 2;

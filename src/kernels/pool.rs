@@ -2,8 +2,8 @@
 
 use super::Real;
 use super::dispatch::wide;
+use super::maxima::{Window, max_columns};
 use super::parallel::{for_each_chunk2, row_grain};
-use super::reduce::{Window, max_columns};
 
 /// The largest value of each window, `[N, H, W, C]` → `[N, OH, OW, C]`, and where it was found.
 ///

@@ -1,4 +1,11 @@
-//! Sums and maxima along axes, in an order fixed by the shape.
+//! Sums along axes, in an order fixed by the shape.
+//!
+//! A plain loop over `n` equal numbers is wrong by up to `n / 2` roundings, all of one sign. So no
+//! accumulator takes more than a few numbers: rows are added in runs of [`RUN`], runs in pieces of
+//! [`PIECE`] elements, and pieces pairwise. A sum of any length is then right to a dozen roundings,
+//! 7e-7 of it in `f32`, if its terms have one sign.
+//!
+//! Source: Higham 1993, The accuracy of floating point summation.
 
 use std::ops::Range;
 
@@ -7,13 +14,19 @@ use rayon::prelude::*;
 use super::Real;
 use super::alloc::Buffer;
 use super::dispatch::wide;
-use super::parallel::{GRAIN, SERIAL, for_each_chunk, for_each_chunk2, row_grain};
+use super::parallel::{GRAIN, SERIAL, for_each_chunk, row_grain};
 
 /// Interleaved accumulators of a row: a few registers of any width, so that one addition need not
 /// wait for the last.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
-/// `Σ x[i]`: pieces of a fixed length summed by lanes, their sums combined pairwise.
+/// Numbers that an accumulator takes before it is added to the others.
+const RUN: usize = 16;
+
+/// Elements of a row that are summed in runs: 8 runs of each lane.
+const PIECE: usize = 8 * RUN * LANES;
+
+/// `Σ x[i]`, in runs and pieces as the file's documentation says.
 pub fn sum<T: Real>(x: &[T]) -> T {
     sum_pieces(x.len(), |piece| sum_piece(&x[piece]))
 }
@@ -28,33 +41,51 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     sum_pieces(a.len(), |piece| dot_piece(&a[piece.clone()], &b[piece]))
 }
 
-/// The sum of what `f` gives for each piece of `len` elements, combined pairwise.
+/// The sum of what `f` gives for each [`GRAIN`] of `len` elements, added pairwise.
 fn sum_pieces<T: Real>(len: usize, f: impl Fn(Range<usize>) -> T + Sync) -> T {
-    if len <= GRAIN {
+    if len < SERIAL {
         return f(0..len);
     }
     let piece = |i: usize| f(i * GRAIN..((i + 1) * GRAIN).min(len));
-    let n = len.div_ceil(GRAIN);
-    let pieces: Vec<T> = if len < SERIAL {
-        (0..n).map(piece).collect()
-    } else {
-        (0..n).into_par_iter().map(piece).collect()
-    };
-    sum_pairwise(&pieces)
+    let pieces: Vec<T> = (0..len.div_ceil(GRAIN)).into_par_iter().map(piece).collect();
+    let mut total = Pairwise::default();
+    pieces.into_iter().for_each(|piece| total.add(piece));
+    total.sum()
+}
+
+/// Adds numbers pairwise as they come: the sum of `2^k` of them waits for the next `2^k`.
+struct Pairwise<T> {
+    count: usize,
+    waiting: [T; 32],
+}
+
+impl<T: Real> Default for Pairwise<T> {
+    #[inline(always)]
+    fn default() -> Self {
+        Pairwise { count: 0, waiting: [T::ZERO; 32] }
+    }
+}
+
+impl<T: Real> Pairwise<T> {
+    #[inline(always)]
+    fn add(&mut self, mut x: T) {
+        let mut level = 0;
+        while self.count >> level & 1 == 1 {
+            x += self.waiting[level];
+            level += 1;
+        }
+        self.waiting[level] = x;
+        self.count += 1;
+    }
+
+    #[inline(always)]
+    fn sum(&self) -> T {
+        let levels = (0..self.waiting.len()).filter(|level| self.count >> level & 1 == 1);
+        levels.fold(T::ZERO, |sum, level| sum + self.waiting[level])
+    }
 }
 
 wide! {
-    /// Appends the places where `x > threshold`, in order; for thresholds that few elements pass.
-    pub fn places_above[T: Real](x: &[T], threshold: T, places: &mut Vec<u32>) {
-        // A group without such an element costs comparisons but no branches.
-        for (number, group) in x.chunks(LANES).enumerate() {
-            if group.iter().fold(false, |any, &x| any | (x > threshold)) {
-                let above = (0u32..).zip(group).filter(|(_, x)| **x > threshold);
-                places.extend(above.map(|(at, _)| (number * LANES) as u32 + at));
-            }
-        }
-    }
-
     fn sum_piece[T: Real](x: &[T]) -> T {
         sum_lanes(x)
     }
@@ -83,25 +114,9 @@ wide! {
     fn sum_block[T: Real](x: &[T], y: &mut [T]) {
         sum_rows(x, y);
     }
-
-    fn max_rows_piece[T: Real](
-        x: &[T], start: usize, len: usize, inner: usize, y: &mut [T], indices: &mut [u32],
-    ) {
-        let rows = y.chunks_exact_mut(inner).zip(indices.chunks_exact_mut(inner));
-        for (i, (y, indices)) in rows.enumerate() {
-            let start = start + i * len * inner;
-            let x = &x[start..][..len * inner];
-            if inner == 1 {
-                let (at, top) = first_largest(x);
-                (y[0], indices[0]) = (top, (start + at) as u32);
-            } else {
-                max_rows(x, start as u32, y, indices);
-            }
-        }
-    }
 }
 
-/// Sums in 32 interleaved lanes, so that the order suits every vector width.
+/// `Σ x[i]`.
 #[inline(always)]
 pub(super) fn sum_lanes<T: Real>(x: &[T]) -> T {
     sum_lanes_by(x, |x| x)
@@ -110,35 +125,57 @@ pub(super) fn sum_lanes<T: Real>(x: &[T]) -> T {
 /// `Σ f(x[i])`, in the order of [`sum_lanes`].
 #[inline(always)]
 pub(super) fn sum_lanes_by<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    let mut lanes = [T::ZERO; LANES];
-    let pieces = x.chunks_exact(LANES);
-    let rest = pieces.remainder();
-    for piece in pieces {
-        for (lane, &x) in lanes.iter_mut().zip(piece) {
+    sum_runs(x.len(), |run| {
+        let mut lanes = [T::ZERO; LANES];
+        let pieces = x[run].chunks_exact(LANES);
+        let rest = pieces.remainder();
+        for piece in pieces {
+            for (lane, &x) in lanes.iter_mut().zip(piece) {
+                *lane += f(x);
+            }
+        }
+        for (lane, &x) in lanes.iter_mut().zip(rest) {
             *lane += f(x);
         }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += f(x);
-    }
-    fold_lanes(lanes)
+        lanes
+    })
 }
 
 /// `Σ f(a[i], b[i])`, in the order of [`sum_lanes`].
 #[inline(always)]
 pub(super) fn dot_lanes_by<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    let mut lanes = [T::ZERO; LANES];
-    let (a_pieces, b_pieces) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_pieces.remainder().iter().zip(b_pieces.remainder());
-    for (a, b) in a_pieces.zip(b_pieces) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+    sum_runs(a.len(), |run| {
+        let mut lanes = [T::ZERO; LANES];
+        let (a, b) = (a[run.clone()].chunks_exact(LANES), b[run].chunks_exact(LANES));
+        let rest = a.remainder().iter().zip(b.remainder());
+        for (a, b) in a.zip(b) {
+            for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane += f(a, b);
+            }
+        }
+        for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
             *lane += f(a, b);
         }
+        lanes
+    })
+}
+
+/// The sum of the lanes that `f` gives for each run of a row of `len` elements.
+#[inline(always)]
+fn sum_runs<T: Real>(len: usize, f: impl Fn(Range<usize>) -> [T; LANES]) -> T {
+    let mut total = Pairwise::default();
+    for piece in (0..len).step_by(PIECE) {
+        let end = (piece + PIECE).min(len);
+        let mut sums = [T::ZERO; LANES];
+        for run in (piece..end).step_by(RUN * LANES) {
+            let lanes = f(run..(run + RUN * LANES).min(end));
+            for (sum, lane) in sums.iter_mut().zip(lanes) {
+                *sum += lane;
+            }
+        }
+        total.add(fold_lanes(sums));
     }
-    for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
-        *lane += f(a, b);
-    }
-    fold_lanes(lanes)
+    total.sum()
 }
 
 #[inline(always)]
@@ -156,17 +193,6 @@ fn fold_lanes<T: Real>(mut lanes: [T; LANES]) -> T {
 #[inline(always)]
 fn sum_in_order<T: Real>(x: &[T]) -> T {
     x.iter().fold(T::ZERO, |sum, &x| sum + x)
-}
-
-fn sum_pairwise<T: Real>(x: &[T]) -> T {
-    match x {
-        [] => T::ZERO,
-        [x] => *x,
-        _ => {
-            let (left, right) = x.split_at(x.len() / 2);
-            sum_pairwise(left) + sum_pairwise(right)
-        }
-    }
 }
 
 /// Sums `x` of `shape` over the axes that are not `kept`; `y` has the kept axes in order.
@@ -268,16 +294,18 @@ fn sum_middle<T: Real>(x: &[T], outer: usize, rows: usize, inner: usize, y: &mut
 fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
     let chunk = GRAIN / 4;
     for_each_chunk(y, chunk, |i, mut y| {
-        y.fill(T::ZERO);
         let mut at = i * chunk;
         while !y.is_empty() {
             let (image, column) = (at / inner, at % inner);
             let width = (inner - column).min(y.len());
             let (part, rest) = y.split_at_mut(width);
-            for row in 0..rows {
-                add_row(&x[(image * rows + row) * inner + column..][..part.len()], part);
-            }
-            at += part.len();
+            sum_row_runs(rows, RUN, part, |run, y| {
+                y.fill(T::ZERO);
+                for row in run {
+                    add_row(&x[(image * rows + row) * inner + column..][..width], y);
+                }
+            });
+            at += width;
             y = rest;
         }
     });
@@ -286,18 +314,48 @@ fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
 /// `y = Σ` of the rows of `x`, each as long as `y`.
 #[inline(always)]
 pub(super) fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
-    y.fill(T::ZERO);
     let c = y.len();
-    let (quads, rest) = split_quads(x, c);
-    for quad in quads.chunks_exact(4 * c) {
-        let [p, q, r, s] = four(quad, c);
-        for i in 0..c {
-            y[i] += (p[i] + q[i]) + (r[i] + s[i]);
+    let run = if c > QUAD { RUN } else { 4 * RUN };
+    sum_row_runs(x.len() / c, run, y, |run, y| {
+        y.fill(T::ZERO);
+        let (quads, rest) = split_quads(&x[run.start * c..run.end * c], c);
+        for quad in quads.chunks_exact(4 * c) {
+            let [p, q, r, s] = four(quad, c);
+            for i in 0..c {
+                y[i] += (p[i] + q[i]) + (r[i] + s[i]);
+            }
         }
+        for row in rest.chunks_exact(c) {
+            for (y, &x) in y.iter_mut().zip(row) {
+                *y += x;
+            }
+        }
+    });
+}
+
+/// `y` = the sum of what `f` writes for each run of `rows` rows, added pairwise as
+/// [`Pairwise`] does.
+#[inline(always)]
+fn sum_row_runs<T: Real>(rows: usize, run: usize, y: &mut [T], f: impl Fn(Range<usize>, &mut [T])) {
+    if rows <= run {
+        return f(0..rows, y);
     }
-    for row in rest.chunks_exact(c) {
-        for (y, &x) in y.iter_mut().zip(row) {
-            *y += x;
+    let n_runs = rows.div_ceil(run);
+    let mut waiting = Buffer::stale(n_runs.ilog2() as usize * y.len() + y.len());
+    let mut levels: Vec<&mut [T]> = waiting.chunks_exact_mut(y.len()).collect();
+    for i in 0..n_runs {
+        f(i * run..((i + 1) * run).min(rows), y);
+        let mut level = 0;
+        while i >> level & 1 == 1 {
+            add_row(levels[level], y);
+            level += 1;
+        }
+        levels[level].copy_from_slice(y);
+    }
+    // `y` is the sum of the runs since the last one that waits above its own level.
+    for level in n_runs.trailing_zeros() as usize + 1..levels.len() {
+        if n_runs >> level & 1 == 1 {
+            add_row(levels[level], y);
         }
     }
 }
@@ -318,132 +376,4 @@ pub(super) fn split_quads<T>(rows: &[T], c: usize) -> (&[T], &[T]) {
 pub(super) fn four<T>(rows: &[T], c: usize) -> [&[T]; 4] {
     let (rows, _) = rows.split_at(4 * c);
     [&rows[..c], &rows[c..][..c], &rows[2 * c..][..c], &rows[3 * c..][..c]]
-}
-
-/// The largest value along the middle axis, `[outer, len, inner]` → `[outer, inner]`, and where it
-/// was.
-///
-/// `indices` are flat positions in `x`: the first of equal maxima, or the first NaN.
-///
-/// # Panics
-/// If `len` is 0, a length differs from its shape's, or `x` has more than `u32::MAX` elements.
-#[track_caller]
-pub fn max_axis<T: Real>(
-    x: &[T],
-    outer: usize,
-    len: usize,
-    inner: usize,
-    y: &mut [T],
-    indices: &mut [u32],
-) {
-    assert!(
-        len > 0 && x.len() == outer * len * inner && y.len() == outer * inner,
-        "max_axis: [{outer}, {len}, {inner}] from {} elements to {}",
-        x.len(),
-        y.len()
-    );
-    assert_eq!(indices.len(), y.len(), "max_axis: y has {} elements", y.len());
-    assert!(u32::try_from(x.len()).is_ok(), "max_axis: {} elements do not fit in u32", x.len());
-    if y.is_empty() {
-        return;
-    }
-    let per_piece = row_grain(outer, len * inner);
-    let chunk = per_piece * inner;
-    for_each_chunk2(y, chunk, indices, chunk, |piece, y, indices| {
-        max_rows_piece(x, piece * per_piece * len * inner, len, inner, y, indices);
-    });
-}
-
-/// The largest value of a row that is not empty; NaNs are ignored.
-#[inline(always)]
-pub(super) fn largest<T: Real>(x: &[T]) -> T {
-    let larger = |a: T, b: T| if b > a { b } else { a };
-    let mut lanes = [-T::MAX; LANES];
-    let pieces = x.chunks_exact(LANES);
-    let rest = pieces.remainder();
-    for piece in pieces {
-        for (lane, &x) in lanes.iter_mut().zip(piece) {
-            *lane = larger(*lane, x);
-        }
-    }
-    let top = lanes.iter().chain(rest).fold(-T::MAX, |top, &x| larger(top, x));
-    // Nothing above the least finite value: that value itself, or −∞.
-    if top > -T::MAX { top } else { x.iter().fold(x[0], |top, &x| larger(top, x)) }
-}
-
-/// The place and value of the first maximum, or of the first NaN.
-#[inline(always)]
-fn first_largest<T: Real>(x: &[T]) -> (usize, T) {
-    let top = largest(x);
-    let is_nan = |x: &T| x.is_nan();
-    let n_nans: u32 = x.iter().map(|x| u32::from(is_nan(x))).sum();
-    let at = if n_nans > 0 { x.iter().position(is_nan) } else { x.iter().position(|&x| x == top) };
-    let at = at.expect("a row has a largest value or a NaN");
-    (at, x[at])
-}
-
-/// The columnwise maxima of the rows of `x`, and their places from `start` on.
-#[inline(always)]
-fn max_rows<T: Real>(x: &[T], start: u32, y: &mut [T], indices: &mut [u32]) {
-    let inner = y.len();
-    let rows = Window { first: 0, rows: x.len() / inner, row_step: inner, columns: 1, step: 0 };
-    max_columns(x, start, rows, y, indices);
-}
-
-/// The places `first + p row_step + q step` for `p < rows`, `q < columns`, in this order.
-#[derive(Clone, Copy)]
-pub(super) struct Window {
-    pub(super) first: usize,
-    pub(super) rows: usize,
-    pub(super) row_step: usize,
-    pub(super) columns: usize,
-    pub(super) step: usize,
-}
-
-impl Window {
-    #[inline(always)]
-    fn place(&self, p: usize, q: usize) -> usize {
-        self.first + p * self.row_step + q * self.step
-    }
-}
-
-/// `y[i] = max x[place + i]` over the places of a window, and `start` plus the position of that
-/// element: the first maximum, or the first NaN.
-#[inline(always)]
-pub(super) fn max_columns<T: Real>(
-    x: &[T],
-    start: u32,
-    window: Window,
-    y: &mut [T],
-    indices: &mut [u32],
-) {
-    y.copy_from_slice(&x[window.first..][..y.len()]);
-    indices.fill(window.first as u32);
-    for p in 0..window.rows {
-        for q in 0..window.columns {
-            let place = window.place(p, q);
-            take_better(&x[place..][..y.len()], place as u32, y, indices);
-        }
-    }
-    for (column, index) in (start..).zip(indices) {
-        *index += column;
-    }
-}
-
-/// `y[i] = x[i]` and `at[i] = place` where `x[i]` is better.
-#[inline(always)]
-fn take_better<T: Real>(x: &[T], place: u32, y: &mut [T], at: &mut [u32]) {
-    let (x, at) = (&x[..y.len()], &mut at[..y.len()]);
-    for i in 0..y.len() {
-        let better = is_better(x[i], y[i]);
-        y[i] = if better { x[i] } else { y[i] };
-        at[i] = if better { place } else { at[i] };
-    }
-}
-
-/// Whether `x` takes the place of `top`: larger, or a NaN unless `top` is one already.
-#[inline(always)]
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)] // NaN is the point.
-fn is_better<T: Real>(x: T, top: T) -> bool {
-    !(x <= top) & (top == top)
 }

@@ -18,10 +18,11 @@ use crate::kernels::profile::{self, Work};
 pub use crate::kernels::bf16::Precision;
 pub use crate::kernels::conv::Geometry;
 pub use crate::kernels::gemm::Trans;
-pub(crate) use crate::kernels::reduce::places_above;
+pub(crate) use crate::kernels::maxima::places_above;
 pub use index::Indices;
 pub use ops::BatchNormStats;
 pub(crate) use ops::{Picks, Softmax, Tail, Targets, UnitRows, images, norm_shape, window_counts};
+pub(crate) use shape::check_axes;
 pub use shape::{Keep, MAX_RANK, Shape, broadcast};
 
 /// An n-dimensional array of `f32` or `f64`: a value without a history.

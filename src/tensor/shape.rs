@@ -6,6 +6,9 @@ use std::ops::Deref;
 /// The largest number of axes a tensor can have.
 pub const MAX_RANK: usize = 6;
 
+/// The largest number of elements: as many `f64` as a slice can hold.
+const MAX_ELEMENTS: usize = isize::MAX as usize / size_of::<f64>();
+
 /// The lengths of a tensor's axes, outermost first; dereferences to `[usize]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
@@ -17,10 +20,15 @@ impl Shape {
     /// The shape with these axis lengths.
     ///
     /// # Panics
-    /// With more than [`MAX_RANK`] axes.
+    /// With more than [`MAX_RANK`] axes; if the product of the lengths (those of 0 left out) is
+    /// more elements than memory can have.
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
         assert!(dims.len() <= MAX_RANK, "shape {dims:?} has more than {MAX_RANK} axes");
+        // Strides are products of a part of the lengths: none of them overflows either.
+        let size = dims.iter().try_fold(1usize, |size, &len| size.checked_mul(len.max(1)));
+        let fits = size.is_some_and(|size| size <= MAX_ELEMENTS);
+        assert!(fits, "shape {dims:?} has more than {MAX_ELEMENTS} elements");
         let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() };
         shape.dims[..dims.len()].copy_from_slice(dims);
         shape
@@ -88,6 +96,15 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
         };
     }
     Some(Shape::new(&dims[..rank]))
+}
+
+/// Refuses axes that a shape does not have, or that are named twice.
+#[track_caller]
+pub(crate) fn check_axes(op: &str, shape: &[usize], axes: &[usize]) {
+    for (i, &axis) in axes.iter().enumerate() {
+        assert!(axis < shape.len(), "{op}: shape {shape:?} has no axis {axis}");
+        assert!(!axes[..i].contains(&axis), "{op}: axis {axis} is named twice in {axes:?}");
+    }
 }
 
 /// Row-major strides of a shape, in elements.

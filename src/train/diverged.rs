@@ -19,6 +19,7 @@ use super::start::last_state;
 use crate::autodiff::watch::{Statistics, watch};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::kernels::NUMERICS;
 use crate::metamask::step;
 use crate::nn::named_params;
 use crate::tensor::Tensor;
@@ -41,6 +42,8 @@ pub struct Dump {
     pub told: Vec<String>,
     /// The vector instructions that it was computed with: others round otherwise.
     pub instructions: String,
+    /// The version of the arithmetic that it was computed with.
+    pub numerics: u64,
 }
 
 impl Dump {
@@ -59,6 +62,7 @@ impl Dump {
             images: batch,
             told: Vec::new(),
             instructions: instructions(config),
+            numerics: NUMERICS,
         })
     }
 
@@ -137,7 +141,18 @@ impl Dump {
         };
         let (state, step) = model::restore(&config, views.shape()[3], &file, path)?;
         let images = images.into_iter().map(|image| image as usize).collect();
-        Ok(Dump { config, state, step, steps_per_epoch, images, views, told, instructions })
+        let numerics = model::numerics(&file);
+        Ok(Dump {
+            config,
+            state,
+            step,
+            steps_per_epoch,
+            images,
+            views,
+            told,
+            instructions,
+            numerics,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::{
     EncoderName, HeadEnd, MetaMode, Method, Precision, RunConfig, Squash, difference, hex,
 };
 use crate::error::{Error, Result};
-use crate::kernels::Real;
+use crate::kernels::{NUMERICS, Real};
 use crate::metamask::{self, HeadShapes, Mask, MaskForm, Memory, Network, Target};
 use crate::nn::{
     Architecture, Encode, Encoder, Init, Layout, MlpEnd, Module, Stem, params, with_params,
@@ -203,7 +203,14 @@ pub fn checkpoint(config: &RunConfig, state: &State, step: usize, epoch: usize) 
     meta.insert("seed".into(), config.seed.into());
     meta.insert("step".into(), step.into());
     meta.insert("epoch".into(), epoch.into());
+    meta.insert("numerics".into(), NUMERICS.into());
     Container { meta, tensors }
+}
+
+/// The version of the arithmetic that a checkpoint was written with, see [`NUMERICS`].
+pub fn numerics(checkpoint: &Container) -> u64 {
+    // The first version was not recorded.
+    checkpoint.meta.get("numerics").map_or(1, |version| version.as_u64().unwrap_or(0))
 }
 
 /// The version of a checkpoint's layout.

@@ -18,6 +18,7 @@ use super::model::{self, State};
 use super::settings::caution;
 use crate::config::{RunConfig, hex};
 use crate::error::{Error, Result};
+use crate::kernels::NUMERICS;
 
 /// What a run goes on from.
 #[derive(Debug)]
@@ -100,6 +101,14 @@ pub fn last_state(
     };
     if let Some(caution) = caution(config) {
         observer.note(caution);
+    }
+    let written = model::numerics(&checkpoint);
+    if written != NUMERICS {
+        observer.note(&format!(
+            "note: {} was written with numerics version {written}, this program has {NUMERICS}: \
+             the run resumes, but not to the bits of an uninterrupted one",
+            path.display()
+        ));
     }
     let channels = images.train.channels;
     let (state, step) = model::restore(config, channels, &checkpoint, &path)?;

@@ -15,6 +15,7 @@ use super::settings::instructions;
 use crate::comm::{Number, Ranks, Traffic};
 use crate::config::{BatchNormOver, RunConfig, difference};
 use crate::error::{Error, Result};
+use crate::kernels::NUMERICS;
 use crate::metamask::{self, Settings, StepReport, step};
 use crate::nn::{self, DataParallel, Encode};
 use crate::tensor::Tensor;
@@ -139,7 +140,7 @@ impl Team {
         let size = self.ranks.size();
         let path = std::env::var("DIMASK_CONV").unwrap_or_default();
         let own = format!(
-            "{}version = {}\nvector instructions = {}\nDIMASK_CONV = {path:?}\n",
+            "{}version = {}\nnumerics = {NUMERICS}\nvector instructions = {}\nDIMASK_CONV = {path:?}\n",
             config.canonical(),
             env!("CARGO_PKG_VERSION"),
             instructions(config)

@@ -246,6 +246,30 @@ fn a_damaged_checkpoint_is_found_and_the_one_before_serves() {
 }
 
 #[test]
+fn a_checkpoint_of_an_older_arithmetic_resumes_with_a_note() {
+    let dir = TempDir::new("numerics");
+    write_cifar(dir.path());
+    let (config, folder) = stopped(dir.path(), &[]);
+    let good = Container::read(&folder.checkpoint()).unwrap();
+    assert_eq!(good.meta["numerics"], crate::kernels::NUMERICS);
+    for (version, written) in [(None, "version 1,"), (Some(7), "version 7,")] {
+        let mut other = good.clone();
+        other.meta.remove("numerics");
+        other.meta.extend(version.map(|version: u64| ("numerics".to_string(), version.into())));
+        other.write(&folder.checkpoint()).unwrap();
+        let (result, watcher) = part(&config, folder.root(), 4);
+        assert!(matches!(result, Err(Error::Interrupted { .. })), "{result:?}");
+        let notes: Vec<_> = watcher.notes.iter().filter(|note| note.contains("numerics")).collect();
+        assert!(notes.len() == 1 && notes[0].contains(written), "{notes:?}");
+        // What is written next is this program's own: nothing more is said.
+        let own = Container::read(&folder.checkpoint()).unwrap();
+        assert_eq!(own.meta["numerics"], crate::kernels::NUMERICS);
+        let (_, watcher) = part(&config, folder.root(), 5);
+        assert!(!watcher.notes.iter().any(|note| note.contains("numerics")));
+    }
+}
+
+#[test]
 fn time_between_checkpoints_counts_from_the_last_save() {
     let dir = TempDir::new("time");
     write_cifar(dir.path());

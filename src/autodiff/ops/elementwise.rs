@@ -19,6 +19,11 @@ impl<T: Real> Var<T> {
         Var::record(self.value().ln(), &[self], || Op::Ln { x: self.value().clone() })
     }
 
+    /// `ln(1 + x)`, with every digit of a small `x`. Saves the input.
+    pub fn ln_1p(&self) -> Var<T> {
+        Var::record(self.value().ln_1p(), &[self], || Op::Ln1p { x: self.value().clone() })
+    }
+
     /// Square root. Saves the output. Its derivative at 0 is infinite.
     pub fn sqrt(&self) -> Var<T> {
         let y = self.value().sqrt();
@@ -76,18 +81,26 @@ impl<T: Real> Var<T> {
         self * &Var::constant(sign)
     }
 
-    /// `min(max(x, low), high)`, either bound may be absent; derivative 1 strictly inside, else 0.
+    /// `min(max(x, low), high)`, so `high` where `low > high`; either bound may be absent.
+    ///
+    /// Derivative 1 strictly inside, else 0; NaN stays NaN.
+    ///
+    /// # Panics
+    /// If a bound is NaN.
+    #[track_caller]
     pub fn clamp(&self, low: Option<f64>, high: Option<f64>) -> Var<T> {
+        let has_nan = low.into_iter().chain(high).any(f64::is_nan);
+        assert!(!has_nan, "clamp: bounds {low:?} and {high:?}");
         let low = T::from_f64(low.unwrap_or(f64::NEG_INFINITY));
         let high = T::from_f64(high.unwrap_or(f64::INFINITY));
         // Outside, the gate gives 0 and the bound is added; a NaN passes the gate.
         let outside = move |x: T| x <= low || x >= high;
         let inside = self.value().map(move |x| if outside(x) { T::ZERO } else { T::ONE });
         let bound = self.value().map(move |x| {
-            if x <= low {
-                low
-            } else if x >= high {
+            if x >= high {
                 high
+            } else if x <= low {
+                low.min(high)
             } else {
                 T::ZERO
             }
@@ -113,6 +126,11 @@ impl<T: Real> Var<T> {
     pub fn scale(&self, factor: f64) -> Var<T> {
         let factor = T::from_f64(factor);
         Var::record(self.value().scale(factor), &[self], || Op::Scale(factor))
+    }
+
+    /// `x / divisor`, rounded once: times `1 / divisor` would round twice. Saves nothing.
+    fn div_scalar(&self, divisor: T) -> Var<T> {
+        Var::record(self.value().div_scalar(divisor), &[self], || Op::DivScalar(divisor))
     }
 
     /// `x + term`. Saves nothing.
@@ -170,7 +188,7 @@ macro_rules! with_number {
         impl<T: Real> $trait<T> for &Var<T> {
             type Output = Var<T>;
             fn $method(self, c: T) -> Var<T> {
-                let ($x, $c) = (self, c.to_f64());
+                let ($x, $c) = (self, c);
                 $body
             }
         }
@@ -182,10 +200,10 @@ macro_rules! with_number {
         }
     };
 }
-with_number!(Add, add, |x, c| x.shift(c));
-with_number!(Sub, sub, |x, c| x.shift(-c));
-with_number!(Mul, mul, |x, c| x.scale(c));
-with_number!(Div, div, |x, c| x.scale(1.0 / c));
+with_number!(Add, add, |x, c| x.shift(c.to_f64()));
+with_number!(Sub, sub, |x, c| x.shift(-c.to_f64()));
+with_number!(Mul, mul, |x, c| x.scale(c.to_f64()));
+with_number!(Div, div, |x, c| x.div_scalar(c));
 
 impl<T: Real> Neg for &Var<T> {
     type Output = Var<T>;

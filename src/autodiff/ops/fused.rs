@@ -1,13 +1,14 @@
 //! Fused operations, each with its definition in the other families.
 //!
-//! The definition is the specification, the tests' oracle, and what is differentiated when a rule
-//! has to be recorded; the kernel only has to be right to first order.
+//! The kernel only has to be right to first order. Where a rule has to be recorded, the definition
+//! is differentiated, or, for the cross-entropy, its first derivative is written in the other
+//! families, which keeps digits that the definition's would lose.
 
 use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
 use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Indices, Tail, Targets, Tensor, norm_shape};
+use crate::tensor::{BatchNormStats, Softmax, Tail, Targets, Tensor, norm_shape};
 
 impl<T: Real> Var<T> {
     /// The cross-entropy of each row of scores, `[N, K]` → `[N]`. Saves the scores, and two numbers
@@ -210,18 +211,30 @@ pub struct BatchNorm<T: Real> {
     pub var: Tensor<T>,
 }
 
-/// What [`Var::cross_entropy_of`] computes, in primitive operations.
-pub(crate) fn cross_entropy_definition<T: Real>(inputs: &[Var<T>], targets: &Targets) -> Var<T> {
-    let (x, rows) = (&inputs[0], targets.right.len());
-    let picked = x.gather(1, &targets.right, &[rows, 1]);
-    let taking_part = targets.without.as_ref().map(|without| {
-        // The exponential of what is left is zero in both float types.
-        let least = Tensor::full(&[rows, 1], T::from_f64(-1e9));
-        let out = Indices::gather(x.shape(), 1, without, &[rows, 1]);
-        x + &Var::constant(least.put_add(&out, x.shape()))
-    });
-    let log_sum = taking_part.as_ref().unwrap_or(x).logsumexp(1, Keep::Keep);
-    (log_sum - picked).reshape(&[rows])
+/// The derivative of [`Var::cross_entropy_of`] in the scores `x`, in primitive operations: `p[r, j]`
+/// of the columns that take part and are not the target, 0 in the others.
+///
+/// The target's entry, `p - 1`, is left out: it is minus the sum of the others, which keeps every
+/// digit where `p` is near 1.
+pub(crate) fn cross_entropy_slopes<T: Real>(x: &Var<T>, saved: &Softmax<T>) -> Var<T> {
+    let (others, top) = (saved.targets.others(x.shape()), Var::constant(saved.tops()));
+    let own = x.take(&saved.targets.places(x.shape()), top.shape());
+    // What does not take part may be anything: the first gate keeps it out of the exponential.
+    let exp = (x - &top).gate(&others).exp().gate(&others);
+    &exp / &(exp.sum_axes(&[1], Keep::Keep) + (own - top).exp())
+}
+
+/// The cotangent of the scores from `g [rows]`, that of the losses.
+pub(crate) fn cross_entropy_pulled<T: Real>(x: &Var<T>, saved: &Softmax<T>, g: &Var<T>) -> Var<T> {
+    let dx = cross_entropy_slopes(x, saved) * g.reshape(&[x.shape()[0], 1]);
+    let own = -dx.sum_axes(&[1], Keep::Keep);
+    dx + own.put_add(&saved.targets.places(x.shape()), x.shape())
+}
+
+/// The tangent of the losses from `dx`, that of the scores.
+pub(crate) fn cross_entropy_pushed<T: Real>(x: &Var<T>, saved: &Softmax<T>, dx: &Var<T>) -> Var<T> {
+    let own = dx.take(&saved.targets.places(x.shape()), &[x.shape()[0], 1]);
+    (cross_entropy_slopes(x, saved) * (dx - &own)).sum_axes(&[1], Keep::Drop)
 }
 
 /// What [`Var::l2_normalize`] computes, in primitive operations.

@@ -4,7 +4,7 @@ use crate::autodiff::op::Op;
 use crate::autodiff::ops::fused::l2_normalize_definition;
 use crate::autodiff::{Keep, Var};
 use crate::kernels::Real;
-use crate::tensor::{Shape, Targets, Tensor};
+use crate::tensor::{Shape, Targets, Tensor, check_axes};
 
 /// What becomes of the terms of a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +23,59 @@ impl<T: Real> Var<T> {
         self.sum_to(&[])
     }
 
-    /// The mean of all elements, shape `[]`.
+    /// The mean of all elements, shape `[]`; NaN of none.
     pub fn mean(&self) -> Var<T> {
-        self.sum().scale(1.0 / self.value().len() as f64)
+        self.sum() / T::from_usize(self.value().len())
     }
 
     /// The sum over some axes.
     ///
     /// # Panics
-    /// If an axis does not exist.
+    /// If an axis does not exist or is named twice.
     #[track_caller]
     pub fn sum_axes(&self, axes: &[usize], keep: Keep) -> Var<T> {
-        let bad = axes.iter().find(|&&axis| axis >= self.rank());
-        assert!(bad.is_none(), "sum_axes: shape {:?} has no axis {bad:?}", self.shape());
+        check_axes("sum_axes", self.shape(), axes);
+        self.sum_over(axes, keep)
+    }
+
+    /// The mean over some axes; NaN of none.
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice.
+    #[track_caller]
+    pub fn mean_axes(&self, axes: &[usize], keep: Keep) -> Var<T> {
+        check_axes("mean_axes", self.shape(), axes);
+        self.sum_over(axes, keep) / T::from_usize(count(self.shape(), axes))
+    }
+
+    /// The variance over some axes: squared deviations from the mean, divided by the count less
+    /// `correction` (0 biased, 1 unbiased).
+    ///
+    /// # Panics
+    /// If an axis does not exist or is named twice, or the count is not above `correction`.
+    #[track_caller]
+    pub fn var_axes(&self, axes: &[usize], keep: Keep, correction: usize) -> Var<T> {
+        self.var_over("var_axes", axes, keep, correction)
+    }
+
+    /// The standard deviation over some axes: the square root of [`Var::var_axes`].
+    ///
+    /// Where the variance is 0, as of equal values, all derivatives are 0; the root alone has an
+    /// infinite one there.
+    ///
+    /// # Panics
+    /// As [`Var::var_axes`].
+    #[track_caller]
+    pub fn std_axes(&self, axes: &[usize], keep: Keep, correction: usize) -> Var<T> {
+        let var = self.var_over("std_axes", axes, keep, correction);
+        // 1 in the place of 0, and 0 again behind the root; NaN stays.
+        let is_zero = |x: T| if x == T::ZERO { T::ONE } else { T::ZERO };
+        let (zeros, others) = (var.value().map(is_zero), var.value().map(|x| T::ONE - is_zero(x)));
+        (var + Var::constant(zeros)).sqrt().gate(&others)
+    }
+
+    /// [`Var::sum_axes`] over axes that are checked.
+    fn sum_over(&self, axes: &[usize], keep: Keep) -> Var<T> {
         let shape = Shape::new(self.shape());
         let sums = self.sum_to(&shape.reduce(axes, Keep::Keep));
         match keep {
@@ -44,38 +84,24 @@ impl<T: Real> Var<T> {
         }
     }
 
-    /// The mean over some axes.
-    ///
-    /// # Panics
-    /// If an axis does not exist.
+    /// [`Var::var_axes`] under the name of the operation that is asked for.
     #[track_caller]
-    pub fn mean_axes(&self, axes: &[usize], keep: Keep) -> Var<T> {
-        self.sum_axes(axes, keep).scale(1.0 / count(self.shape(), axes) as f64)
-    }
-
-    /// The variance over some axes: squared deviations divided by the count less `correction`
-    /// (0 biased, 1 unbiased).
-    ///
-    /// # Panics
-    /// If an axis does not exist or the count is not above `correction`.
-    #[track_caller]
-    pub fn var_axes(&self, axes: &[usize], keep: Keep, correction: usize) -> Var<T> {
-        let deviation = self - &self.mean_axes(axes, Keep::Keep);
+    fn var_over(&self, op: &str, axes: &[usize], keep: Keep, correction: usize) -> Var<T> {
+        check_axes(op, self.shape(), axes);
         let n = count(self.shape(), axes);
-        assert!(n > correction, "var_axes: {n} values with correction {correction}");
-        deviation.square().sum_axes(axes, keep).scale(1.0 / (n - correction) as f64)
+        assert!(n > correction, "{op}: {n} values with correction {correction}");
+        // Less the first value, which is constant: its choice cancels. Equal values then deviate by
+        // exactly 0, and a large mean costs no digits.
+        let mut ends = self.shape().to_vec();
+        axes.iter().for_each(|&axis| ends[axis] = 1);
+        let first = self.value().slice(&vec![0; ends.len()], &ends, &vec![1; ends.len()]);
+        let x = self - &Var::constant(first);
+        let deviation = &x - &x.mean_axes(axes, Keep::Keep);
+        deviation.square().sum_over(axes, keep) / T::from_usize(n - correction)
     }
 
-    /// The square root of [`Var::var_axes`].
-    ///
-    /// # Panics
-    /// As [`Var::var_axes`].
-    #[track_caller]
-    pub fn std_axes(&self, axes: &[usize], keep: Keep, correction: usize) -> Var<T> {
-        self.var_axes(axes, keep, correction).sqrt()
-    }
-
-    /// `log Σ e^x` along an axis, shifted by the maximum, which is constant: its choice cancels.
+    /// `log Σ e^x` along an axis: the maximum plus `ln(1 + rest)`, with the `rest` of the sum over
+    /// the differences from the maximum, so that nothing overflows and no small `rest` is lost.
     ///
     /// Formula: logsumexp-1.
     ///
@@ -83,24 +109,29 @@ impl<T: Real> Var<T> {
     /// If the axis does not exist or is empty.
     #[track_caller]
     pub fn logsumexp(&self, axis: usize, keep: Keep) -> Var<T> {
-        let (max, _) = self.value().max_axis(axis, Keep::Keep);
-        // An infinite maximum would turn the difference into NaN where the sum is infinite.
-        let max = Var::constant(max.map(|m| if m.is_finite() { m } else { T::ZERO }));
-        let y = (self - &max).exp().sum_axes(&[axis], Keep::Keep).ln() + &max;
+        let BelowTop { top, rest, .. } = self.below_top("logsumexp", axis);
+        let y = top + rest.ln_1p();
         let shape = Shape::new(self.shape()).reduce(&[axis], keep);
         y.reshape(&shape)
     }
 
     /// `e^x / Σ e^x` along an axis.
     ///
+    /// It is the same to the last bit for `x + c`, wherever that sum is exact; so are its
+    /// derivatives.
+    ///
     /// # Panics
     /// If the axis does not exist or is empty.
     #[track_caller]
     pub fn softmax(&self, axis: usize) -> Var<T> {
-        self.log_softmax(axis).exp()
+        let BelowTop { exp, rest, .. } = self.below_top("softmax", axis);
+        exp / rest.shift(1.0)
     }
 
     /// `x - log Σ e^x` along an axis.
+    ///
+    /// It is the same to the last bit for `x + c`, wherever that sum is exact; so are its
+    /// derivatives.
     ///
     /// Formula: softmax-1.
     ///
@@ -108,9 +139,29 @@ impl<T: Real> Var<T> {
     /// If the axis does not exist or is empty.
     #[track_caller]
     pub fn log_softmax(&self, axis: usize) -> Var<T> {
+        let BelowTop { x, rest, .. } = self.below_top("log_softmax", axis);
+        x - rest.ln_1p()
+    }
+
+    /// The parts of `Σ e^x` along an axis.
+    #[track_caller]
+    fn below_top(&self, op: &str, axis: usize) -> BelowTop<T> {
         let fits = axis < self.rank() && self.shape()[axis] > 0;
-        assert!(fits, "log_softmax: axis {axis} of shape {:?}", self.shape());
-        self - &self.logsumexp(axis, Keep::Keep)
+        assert!(fits, "{op}: axis {axis} of shape {:?}", self.shape());
+        let (top, places) = self.value().max_axis(axis, Keep::Keep);
+        // An infinite maximum cannot be taken out: it counts as 0, and its row has no top.
+        let has_top = top.map(|top| if top.is_finite() { T::ONE } else { T::ZERO });
+        let mut others = Tensor::full(self.shape(), T::ONE);
+        let writable = others.make_mut();
+        for (&place, &has_top) in places.flat().iter().zip(has_top.as_slice()) {
+            writable[place as usize] = T::ONE - has_top;
+        }
+        let top = self.take(&places, top.shape()).gate(&has_top);
+        let x = self - &top;
+        let exp = x.exp();
+        let rest = exp.gate(&others).sum_over(&[axis], Keep::Keep);
+        let rest = rest - Var::constant(has_top.map(|has_top| T::ONE - has_top));
+        BelowTop { x, top, exp, rest }
     }
 
     /// `-log_softmax(x)[i, target[i]]`, then the mean or the sum over `i`, `[N, K]` → `[]`, or
@@ -204,6 +255,18 @@ impl<T: Real> Var<T> {
     pub fn dot_constant(&self, other: &Tensor<T>) -> Var<T> {
         self.dot(&Var::constant(other.clone()))
     }
+}
+
+/// `Σ e^x` along an axis, by the differences from its largest term.
+struct BelowTop<T: Real> {
+    /// `x - top`.
+    x: Var<T>,
+    /// The first maximum along the axis, which stays with length 1.
+    top: Var<T>,
+    /// `e^(x - top)`.
+    exp: Var<T>,
+    /// `Σ e^(x - top) - 1`: the sum over the others.
+    rest: Var<T>,
 }
 
 /// The number of elements along some axes.

@@ -58,17 +58,17 @@ impl<T: Real> Var<T> {
         let sum = taps.map(|(u, v)| tap(u, v)).reduce(|a, b| a + b);
         let sum = sum.expect("window_counts refuses an empty window");
         match count {
-            CountPad::Include => sum.scale(1.0 / (kernel[0] * kernel[1]) as f64),
+            CountPad::Include => sum / T::from_usize(kernel[0] * kernel[1]),
             CountPad::Exclude => {
                 let inside = |i: usize, axis: usize, size: usize| {
                     let start = i * stride[axis];
                     let end = (start + kernel[axis]).min(size + padding[axis]);
                     end - start.max(padding[axis])
                 };
-                let weight = Tensor::from_fn(&[oh, ow, 1], |at| {
-                    T::ONE / T::from_usize(inside(at / ow, 0, h) * inside(at % ow, 1, w))
+                let count = Tensor::from_fn(&[oh, ow, 1], |at| {
+                    T::from_usize(inside(at / ow, 0, h) * inside(at % ow, 1, w))
                 });
-                sum * Var::constant(weight)
+                sum / Var::constant(count)
             }
         }
     }

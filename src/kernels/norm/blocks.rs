@@ -6,6 +6,7 @@ use super::loops;
 use crate::kernels::Real;
 use crate::kernels::alloc::Buffer;
 use crate::kernels::parallel::{SERIAL, for_each_chunk, row_grain};
+use crate::kernels::reduce::sum_rows;
 
 /// Rows of fewer elements are read several at a time, against as many copies of the channels'
 /// numbers: a loop over a few vectors costs more to enter than to run.
@@ -118,11 +119,7 @@ impl Blocks {
         let mut sums = vec![T::ZERO; self.groups * 3 * c];
         for (group, sums) in sums.chunks_exact_mut(3 * c).enumerate() {
             let blocks = group * self.per_group * 3 * c..(group + 1) * self.per_group * 3 * c;
-            for partial in partial[blocks].chunks_exact(3 * c) {
-                for (sum, &partial) in sums.iter_mut().zip(partial) {
-                    *sum += partial;
-                }
-            }
+            sum_rows(&partial[blocks], sums);
             for (product, &inv_std) in sums[c..2 * c].iter_mut().zip(&inv_std[group * c..]) {
                 *product *= inv_std;
             }

@@ -4,9 +4,10 @@ use super::*;
 use crate::kernels::cross_entropy::{
     Scores, cross_entropy, cross_entropy_grad, cross_entropy_tangent,
 };
+use crate::kernels::maxima::{max_axis, places_above};
 use crate::kernels::naive;
 use crate::kernels::pool::max_pool2d;
-use crate::kernels::reduce::{dot, max_axis, places_above, sum, sum_to};
+use crate::kernels::reduce::{dot, sum, sum_to};
 use crate::kernels::unit::{l2_normalize, l2_normalize_grad};
 
 fn sum_is_its_definition<T: Real>() {

@@ -49,6 +49,11 @@ impl<T: Real> Tensor<T> {
         self.map(T::ln)
     }
 
+    /// `ln(1 + x)`, with every digit of a small `x`.
+    pub fn ln_1p(&self) -> Tensor<T> {
+        self.map(T::ln_1p)
+    }
+
     /// Square root.
     pub fn sqrt(&self) -> Tensor<T> {
         self.map(T::sqrt)
@@ -82,6 +87,11 @@ impl<T: Real> Tensor<T> {
     /// `factor * x`.
     pub fn scale(&self, factor: T) -> Tensor<T> {
         self.map(move |x| factor * x)
+    }
+
+    /// `x / divisor`.
+    pub fn div_scalar(&self, divisor: T) -> Tensor<T> {
+        self.map(move |x| x / divisor)
     }
 
     /// `x + term`.

@@ -46,6 +46,22 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
+    /// 1 in the columns of scores of `shape` that take part and are not the target, 0 elsewhere.
+    pub(crate) fn others<T: Real>(&self, shape: &[usize]) -> Tensor<T> {
+        let cols = shape[1];
+        let mut others = Tensor::full(shape, T::ONE);
+        for named in std::iter::once(&self.right).chain(&self.without) {
+            let rows = others.make_mut().chunks_exact_mut(cols);
+            rows.zip(named).for_each(|(row, &column)| row[column as usize] = T::ZERO);
+        }
+        others
+    }
+
+    /// Where the targets are among scores of `shape`.
+    pub(crate) fn places(&self, shape: &[usize]) -> Indices {
+        Indices::gather(shape, 1, &self.right, &[shape[0], 1])
+    }
+
     fn scores<'a, T: Real>(&'a self, x: &'a Tensor<T>) -> Scores<'a, T> {
         Scores { x: x.as_slice(), target: &self.right, without: self.without.as_deref() }
     }
@@ -55,11 +71,17 @@ impl Targets {
 pub(crate) struct Softmax<T: Real> {
     pub(crate) x: Tensor<T>,
     pub(crate) targets: Targets,
-    /// Of each row the largest score, and the sum of exponentials without it.
+    /// For each row the largest score that takes part, and the sum of the exponentials of all
+    /// differences from it, without its own 1.
     peaks: Vec<[T; 2]>,
 }
 
 impl<T: Real> Softmax<T> {
+    /// The largest score of each row that takes part, `[rows, 1]`; 0 for an infinite one.
+    pub(crate) fn tops(&self) -> Tensor<T> {
+        Tensor::from_fn(&[self.peaks.len(), 1], |row| self.peaks[row][0])
+    }
+
     /// The adjoint of [`Tensor::cross_entropy`] at `g [rows]`.
     pub(crate) fn grad(&self, g: &Tensor<T>) -> Tensor<T> {
         Tensor::passed("cross_entropy_grad", self.x.len(), self.x.shape(), |dx| {

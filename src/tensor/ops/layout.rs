@@ -1,10 +1,10 @@
 //! The same numbers in other places, their adjoints, and reductions.
 
 use crate::kernels::alloc::Buffer;
-use crate::kernels::{Real, elementwise, index, layout, reduce};
+use crate::kernels::{Real, elementwise, index, layout, maxima, reduce};
 use crate::tensor::Tensor;
 use crate::tensor::index::{Indices, split};
-use crate::tensor::shape::{Keep, Shape, broadcast};
+use crate::tensor::shape::{Keep, Shape, broadcast, check_axes};
 
 /// Layout: the same numbers in other places, and the adjoints.
 impl<T: Real> Tensor<T> {
@@ -163,11 +163,10 @@ impl<T: Real> Tensor<T> {
     /// The sum over some axes.
     ///
     /// # Panics
-    /// If an axis does not exist.
+    /// If an axis does not exist or is named twice.
     #[track_caller]
     pub fn sum_axes(&self, axes: &[usize], keep: Keep) -> Tensor<T> {
-        let bad = axes.iter().find(|&&axis| axis >= self.rank());
-        assert!(bad.is_none(), "sum_axes: shape {:?} has no axis {bad:?}", self.shape);
+        check_axes("sum_axes", &self.shape, axes);
         let sums = self.sum_to(&self.shape.reduce(axes, Keep::Keep));
         sums.reshape(&self.shape.reduce(axes, keep))
     }
@@ -183,7 +182,7 @@ impl<T: Real> Tensor<T> {
         let mut flat = Buffer::stale(outer * inner);
         let shape = self.shape.reduce(&[axis], keep);
         let y = Tensor::passed("max_axis", self.len(), &shape, |y| {
-            reduce::max_axis(self.as_slice(), outer, len, inner, y, &mut flat);
+            maxima::max_axis(self.as_slice(), outer, len, inner, y, &mut flat);
         });
         (y, Indices::from_buffer(flat, outer))
     }
