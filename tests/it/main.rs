@@ -12,6 +12,7 @@ mod determinism;
 mod fused;
 mod graph;
 mod laws;
+mod numerics;
 mod ops;
 mod panics;
 mod precision;
