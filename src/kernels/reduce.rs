@@ -337,25 +337,25 @@ pub(super) fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
 /// [`Pairwise`] does.
 #[inline(always)]
 fn sum_row_runs<T: Real>(rows: usize, run: usize, y: &mut [T], f: impl Fn(Range<usize>, &mut [T])) {
-    if rows <= run {
-        return f(0..rows, y);
-    }
-    let n_runs = rows.div_ceil(run);
-    let mut waiting = Buffer::stale(n_runs.ilog2() as usize * y.len() + y.len());
-    let mut levels: Vec<&mut [T]> = waiting.chunks_exact_mut(y.len()).collect();
+    let n_runs = rows.div_ceil(run).max(1);
+    let c = y.len();
+    let mut waiting = Buffer::stale(if n_runs > 1 { (n_runs.ilog2() as usize + 1) * c } else { 0 });
     for i in 0..n_runs {
+        // The only call, so that the loop in `f` is compiled into this one, for its level.
         f(i * run..((i + 1) * run).min(rows), y);
-        let mut level = 0;
-        while i >> level & 1 == 1 {
-            add_row(levels[level], y);
-            level += 1;
+        if n_runs == 1 {
+            return;
         }
-        levels[level].copy_from_slice(y);
+        let level = i.trailing_ones() as usize;
+        let (others, own) = waiting.split_at_mut(level * c);
+        others.chunks_exact(c).for_each(|other| add_row(other, y));
+        own[..c].copy_from_slice(y);
     }
-    // `y` is the sum of the runs since the last one that waits above its own level.
-    for level in n_runs.trailing_zeros() as usize + 1..levels.len() {
+    // `y` holds the last `2^k` runs; what is left waits at higher levels.
+    let above = n_runs.trailing_zeros() as usize + 1;
+    for (level, other) in waiting.chunks_exact(c).enumerate().skip(above) {
         if n_runs >> level & 1 == 1 {
-            add_row(levels[level], y);
+            add_row(other, y);
         }
     }
 }
