@@ -149,8 +149,12 @@ wide! {
             *peak = if top.is_finite() {
                 // Each score as large adds 1, but for the one that is taken out.
                 let equals: u32 = x.iter().map(|&x| u32::from(x == top)).sum();
-                let exp = |x: T| if x == top { T::ZERO } else { (x - top).exp() };
-                [top, sum_lanes_by(x, exp) + T::from_usize(equals as usize - 1)]
+                let others = sum_lanes_by(
+                    x,
+                    #[inline(always)]
+                    |x| if x == top { T::ZERO } else { (x - top).exp() },
+                );
+                [top, others + T::from_usize(equals as usize - 1)]
             } else {
                 [T::ZERO, sum_lanes_by(x, T::exp) - T::ONE]
             };
@@ -170,6 +174,6 @@ wide! {
     }
 
     fn exp_dot[T: Real](x: &[T], top: T, dx: &[T], own: T) -> T {
-        dot_lanes_by(x, dx, |x, dx| (x - top).exp() * (dx - own))
+        dot_lanes_by(x, dx, #[inline(always)] |x, dx| (x - top).exp() * (dx - own))
     }
 }

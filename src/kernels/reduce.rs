@@ -91,7 +91,7 @@ wide! {
     }
 
     fn dot_piece[T: Real](a: &[T], b: &[T]) -> T {
-        dot_lanes_by(a, b, |a, b| a * b)
+        dot_lanes_by(a, b, #[inline(always)] |a, b| a * b)
     }
 
     /// The sum of each row of `x`, as many as `y` has elements.
@@ -116,48 +116,62 @@ wide! {
     }
 }
 
+// The closures below are always inlined: a call would leave the instructions of the caller's level.
+
 /// `Σ x[i]`.
 #[inline(always)]
 pub(super) fn sum_lanes<T: Real>(x: &[T]) -> T {
-    sum_lanes_by(x, |x| x)
+    sum_lanes_by(
+        x,
+        #[inline(always)]
+        |x| x,
+    )
 }
 
 /// `Σ f(x[i])`, in the order of [`sum_lanes`].
 #[inline(always)]
 pub(super) fn sum_lanes_by<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    sum_runs(x.len(), |run| {
-        let mut lanes = [T::ZERO; LANES];
-        let pieces = x[run].chunks_exact(LANES);
-        let rest = pieces.remainder();
-        for piece in pieces {
-            for (lane, &x) in lanes.iter_mut().zip(piece) {
+    sum_runs(
+        x.len(),
+        #[inline(always)]
+        |run| {
+            let mut lanes = [T::ZERO; LANES];
+            let pieces = x[run].chunks_exact(LANES);
+            let rest = pieces.remainder();
+            for piece in pieces {
+                for (lane, &x) in lanes.iter_mut().zip(piece) {
+                    *lane += f(x);
+                }
+            }
+            for (lane, &x) in lanes.iter_mut().zip(rest) {
                 *lane += f(x);
             }
-        }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane += f(x);
-        }
-        lanes
-    })
+            lanes
+        },
+    )
 }
 
 /// `Σ f(a[i], b[i])`, in the order of [`sum_lanes`].
 #[inline(always)]
 pub(super) fn dot_lanes_by<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    sum_runs(a.len(), |run| {
-        let mut lanes = [T::ZERO; LANES];
-        let (a, b) = (a[run.clone()].chunks_exact(LANES), b[run].chunks_exact(LANES));
-        let rest = a.remainder().iter().zip(b.remainder());
-        for (a, b) in a.zip(b) {
-            for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+    sum_runs(
+        a.len(),
+        #[inline(always)]
+        |run| {
+            let mut lanes = [T::ZERO; LANES];
+            let (a, b) = (a[run.clone()].chunks_exact(LANES), b[run].chunks_exact(LANES));
+            let rest = a.remainder().iter().zip(b.remainder());
+            for (a, b) in a.zip(b) {
+                for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+                    *lane += f(a, b);
+                }
+            }
+            for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
                 *lane += f(a, b);
             }
-        }
-        for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
-            *lane += f(a, b);
-        }
-        lanes
-    })
+            lanes
+        },
+    )
 }
 
 /// The sum of the lanes that `f` gives for each run of a row of `len` elements.
@@ -316,21 +330,27 @@ fn sum_columns<T: Real>(x: &[T], rows: usize, inner: usize, y: &mut [T]) {
 pub(super) fn sum_rows<T: Real>(x: &[T], y: &mut [T]) {
     let c = y.len();
     let run = if c > QUAD { RUN } else { 4 * RUN };
-    sum_row_runs(x.len() / c, run, y, |run, y| {
-        y.fill(T::ZERO);
-        let (quads, rest) = split_quads(&x[run.start * c..run.end * c], c);
-        for quad in quads.chunks_exact(4 * c) {
-            let [p, q, r, s] = four(quad, c);
-            for i in 0..c {
-                y[i] += (p[i] + q[i]) + (r[i] + s[i]);
+    sum_row_runs(
+        x.len() / c,
+        run,
+        y,
+        #[inline(always)]
+        |run, y| {
+            y.fill(T::ZERO);
+            let (quads, rest) = split_quads(&x[run.start * c..run.end * c], c);
+            for quad in quads.chunks_exact(4 * c) {
+                let [p, q, r, s] = four(quad, c);
+                for i in 0..c {
+                    y[i] += (p[i] + q[i]) + (r[i] + s[i]);
+                }
             }
-        }
-        for row in rest.chunks_exact(c) {
-            for (y, &x) in y.iter_mut().zip(row) {
-                *y += x;
+            for row in rest.chunks_exact(c) {
+                for (y, &x) in y.iter_mut().zip(row) {
+                    *y += x;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// `y` = the sum of what `f` writes for each run of `rows` rows, added pairwise as
@@ -341,7 +361,6 @@ fn sum_row_runs<T: Real>(rows: usize, run: usize, y: &mut [T], f: impl Fn(Range<
     let c = y.len();
     let mut waiting = Buffer::stale(if n_runs > 1 { (n_runs.ilog2() as usize + 1) * c } else { 0 });
     for i in 0..n_runs {
-        // The only call, so that the loop in `f` is compiled into this one, for its level.
         f(i * run..((i + 1) * run).min(rows), y);
         if n_runs == 1 {
             return;

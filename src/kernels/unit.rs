@@ -51,7 +51,7 @@ wide! {
         let cols = x.len() / factors.len();
         let rows = x.chunks_exact(cols).zip(y.chunks_exact_mut(cols));
         for (factors, (x, y)) in factors.iter_mut().zip(rows) {
-            let squares = dot_lanes_by(x, x, |a, b| a * b);
+            let squares = dot_lanes_by(x, x, #[inline(always)] |a, b| a * b);
             let clamped = squares < eps * eps;
             let norm = if clamped { eps * eps } else { squares }.sqrt();
             let factor = length / norm;
@@ -67,7 +67,7 @@ wide! {
     ) {
         let rows = x.chunks_exact(cols).zip(g.chunks_exact(cols)).zip(dx.chunks_exact_mut(cols));
         for (&[factor, weight], ((x, g), dx)) in factors.iter().zip(rows) {
-            let along = weight * dot_lanes_by(x, g, |a, b| a * b);
+            let along = weight * dot_lanes_by(x, g, #[inline(always)] |a, b| a * b);
             for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
                 *dx = factor * (g - x * along);
             }
