@@ -147,5 +147,5 @@ fn through<T: Real>(
     let y = definition(&fenced);
     let moving = fenced.iter().zip(tangents).filter_map(|(x, dx)| Some((x, dx.as_ref()?)));
     let moving: Vec<_> = moving.collect();
-    walk(&[&y], &moving, c.recording).remove(0)
+    walk("push", &[&y], &moving, c.recording).remove(0)
 }

@@ -38,6 +38,10 @@ pub enum Encoder<T: Real = f32> {
 
 impl<T: Real> Encoder<T> {
     /// The encoder of images with `channels` channels, with first weights from `init`.
+    ///
+    /// # Panics
+    /// As [`Conv4::new`] and [`ResNet18::new`].
+    #[track_caller]
     pub fn new(architecture: Architecture, channels: usize, init: &Init) -> Encoder<T> {
         match architecture {
             Architecture::Conv4 => Encoder::Conv4(Conv4::new(channels, init)),
