@@ -56,13 +56,8 @@ pub fn grad<T: Real>(loss: Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
 /// If the loss is not one number, or one of `wrt` is a constant.
 #[track_caller]
 pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
-    grad_graph_for("grad_graph", loss, wrt)
-}
-
-#[track_caller]
-fn grad_graph_for<T: Real>(op: &str, loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
-    let one = Var::constant(seed(op, loss));
-    pull_graph_for(op, &[(loss, &one)], wrt)
+    let one = Var::constant(seed("grad_graph", loss));
+    pull_graph_for("grad_graph", &[(loss, &one)], wrt)
 }
 
 /// The product of the Hessian of `loss` in `wrt` with the direction `v`.
@@ -84,7 +79,8 @@ fn grad_graph_for<T: Real>(op: &str, loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<
 #[track_caller]
 pub fn hvp<T: Real>(loss: &Var<T>, wrt: &[&Var<T>], v: &[&Tensor<T>]) -> Vec<Tensor<T>> {
     assert!(v.len() == wrt.len(), "hvp: {} directions for {} variables", v.len(), wrt.len());
-    let gradient = grad_graph_for("hvp", loss, wrt);
+    let one = Var::constant(seed("hvp", loss));
+    let gradient = pull_graph_for("hvp", &[(loss, &one)], wrt);
     pull_for("hvp", gradient.into_iter().zip(v).map(|(g, &v)| (g, v.clone())).collect(), wrt)
 }
 

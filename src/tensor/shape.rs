@@ -67,7 +67,7 @@ impl From<&[usize]> for Shape {
     /// [`Shape::new`], which panics on a shape that no tensor can have.
     #[track_caller]
     fn from(dims: &[usize]) -> Shape {
-        Shape::new(dims)
+        Shape::of("Shape::from", dims)
     }
 }
 

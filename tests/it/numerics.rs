@@ -122,8 +122,10 @@ fn the_three_ways_agree<T: Real>() {
     let right: Vec<u32> = (0..rows as u32).map(|row| 2 * row % 11).collect();
     let out: Vec<u32> = (0..rows as u32).map(|row| (2 * row + 3) % 11).collect();
     let own = right.clone();
-    let weight = || Var::constant(Tensor::from_fn(&[cols], |i| T::from_f64(0.5 + 0.1 * i as f64)));
-    let bias = || Var::constant(Tensor::from_fn(&[cols], |i| T::from_f64(0.3 - 0.1 * i as f64)));
+    let weight =
+        move || Var::constant(Tensor::from_fn(&[cols], |i| T::from_f64(0.5 + 0.1 * i as f64)));
+    let bias =
+        move || Var::constant(Tensor::from_fn(&[cols], |i| T::from_f64(0.3 - 0.1 * i as f64)));
     let functions = [
         named("cross_entropy", move |x| x.cross_entropy(&own, Reduction::None)),
         named("cross_entropy_without", move |x| {
