@@ -97,7 +97,7 @@ fn shift_changes_nothing<T: Real>() {
             for shift in [0.125, -3.0, 1024.0, large, -large] {
                 let moved = x.map(|x| x + T::from_f64(shift));
                 let exact = moved.map(|moved| moved - T::from_f64(shift));
-                assert_eq!(bits(&exact), bits(&x), "the shift is exact");
+                assert_eq!(exact, x, "the shift is exact");
                 let found = derivatives(&f, &moved).each_ref().map(bits);
                 assert_eq!(found, expected, "{name} of {shape:?} and a shift of {shift}");
             }
@@ -118,14 +118,13 @@ fn assert_agree<T: Real>(what: &str, a: &Tensor<T>, b: &Tensor<T>) {
 }
 
 fn the_three_ways_agree<T: Real>() {
-    let (rows, cols) = (6, 11);
+    const COLS: usize = 11;
+    let rows = 6;
     let right: Vec<u32> = (0..rows as u32).map(|row| 2 * row % 11).collect();
     let out: Vec<u32> = (0..rows as u32).map(|row| (2 * row + 3) % 11).collect();
     let own = right.clone();
-    let weight =
-        move || Var::constant(Tensor::from_fn(&[cols], |i| T::from_f64(0.5 + 0.1 * i as f64)));
-    let bias =
-        move || Var::constant(Tensor::from_fn(&[cols], |i| T::from_f64(0.3 - 0.1 * i as f64)));
+    let weight = || Var::constant(Tensor::from_fn(&[COLS], |i| T::from_f64(0.5 + 0.1 * i as f64)));
+    let bias = || Var::constant(Tensor::from_fn(&[COLS], |i| T::from_f64(0.3 - 0.1 * i as f64)));
     let functions = [
         named("cross_entropy", move |x| x.cross_entropy(&own, Reduction::None)),
         named("cross_entropy_without", move |x| {
@@ -176,7 +175,7 @@ fn the_three_ways_agree<T: Real>() {
     };
     for (kind, spread, centre, grid) in inputs {
         let mut numbers = Numbers::new(3);
-        let x = numbers.tensor::<T>(&[rows, cols], -spread, spread).map(|x| {
+        let x = numbers.tensor::<T>(&[rows, COLS], -spread, spread).map(|x| {
             let x = x.to_f64();
             T::from_f64(centre + if grid > 0.0 { (x / grid).round() * grid } else { x })
         });

@@ -124,8 +124,9 @@ impl<T: Real> Var<T> {
     /// If the axis does not exist or is empty.
     #[track_caller]
     pub fn softmax(&self, axis: usize) -> Var<T> {
-        let BelowTop { exp, rest, .. } = self.below_top("softmax", axis);
-        exp / rest.shift(1.0)
+        let BelowTop { exp, others, rest, .. } = self.below_top("softmax", axis);
+        let tops = Var::constant(others.map(|other| T::ONE - other));
+        (exp + tops) / rest.shift(1.0)
     }
 
     /// `x - log Σ e^x` along an axis.
@@ -157,11 +158,11 @@ impl<T: Real> Var<T> {
             writable[place as usize] = T::ONE - has_top;
         }
         let top = self.take(&places, top.shape()).gate(&has_top);
-        let x = self - &top;
-        let exp = x.exp();
-        let rest = exp.gate(&others).sum_over(&[axis], Keep::Keep);
+        let x = (self - &top).gate(&others);
+        let exp = x.exp().gate(&others);
+        let rest = exp.sum_over(&[axis], Keep::Keep);
         let rest = rest - Var::constant(has_top.map(|has_top| T::ONE - has_top));
-        BelowTop { x, top, exp, rest }
+        BelowTop { x, top, exp, others, rest }
     }
 
     /// `-log_softmax(x)[i, target[i]]`, then the mean or the sum over `i`, `[N, K]` → `[]`, or
@@ -270,13 +271,18 @@ impl<T: Real> Var<T> {
 }
 
 /// `Σ e^x` along an axis, by the differences from its largest term.
+///
+/// The top's own difference and exponential are constants, so that no derivative is a small
+/// difference of large parts.
 struct BelowTop<T: Real> {
     /// `x - top`.
     x: Var<T>,
     /// The first maximum along the axis, which stays with length 1.
     top: Var<T>,
-    /// `e^(x - top)`.
+    /// `e^(x - top)`, and 0 at the top.
     exp: Var<T>,
+    /// 0 at the top, 1 elsewhere.
+    others: Tensor<T>,
     /// `Σ e^(x - top) - 1`: the sum over the others.
     rest: Var<T>,
 }
