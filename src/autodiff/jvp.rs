@@ -106,7 +106,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::Replicate(comm) => dx().replicate(comm),
 
         Op::CrossEntropy(saved) if !c.recording => Var::constant(saved.tangent(dx().value())),
-        Op::CrossEntropy(saved) => cross_entropy_pushed(&c.input(0, &saved.x), saved, &dx()),
+        Op::CrossEntropy(saved) => cross_entropy_pushed(&c.input(0, &saved.x), saved, dx()),
         Op::BatchNorm(saved) => {
             let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));

@@ -68,8 +68,8 @@ impl<'a, T: Real> Scores<'a, T> {
 ///
 /// The largest of them, `m[r]`, is taken out first, so that nothing overflows, and its own 1 out of
 /// the sum: `loss[r] = (m[r] − x[r, target[r]]) + ln(1 + s[r])` with
-/// `s[r] = Σₖ exp(x[r, k] − m[r]) − 1`, of which no digit is lost where it is small. `peaks[r]` gets
-/// `m[r]` and `s[r]`.
+/// `s[r] = Σₖ exp(x[r, k] − m[r]) − 1`, of which no digit is lost where it is small. `peaks[r]`
+/// gets `m[r]` and `s[r]`.
 ///
 /// # Panics
 /// As [`Scores::cols`]; if there are not as many results as rows.

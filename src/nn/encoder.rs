@@ -40,9 +40,12 @@ impl<T: Real> Encoder<T> {
     /// The encoder of images with `channels` channels, with first weights from `init`.
     ///
     /// # Panics
-    /// As [`Conv4::new`] and [`ResNet18::new`].
+    /// If there are no channels, or the width is 0.
     #[track_caller]
     pub fn new(architecture: Architecture, channels: usize, init: &Init) -> Encoder<T> {
+        let empty =
+            channels == 0 || matches!(architecture, Architecture::ResNet18 { width: 0, .. });
+        assert!(!empty, "Encoder::new: {architecture:?} of images of {channels} channels");
         match architecture {
             Architecture::Conv4 => Encoder::Conv4(Conv4::new(channels, init)),
             Architecture::ResNet18 { width, stem } => {

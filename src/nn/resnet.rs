@@ -45,7 +45,7 @@ impl<T: Real> ResNet18<T> {
     #[track_caller]
     pub fn new(channels: usize, width: usize, stem: Stem, init: &Init) -> ResNet18<T> {
         let some = channels > 0 && width > 0;
-        assert!(some, "resnet18: images of {channels} channels, width {width}");
+        assert!(some, "ResNet18::new: images of {channels} channels, width {width}");
         let stage = |i: usize| {
             let outputs = width << i;
             let inputs = if i == 0 { width } else { outputs / 2 };

@@ -48,11 +48,11 @@ const TOP: &[&str] = &["cli", "main", "lib"];
 /// Most lines of code, by path prefix: comments, documentation, blank lines and tests are free, and
 /// so is the attribute by which a panic points to the caller.
 const BUDGETS: &[(&str, usize)] = &[
-    ("src/tensor/", 1000),
-    ("src/autodiff/", 2000),
+    ("src/tensor/", 1100),
+    ("src/autodiff/", 2150),
     ("src/autodiff/vjp.rs", 300),
     ("src/autodiff/jvp.rs", 250),
-    ("src/autodiff/pull.rs", 200),
+    ("src/autodiff/pull.rs", 210),
 ];
 const MAX_SSL_LINES: usize = 150;
 const MAX_FILE_LINES: usize = 500;

@@ -255,8 +255,8 @@ pub struct BatchNorm<T: Real> {
     pub var: Tensor<T>,
 }
 
-/// The derivative of [`Var::cross_entropy_of`] in the scores `x`, in primitive operations: `p[r, j]`
-/// of the columns that take part and are not the target, 0 in the others.
+/// The derivative of [`Var::cross_entropy_of`] in the scores `x`, in primitive operations:
+/// `p[r, j]` of the columns that take part and are not the target, 0 in the others.
 ///
 /// The target's entry, `p - 1`, is left out: it is minus the sum of the others, which keeps every
 /// digit where `p` is near 1.

@@ -153,7 +153,8 @@ panics! {
     principal_components_of_no_rows, pca, "pca: no rows in [0, 3]": pca(&zeros(&[0, 3]), 2);
     map_of_what_is_not_finite, tsne, "tsne: a feature is not finite":
         tsne(&not_finite(), &Tsne::default());
-    unit_rows_of_no_columns, unit_rows, "unit_rows: no columns in [4, 0]": unit_rows(&zeros(&[4, 0]));
+    unit_rows_of_no_columns, unit_rows, "unit_rows: no columns in [4, 0]":
+        unit_rows(&zeros(&[4, 0]));
     choice_of_nothing, choose, "choose: no candidates": choose(&[], &[true], &[true]);
     choice_of_unequal_lengths, choose, "choose: lists of 1 and of 2 images":
         choose(&[vec![true]], &[true, false], &[true, false]);

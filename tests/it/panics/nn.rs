@@ -109,14 +109,14 @@ panics! {
         Conv4::new(3, &init()).forward(&var(&[2, 16, 16, 1]), &mut Pass::train(1));
     conv4_of_small_images, Conv4::forward, "conv2d 12: w [3, 3, 128, 256] stride [1, 1]":
         Conv4::new(1, &init()).forward(&var(&[2, 4, 4, 1]), &mut Pass::train(1));
-    resnet_of_no_width, ResNet18::new, "resnet18: images of 3 channels, width 0":
+    resnet_of_no_width, ResNet18::new, "ResNet18::new: images of 3 channels, width 0":
         ResNet18::<f64>::new(3, 0, Stem::Relu, &init());
     maps_of_other_channels, ResNet18::maps, "conv2d conv1: x has 1 channels, w expects 3":
         ResNet18::new(3, 1, Stem::Relu, &init()).maps(&var(&[2, 8, 8, 1]), &mut Pass::train(1));
     resnet_of_one_small_image, ResNet18::forward,
         "batch_norm layer4.0.bn1: one value a channel in [1, 1, 1, 8]":
         ResNet18::new(3, 1, Stem::Relu, &init()).forward(&var(&[1, 8, 8, 3]), &mut Pass::train(1));
-    encoder_of_no_width, Encoder::new, "resnet18: images of 3 channels, width 0":
+    encoder_of_no_width, Encoder::new, "Encoder::new: ResNet18 { width: 0, stem: Relu } of images of 3":
         Encoder::<f64>::new(
             Architecture::ResNet18 { width: 0, stem: Stem::Relu }, 3, &init(),
         );
