@@ -116,7 +116,8 @@ impl<T: Real, E: Encode<T>> Network<T, E> {
         mask: Option<&Mask<T>>,
         x: &Tensor<T>,
     ) -> [usize; 2] {
-        let (d, rows) = (self.encoder.features(), x.shape().first().copied().unwrap_or(1));
+        let (d, ranks) = (self.encoder.features(), self.encoder.ranks());
+        let rows = ranks * x.shape().first().copied().unwrap_or(1);
         if let Some(mask) = mask {
             let shape = mask.logits.shape();
             assert!(shape == [d], "{op}: a mask of {shape:?} on {d} features");
@@ -136,7 +137,7 @@ impl<T: Real, E: Encode<T>> Network<T, E> {
             || matches!(objective.base, Loss::BarlowTwins(_))
             || [Some(base), predictor.as_ref()].into_iter().flatten().any(norms);
         let least = if normalises { 4 } else { 2 };
-        let fits = rows.is_multiple_of(2) && rows >= least;
+        let fits = rows.is_multiple_of(2 * ranks) && rows >= least;
         let least = least / 2;
         assert!(fits, "{op}: a batch of {:?} is not two views of {least} images", x.shape());
         [rows / 2, width]

@@ -49,6 +49,10 @@ impl<T: Real, E: Encode<T>> Encode<T> for DataParallel<T, E> {
         self.encoder.features()
     }
 
+    fn ranks(&self) -> usize {
+        self.comm.size()
+    }
+
     #[track_caller]
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let comm = &self.comm;

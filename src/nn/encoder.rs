@@ -9,6 +9,12 @@ pub trait Encode<T: Real>: Module<T> {
     /// D, the number of features.
     fn features(&self) -> usize;
 
+    /// The number of ranks that the batch lies on, each with equally many rows; the features are
+    /// those of all.
+    fn ranks(&self) -> usize {
+        1
+    }
+
     /// A batch, usually images `[N, H, W, C]`, to features `[N, D]`.
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T>;
 }
