@@ -186,7 +186,7 @@ panics! {
         state.optimizer.slots = vec![];
         step(state, &zeros(&[12, 6]), &settings(NT_XENT))
     };
-    step_of_foreign_moments, step, "RunningStats::update: no layer": {
+    step_of_foreign_moments, RunningStats::update, "RunningStats::update: no layer": {
         let mut state = state(NT_XENT);
         state.running = dimask::nn::RunningStats::new(&state.network.encoder);
         let x = dimask::Tensor::from_fn(&[12, 6], |i| (i as f64 * 0.7).sin());

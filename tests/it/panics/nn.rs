@@ -116,7 +116,8 @@ panics! {
     resnet_of_one_small_image, ResNet18::forward,
         "batch_norm layer4.0.bn1: one value a channel in [1, 1, 1, 8]":
         ResNet18::new(3, 1, Stem::Relu, &init()).forward(&var(&[1, 8, 8, 3]), &mut Pass::train(1));
-    encoder_of_no_width, Encoder::new, "Encoder::new: ResNet18 { width: 0, stem: Relu } of images of 3":
+    encoder_of_no_width, Encoder::new,
+        "Encoder::new: ResNet18 { width: 0, stem: Relu } of images of 3":
         Encoder::<f64>::new(
             Architecture::ResNet18 { width: 0, stem: Stem::Relu }, 3, &init(),
         );
