@@ -10,7 +10,7 @@
 use crate::kernels::dispatch::{Level, level};
 use crate::kernels::pixels::{Scratch, Step, View};
 use crate::rng::Stream;
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -197,7 +197,7 @@ impl Augment {
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) {
-        self.require([h, w, c]);
+        self.require("view", [h, w, c]);
         assert!(
             image.len() == h * w * c && out.len() == h * w * c,
             "view: {} bytes and {} values are not images of [{h}, {w}, {c}]",
@@ -233,7 +233,7 @@ impl Augment {
         epoch: u64,
         seed: u64,
     ) -> Tensor<f32> {
-        pair([self, self], batch, size, indices, epoch, seed)
+        pair_for("views", [self, self], batch, size, indices, epoch, seed)
     }
 
     /// Images as they are, only normalised: what evaluation looks at.
@@ -244,10 +244,11 @@ impl Augment {
     /// If [`check`](Augment::check) fails, or `images` are not whole images.
     #[track_caller]
     pub fn evaluation(&self, images: &[u8], size: [usize; 3]) -> Tensor<f32> {
-        self.require(size);
+        self.require("evaluation", size);
         let [h, w, c] = size;
         let len = h * w * c;
-        assert!(images.len().is_multiple_of(len), "evaluation: {} bytes", images.len());
+        let whole = images.len().is_multiple_of(len);
+        assert!(whole, "evaluation: {} bytes are not images of {size:?}", images.len());
         // A byte has 256 values: look its normalised value up.
         let table: Vec<[f32; 256]> = (0..c)
             .map(|channel| {
@@ -262,15 +263,16 @@ impl Augment {
                 }
             }
         };
-        Tensor::filled(&[images.len() / len, h, w, c], |out| {
+        let shape = Shape::of("evaluation", &[images.len() / len, h, w, c]);
+        Tensor::filled(shape, |out| {
             out.par_chunks_mut(len).zip(images.par_chunks(len)).with_min_len(64).for_each(one);
         })
     }
 
     #[track_caller]
-    fn require(&self, size: [usize; 3]) {
+    fn require(&self, op: &str, size: [usize; 3]) {
         if let Err(reason) = self.check(size) {
-            panic!("augment: {reason}");
+            panic!("{op}: {reason}");
         }
     }
 
@@ -308,12 +310,27 @@ pub fn pair(
     epoch: u64,
     seed: u64,
 ) -> Tensor<f32> {
-    views.iter().for_each(|view| view.require(size));
+    pair_for("pair", views, batch, size, indices, epoch, seed)
+}
+
+/// [`pair`] for the function `op`, which a complaint names.
+#[track_caller]
+fn pair_for(
+    op: &str,
+    views: [&Augment; 2],
+    batch: &[u8],
+    size: [usize; 3],
+    indices: &[usize],
+    epoch: u64,
+    seed: u64,
+) -> Tensor<f32> {
+    views[0].require(op, size);
+    views[1].require(op, size);
     let [h, w, c] = size;
     let (stream, len, level) = (Stream::new(seed, "augment"), h * w * c, level());
     assert!(
         batch.len() == indices.len() * len,
-        "pair: {} bytes are not {} images of {size:?}",
+        "{op}: {} bytes are not {} images of {size:?}",
         batch.len(),
         indices.len()
     );
@@ -322,7 +339,7 @@ pub fn pair(
         let rng = &mut stream.at(&[epoch, indices[at] as u64, view as u64]);
         views[view].draw_view(level, &batch[at * len..][..len], size, rng, out, desk);
     };
-    Tensor::filled(&[2 * indices.len(), h, w, c], |out| {
+    Tensor::filled(Shape::of(op, &[2 * indices.len(), h, w, c]), |out| {
         let views = out.par_chunks_mut(len).enumerate().with_min_len(8);
         views.for_each_init(Desk::default, one);
     })

@@ -31,8 +31,10 @@ pub fn resized_crop<T: Real>(
     out_w: usize,
 ) -> Vec<T> {
     check("resized_crop", image, h, w, c);
+    // Without the sum, which may overflow.
+    let inside = |start: usize, len: usize, side: usize| len <= side && start <= side - len;
     assert!(
-        height > 0 && width > 0 && top + height <= h && left + width <= w,
+        height > 0 && width > 0 && inside(top, height, h) && inside(left, width, w),
         "resized_crop: a crop of {height}x{width} at ({top}, {left}) leaves an image of {h}x{w}",
     );
     assert!(out_h > 0 && out_w > 0, "resized_crop: no pixels in a result of {out_h}x{out_w}");

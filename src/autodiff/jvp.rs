@@ -106,7 +106,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::Replicate(comm) => dx().replicate(comm),
 
         Op::CrossEntropy(saved) if !c.recording => Var::constant(saved.tangent(dx().value())),
-        Op::CrossEntropy(saved) => cross_entropy_pushed(&c.input(0, &saved.x), saved, &dx()),
+        Op::CrossEntropy(saved) => cross_entropy_pushed(&c.input(0, &saved.x), saved, dx()),
         Op::BatchNorm(saved) => {
             let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));
@@ -147,5 +147,5 @@ fn through<T: Real>(
     let y = definition(&fenced);
     let moving = fenced.iter().zip(tangents).filter_map(|(x, dx)| Some((x, dx.as_ref()?)));
     let moving: Vec<_> = moving.collect();
-    walk(&[&y], &moving, c.recording).remove(0)
+    walk("push", &[&y], &moving, c.recording).remove(0)
 }

@@ -35,8 +35,8 @@ use crate::tensor::Tensor;
 /// ```
 #[track_caller]
 pub fn grad<T: Real>(loss: Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
-    let one = seed(&loss);
-    pull(vec![(loss, one)], wrt)
+    let one = seed("grad", &loss);
+    pull_for("grad", vec![(loss, one)], wrt)
 }
 
 /// The gradient of one number in each of `wrt`, as variables that can be differentiated again.
@@ -56,8 +56,8 @@ pub fn grad<T: Real>(loss: Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
 /// If the loss is not one number, or one of `wrt` is a constant.
 #[track_caller]
 pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
-    let one = Var::constant(seed(loss));
-    pull_graph(&[(loss, &one)], wrt)
+    let one = Var::constant(seed("grad_graph", loss));
+    pull_graph_for("grad_graph", &[(loss, &one)], wrt)
 }
 
 /// The product of the Hessian of `loss` in `wrt` with the direction `v`.
@@ -79,8 +79,9 @@ pub fn grad_graph<T: Real>(loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
 #[track_caller]
 pub fn hvp<T: Real>(loss: &Var<T>, wrt: &[&Var<T>], v: &[&Tensor<T>]) -> Vec<Tensor<T>> {
     assert!(v.len() == wrt.len(), "hvp: {} directions for {} variables", v.len(), wrt.len());
-    let gradient = grad_graph(loss, wrt);
-    pull(gradient.into_iter().zip(v).map(|(g, &v)| (g, v.clone())).collect(), wrt)
+    let one = Var::constant(seed("hvp", loss));
+    let gradient = pull_graph_for("hvp", &[(loss, &one)], wrt);
+    pull_for("hvp", gradient.into_iter().zip(v).map(|(g, &v)| (g, v.clone())).collect(), wrt)
 }
 
 /// Vector-Jacobian products: the gradient of `Σ <cotangent, output>` in each of `wrt`.
@@ -93,16 +94,27 @@ pub fn hvp<T: Real>(loss: &Var<T>, wrt: &[&Var<T>], v: &[&Tensor<T>]) -> Vec<Ten
 /// If a cotangent has another shape than its output, or one of `wrt` is a constant.
 #[track_caller]
 pub fn pull<T: Real>(outputs: Vec<(Var<T>, Tensor<T>)>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
+    pull_for("pull", outputs, wrt)
+}
+
+/// [`pull`] for the function `op`, which a complaint names.
+#[track_caller]
+fn pull_for<T: Real>(
+    op: &str,
+    outputs: Vec<(Var<T>, Tensor<T>)>,
+    wrt: &[&Var<T>],
+) -> Vec<Tensor<T>> {
+    let ends = end_ids(op, wrt);
     let mut open = Open::new(false);
     let mut roots = Vec::new();
     for (output, cotangent) in outputs {
-        check(&output, cotangent.shape());
+        check(op, &output, cotangent.shape());
         let (_, node) = output.into_parts();
         roots.extend(node.map(|node| (node, Var::constant(cotangent))));
     }
-    let path = path(roots.iter().map(|(node, _)| node), wrt);
+    let path = path(roots.iter().map(|(node, _)| node), &ends);
     roots.into_iter().for_each(|(node, g)| open.add(node, g));
-    open.walk(&path, wrt).into_iter().map(Var::into_value).collect()
+    open.walk(&path, &ends, wrt).into_iter().map(Var::into_value).collect()
 }
 
 /// [`pull`] with recording on: the results can be differentiated, also in the cotangents.
@@ -111,26 +123,36 @@ pub fn pull<T: Real>(outputs: Vec<(Var<T>, Tensor<T>)>, wrt: &[&Var<T>]) -> Vec<
 /// If a cotangent has another shape than its output, or one of `wrt` is a constant.
 #[track_caller]
 pub fn pull_graph<T: Real>(outputs: &[(&Var<T>, &Var<T>)], wrt: &[&Var<T>]) -> Vec<Var<T>> {
+    pull_graph_for("pull_graph", outputs, wrt)
+}
+
+#[track_caller]
+fn pull_graph_for<T: Real>(
+    op: &str,
+    outputs: &[(&Var<T>, &Var<T>)],
+    wrt: &[&Var<T>],
+) -> Vec<Var<T>> {
+    let ends = end_ids(op, wrt);
     let mut open = Open::new(true);
     for (output, cotangent) in outputs {
-        check(output, cotangent.shape());
+        check(op, output, cotangent.shape());
         if let Some(node) = output.node() {
             open.add(Arc::clone(node), (*cotangent).clone());
         }
     }
-    let path = path(outputs.iter().filter_map(|(output, _)| output.node()), wrt);
-    open.walk(&path, wrt)
+    let path = path(outputs.iter().filter_map(|(output, _)| output.node()), &ends);
+    open.walk(&path, &ends, wrt)
 }
 
 #[track_caller]
-fn seed<T: Real>(loss: &Var<T>) -> Tensor<T> {
-    assert!(loss.value().len() == 1, "grad: a loss is one number, got {:?}", loss.shape());
+fn seed<T: Real>(op: &str, loss: &Var<T>) -> Tensor<T> {
+    assert!(loss.value().len() == 1, "{op}: a loss is one number, got {:?}", loss.shape());
     Tensor::full(loss.shape(), T::ONE)
 }
 
 #[track_caller]
-fn check<T: Real>(output: &Var<T>, cotangent: &[usize]) {
-    assert!(output.shape() == cotangent, "pull: {:?}, cotangent {cotangent:?}", output.shape());
+fn check<T: Real>(op: &str, output: &Var<T>, cotangent: &[usize]) {
+    assert!(output.shape() == cotangent, "{op}: {:?}, cotangent {cotangent:?}", output.shape());
 }
 
 /// The nodes behind some roots that depend on one of some ends (or are one).
@@ -150,13 +172,11 @@ impl Path {
     }
 }
 
-/// The path from `roots` to `ends`.
-#[track_caller]
+/// The path from `roots` to the nodes `ends`.
 pub(crate) fn path<'a, T: Real>(
     roots: impl Iterator<Item = &'a Arc<Node<T>>>,
-    ends: &[&Var<T>],
+    ends: &[u64],
 ) -> Path {
-    let ends = end_ids(ends);
     // A node made before all ends cannot depend on one: a definition's walk stays inside it.
     let first = ends.iter().min().copied().unwrap_or(u64::MAX);
     let mut found: BTreeMap<u64, &Node<T>> = BTreeMap::new();
@@ -187,10 +207,13 @@ pub(crate) fn path<'a, T: Real>(
 
 /// The ids of variables that derivatives are taken in.
 #[track_caller]
-pub(crate) fn end_ids<T: Real>(ends: &[&Var<T>]) -> Vec<u64> {
+pub(crate) fn end_ids<T: Real>(op: &str, ends: &[&Var<T>]) -> Vec<u64> {
     let mut ids = Vec::with_capacity(ends.len());
-    for end in ends {
-        ids.push(end.node().expect("differentiation in a constant: make it a leaf").id);
+    for (i, end) in ends.iter().enumerate() {
+        let Some(node) = end.node() else {
+            panic!("{op}: variable {i} is a constant, {:?}: make it a leaf", end.shape());
+        };
+        ids.push(node.id);
     }
     ids
 }
@@ -228,12 +251,11 @@ impl<T: Real> Open<T> {
     }
 
     /// Visits the path from its last node to its first; the cotangents that reached `wrt`.
-    fn walk(mut self, path: &Path, wrt: &[&Var<T>]) -> Vec<Var<T>> {
-        let ids = end_ids(wrt);
+    fn walk(mut self, path: &Path, ends: &[u64], wrt: &[&Var<T>]) -> Vec<Var<T>> {
         let mut results: Vec<Option<Var<T>>> = vec![None; wrt.len()];
         let (mut whole, mut buckets) = (Vec::new(), Buckets::default());
         while let Some((id, (node, g))) = self.next(&mut whole, &mut buckets) {
-            for (result, _) in results.iter_mut().zip(&ids).filter(|&(_, &end)| end == id) {
+            for (result, _) in results.iter_mut().zip(ends).filter(|&(_, &end)| end == id) {
                 *result = Some(g.clone());
             }
             let on_path = |parent: &&Arc<Node<T>>| path.has(parent);

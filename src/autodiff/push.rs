@@ -32,7 +32,7 @@ use crate::tensor::Tensor;
 pub fn push<T: Real>(outputs: &[&Var<T>], tangents: &[(&Var<T>, &Tensor<T>)]) -> Vec<Tensor<T>> {
     let tangents: Vec<_> = tangents.iter().map(|&(x, dx)| (x, Var::constant(dx.clone()))).collect();
     let tangents: Vec<_> = tangents.iter().map(|(x, dx)| (*x, dx)).collect();
-    walk(outputs, &tangents, false).into_iter().map(Var::into_value).collect()
+    walk("push", outputs, &tangents, false).into_iter().map(Var::into_value).collect()
 }
 
 /// [`push`] with recording on: the results are functions of the inputs and of their tangents.
@@ -43,25 +43,27 @@ pub fn push<T: Real>(outputs: &[&Var<T>], tangents: &[(&Var<T>, &Tensor<T>)]) ->
 /// If a tangent has another shape than its input, or an input is a constant or given twice.
 #[track_caller]
 pub fn push_graph<T: Real>(outputs: &[&Var<T>], tangents: &[(&Var<T>, &Var<T>)]) -> Vec<Var<T>> {
-    walk(outputs, tangents, true)
+    walk("push_graph", outputs, tangents, true)
 }
 
 #[track_caller]
 pub(crate) fn walk<T: Real>(
+    op: &str,
     outputs: &[&Var<T>],
     tangents: &[(&Var<T>, &Var<T>)],
     recording: bool,
 ) -> Vec<Var<T>> {
     for (x, dx) in tangents {
         let (x, dx) = (x.shape(), dx.shape());
-        assert!(x == dx, "push: input {x:?}, tangent {dx:?}");
+        assert!(x == dx, "{op}: input {x:?}, tangent {dx:?}");
     }
     let inputs: Vec<&Var<T>> = tangents.iter().map(|&(x, _)| x).collect();
     let roots = || outputs.iter().filter_map(|output| output.node());
-    let path = path(roots(), &inputs);
+    let ends = end_ids(op, &inputs);
+    let path = path(roots(), &ends);
     let mut moving = Moving::new(roots(), &path);
-    for (id, (x, dx)) in end_ids(&inputs).into_iter().zip(tangents) {
-        assert!(moving.tangent(id).is_none(), "push: two tangents for {x:?}");
+    for (id, (x, dx)) in ends.into_iter().zip(tangents) {
+        assert!(moving.tangent(id).is_none(), "{op}: two tangents for {x:?}");
         moving.set(id, (*dx).clone());
     }
     let nodes = std::mem::take(&mut moving.nodes);

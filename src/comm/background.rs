@@ -69,12 +69,14 @@ impl<R> Pending<R> {
     ///
     /// # Panics
     /// If another rank has ended.
+    #[track_caller]
     pub fn wait(self) -> R {
         match self {
             Pending::Done(result) => result,
-            Pending::UnderWay(result) => {
-                result.recv().expect("another rank has ended while this one waits for a sum")
-            }
+            Pending::UnderWay(result) => match result.recv() {
+                Ok(result) => result,
+                Err(_) => panic!("wait: another rank has ended while this one waits for a sum"),
+            },
         }
     }
 }

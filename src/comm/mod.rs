@@ -94,14 +94,24 @@ fn takes_one_exchange(len: usize, size: usize) -> bool {
 }
 
 /// What a rank receives for [`Communicator::all_gather`] of `len` numbers of `width` bytes each.
+///
+/// # Panics
+/// If there are no ranks.
+#[track_caller]
 pub fn traffic_of_gather(len: usize, width: usize, size: usize) -> Traffic {
+    assert!(size > 0, "traffic_of_gather: there are no ranks");
     let bytes = ((size - 1) * len * width) as u64;
     Traffic { bytes, exchanges: u64::from(size > 1) }
 }
 
 /// What a rank receives for [`Communicator::all_reduce_sum`] of `len` numbers of `width` bytes
 /// each: `(size - 1) len` of them in one exchange, or else `2 (size - 1) ⌈len / size⌉` in two.
+///
+/// # Panics
+/// If there are no ranks.
+#[track_caller]
 pub fn traffic_of_sum(len: usize, width: usize, size: usize) -> Traffic {
+    assert!(size > 0, "traffic_of_sum: there are no ranks");
     match takes_one_exchange(len, size) {
         _ if size == 1 => Traffic::default(),
         true => traffic_of_gather(len, width, size),
@@ -283,9 +293,10 @@ impl<T: Number> Communicator<T> for Ranks {
         Ranks::size(self)
     }
 
+    #[track_caller]
     fn all_gather(&self, mine: &[T], all: &mut [T]) {
-        let (len, size) = (mine.len(), Ranks::size(self));
-        assert!(all.len() == len * size, "all_gather: {len} of {size} to {}", all.len());
+        let (len, size, n) = (mine.len(), Ranks::size(self), all.len());
+        assert!(n == len * size, "all_gather: {len} numbers of each of {size} ranks into {n}");
         if len > 0 {
             self.gather(T::slice(mine), T::slice_mut(all));
         }

@@ -216,6 +216,7 @@ impl Dataset {
     /// If an index is not below the number of images.
     #[track_caller]
     pub fn read(&self, indices: &[usize]) -> Result<Vec<u8>> {
+        self.images.check("Dataset::read", indices);
         self.images.read(indices)
     }
 
@@ -234,6 +235,7 @@ impl Dataset {
     /// If an index is not below the number of images.
     #[track_caller]
     pub fn subset(&self, indices: &[usize]) -> Dataset {
+        self.images.check("Dataset::subset", indices);
         let labels = self.labels.as_ref();
         let labels = labels.map(|labels| indices.iter().map(|&index| labels[index]).collect());
         Dataset {
@@ -246,9 +248,15 @@ impl Dataset {
     }
 
     /// How many images each class has; nothing without labels.
+    ///
+    /// # Panics
+    /// If a label is not below `classes`.
+    #[track_caller]
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes];
         for &label in self.labels.iter().flatten() {
+            let (fits, classes) = ((label as usize) < self.classes, self.classes);
+            assert!(fits, "class_counts: label {label} is not below {classes} classes");
             counts[label as usize] += 1;
         }
         counts

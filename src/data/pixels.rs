@@ -34,7 +34,7 @@ impl Pixels {
     pub fn from_vec(bytes: Vec<u8>, image_len: usize) -> Pixels {
         assert!(
             image_len > 0 && bytes.len().is_multiple_of(image_len),
-            "pixels: {} bytes are not images of {image_len}",
+            "Pixels::from_vec: {} bytes are not images of {image_len}",
             bytes.len()
         );
         Pixels { store: Arc::new(Store::Memory(vec![bytes])), image_len, rows: None }
@@ -70,10 +70,10 @@ impl Pixels {
     /// If an index is not below the number of images.
     #[track_caller]
     pub fn read(&self, indices: &[usize]) -> Result<Vec<u8>> {
+        self.check("Pixels::read", indices);
         let len = self.image_len;
         let mut out = vec![0; indices.len() * len];
         for (&index, out) in indices.iter().zip(out.chunks_exact_mut(len)) {
-            assert!(index < self.len(), "pixels: image {index} of {}", self.len());
             let row = self.rows.as_ref().map_or(index, |rows| rows[index] as usize);
             match &*self.store {
                 Store::Memory(blocks) => {
@@ -96,11 +96,18 @@ impl Pixels {
     /// If an index is not below the number of images.
     #[track_caller]
     pub fn subset(&self, indices: &[usize]) -> Pixels {
-        let row = |&index: &usize| {
-            assert!(index < self.len(), "pixels: image {index} of {}", self.len());
-            self.rows.as_ref().map_or(index as u32, |rows| rows[index])
-        };
+        self.check("Pixels::subset", indices);
+        let row = |&index: &usize| self.rows.as_ref().map_or(index as u32, |rows| rows[index]);
         Pixels { rows: Some(indices.iter().map(row).collect()), ..self.clone() }
+    }
+
+    /// Refuses indices of images that are not there.
+    #[track_caller]
+    pub(super) fn check(&self, op: &str, indices: &[usize]) {
+        let len = self.len();
+        for &index in indices {
+            assert!(index < len, "{op}: image {index} of {len}");
+        }
     }
 }
 
@@ -166,9 +173,12 @@ impl<'a> Collector<'a> {
     /// `Io` if the temporary file cannot be written.
     ///
     /// # Panics
-    /// If the image's size after that is not the first one's: whoever reads files of unknown sizes
-    /// asks [`Collector::size`] first.
+    /// If the bytes are not those of one image of the size, or if its size after that is not the
+    /// first one's: a reader of files of unknown sizes asks [`Collector::size`] first.
+    #[track_caller]
     pub fn push(&mut self, image: &[u8], size: [usize; 3]) -> Result<()> {
+        let (bytes, len) = (image.len(), size.iter().product::<usize>());
+        assert!(len > 0 && bytes == len, "Collector::push: {bytes} bytes are no image of {size:?}");
         match self.loading.fits(size) {
             true => self.add(image, size),
             false => {
@@ -179,12 +189,10 @@ impl<'a> Collector<'a> {
         }
     }
 
+    #[track_caller]
     fn add(&mut self, image: &[u8], size: [usize; 3]) -> Result<()> {
         let own = *self.size.get_or_insert(size);
-        assert!(
-            own == size && image.len() == size.iter().product::<usize>(),
-            "collector: {size:?}"
-        );
+        assert!(own == size, "Collector::push: an image of {size:?} after those of {own:?}");
         let in_block = (BLOCK_BYTES / image.len()).max(1) * image.len();
         if self.blocks.last().is_none_or(|block| block.len() == in_block) {
             if self.spool.is_none() && self.budget.take(in_block as u64) {
@@ -224,7 +232,7 @@ impl<'a> Collector<'a> {
     /// If there are none.
     #[track_caller]
     pub fn finish(mut self) -> Result<(Pixels, [usize; 3])> {
-        let size = self.size.expect("collector: no images");
+        let Some(size) = self.size else { panic!("Collector::finish: no images") };
         if self.spool.is_some() {
             self.spill()?;
         }

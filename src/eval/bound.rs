@@ -7,7 +7,7 @@
 
 use rand::Rng;
 
-use super::statistics::features;
+use super::statistics::{check_labels, features};
 use crate::rng::Stream;
 use crate::tensor::Tensor;
 
@@ -72,8 +72,10 @@ impl Bound {
     /// If there is none.
     #[track_caller]
     pub fn value(&self, name: &str) -> f64 {
-        let at = TERMS.iter().position(|term| *term == name);
-        self.values[at.unwrap_or_else(|| panic!("bound: no term {name}"))]
+        let Some(at) = TERMS.iter().position(|term| *term == name) else {
+            panic!("Bound::value: there is no term {name:?}, only {TERMS:?}");
+        };
+        self.values[at]
     }
 
     /// Whether `lower ≤ middle`, and `middle ≤ upper`, without the terms of order `1 / √M`.
@@ -111,8 +113,9 @@ pub fn bound(
     settings: &BoundSettings,
 ) -> Bound {
     let [n, d] = features(u, "bound");
-    assert!(u.shape() == positive.shape() && labels.len() == n && n > 1, "bound: {:?}", u.shape());
-    assert!(labels.iter().all(|&label| (label as usize) < classes), "bound: a label is too large");
+    let shapes = [u.shape(), positive.shape()];
+    assert!(shapes[0] == shapes[1] && n > 1, "bound: [u, positive] are {shapes:?}");
+    check_labels("bound", labels, n, classes);
     let t = settings.temperature;
     let pool: Vec<f64> = unit(u, d).into_iter().chain(unit(positive, d)).collect();
     let pool = Tensor::from_vec(pool, &[2 * n, d]);

@@ -31,7 +31,7 @@ impl Spread {
     /// Source: the deviation is Chen and He 2021 (SimSiam), arXiv 2011.10566, section 4.1.
     #[track_caller]
     pub fn of<T: Real>(x: &Tensor<T>) -> Spread {
-        let d = features(x, "spread")[1];
+        let d = features(x, "Spread::of")[1];
         let mut unit = x.clone();
         for row in unit.make_mut().chunks_mut(d) {
             let length = row.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt();

@@ -1,6 +1,6 @@
 //! What single dimensions of features say about labels.
 
-use crate::eval::statistics::features;
+use crate::eval::statistics::{check_labels, features};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -19,12 +19,11 @@ use crate::tensor::Tensor;
 #[track_caller]
 pub fn correlation_ratio<T: Real>(x: &Tensor<T>, labels: &[u32], classes: usize) -> Vec<f64> {
     let [n, d] = features(x, "correlation_ratio");
-    assert!(labels.len() == n, "correlation_ratio: {} labels for {n} rows", labels.len());
+    check_labels("correlation_ratio", labels, n, classes);
     let (mut counts, mut sums) = (vec![0usize; classes], vec![0.0; classes * d]);
     let mut mean = vec![0.0; d];
     for (row, &label) in x.as_slice().chunks(d).zip(labels) {
         let label = label as usize;
-        assert!(label < classes, "correlation_ratio: label {label} with {classes} classes");
         counts[label] += 1;
         for (i, x) in row.iter().enumerate() {
             sums[label * d + i] += x.to_f64();

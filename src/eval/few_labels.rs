@@ -7,7 +7,7 @@ use crate::data::stratified_fraction;
 use crate::eval::lbfgs::minimize;
 use crate::eval::linear_probe::{Classifier, cross_entropy_grad, gather};
 use crate::eval::rows::Rows;
-use crate::eval::statistics::{Moments, features};
+use crate::eval::statistics::{Moments, check_labels, features};
 use crate::tensor::Tensor;
 
 /// Draws whose accuracies are averaged.
@@ -33,7 +33,8 @@ const TOLERANCE: f64 = 1e-6;
 /// Shapes: `train [N, D]`, `test [M, D]`.
 ///
 /// # Panics
-/// If the shapes do not fit, there are no training rows, or a label is not below `classes`.
+/// If the shapes do not fit, there are no training rows, a label is not below `classes`, or
+/// `fraction` is not within [0, 1].
 #[track_caller]
 pub fn few_labels_probe<R: Rows>(
     train: &R,
@@ -44,7 +45,12 @@ pub fn few_labels_probe<R: Rows>(
     fraction: f64,
     seed: u64,
 ) -> f64 {
-    let moments = moments(train, train_labels);
+    const OP: &str = "few_labels_probe";
+    let moments = moments(OP, train, train_labels, classes);
+    let ([m, test_d], d) = (features(test, OP), train.size(OP)[1]);
+    assert!(test_d == d, "{OP}: {d} training columns, {test_d} test columns");
+    check_labels(OP, test_labels, m, classes);
+    assert!((0.0..=1.0).contains(&fraction), "{OP}: {fraction} is no fraction");
     let draw = |draw| {
         let draw = seed.wrapping_mul(DRAWS).wrapping_add(draw);
         let rows = stratified_fraction(train_labels, fraction, draw);
@@ -60,14 +66,16 @@ pub fn few_labels_probe<R: Rows>(
 /// As [`few_labels_probe`].
 #[track_caller]
 pub fn logistic_probe<R: Rows>(train: &R, train_labels: &[u32], classes: usize) -> Classifier<f64> {
-    let rows: Vec<usize> = (0..train.size("logistic_probe: train")[0]).collect();
-    on_rows(train, train_labels, &rows, classes, moments(train, train_labels))
+    let moments = moments("logistic_probe", train, train_labels, classes);
+    let rows: Vec<usize> = (0..train_labels.len()).collect();
+    on_rows(train, train_labels, &rows, classes, moments)
 }
 
 #[track_caller]
-fn moments<R: Rows>(train: &R, labels: &[u32]) -> Moments {
-    let [n, d] = features(train, "few_labels_probe: train");
-    assert!(n > 0 && labels.len() == n, "few_labels_probe: {} labels", labels.len());
+fn moments<R: Rows>(op: &str, train: &R, labels: &[u32], classes: usize) -> Moments {
+    let [n, d] = features(train, op);
+    assert!(n > 0, "{op}: no training rows in {:?}", [n, d]);
+    check_labels(op, labels, n, classes);
     Moments::of(train).divided((d as f64).sqrt())
 }
 

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use rayon::prelude::*;
 
 use crate::eval::rows::{Rows, for_each_block};
-use crate::eval::statistics::{features, topk_correct};
+use crate::eval::statistics::{check_labels, features, topk};
 use crate::kernels::Real;
 use crate::tensor::{Tensor, places_above};
 
@@ -64,19 +64,19 @@ impl Knn {
     /// Whether the label of each query is among the `top` classes with the largest scores.
     ///
     /// # Panics
-    /// If there is not one label a query.
+    /// If there is not one label a query, or one is no class.
     #[track_caller]
     pub fn correct(&self, labels: &[u32], top: usize) -> Vec<bool> {
-        topk_correct(&self.scores, labels, top)
+        topk("Knn::correct", &self.scores, labels, top)
     }
 
     /// The share of queries that [`Knn::correct`] finds right; NaN without queries.
     ///
     /// # Panics
-    /// If there is not one label a query.
+    /// If there is not one label a query, or one is no class.
     #[track_caller]
     pub fn accuracy(&self, labels: &[u32], top: usize) -> f64 {
-        super::share(&self.correct(labels, top))
+        super::share(&topk("Knn::accuracy", &self.scores, labels, top))
     }
 }
 
@@ -123,9 +123,7 @@ pub fn knn<R: Rows, Q: Rows<Value = R::Value>>(
     let [m, d] = features(bank, "knn: bank");
     let [q, query_d] = features(queries, "knn: queries");
     assert!(m > 0 && d == query_d, "knn: bank {:?}, queries {:?}", [m, d], [q, query_d]);
-    assert!(bank_labels.len() == m, "knn: {} labels for {m} bank rows", bank_labels.len());
-    let foreign = bank_labels.iter().find(|&&label| label as usize >= classes);
-    assert!(foreign.is_none(), "knn: label {foreign:?} with {classes} classes");
+    check_labels("knn", bank_labels, m, classes);
     for vote in votes {
         assert!(vote.is_sound(), "knn: {vote:?}");
     }
@@ -133,12 +131,21 @@ pub fn knn<R: Rows, Q: Rows<Value = R::Value>>(
     let k_max = votes.iter().map(|vote| vote.k.min(m)).max().unwrap_or(0);
     let mut nearest: Vec<Vec<Neighbour<R::Value>>> = Vec::with_capacity(q);
     let round = round_of(d);
+    // Looked at after a block, because a closure would report itself as the place of the panic.
+    let mut finite = true;
     for start in (0..q).step_by(round) {
         let range = start..q.min(start + round);
         let mut kept: Vec<Nearest<R::Value>> = range.clone().map(|_| Nearest::new(k_max)).collect();
         let mut blocks = Vec::new();
-        for_each_block(queries, range, QUERIES, |_, block| blocks.push(normalized(block)));
+        for_each_block(queries, range, QUERIES, |_, block| {
+            finite &= block.is_finite();
+            blocks.push(normalized(block));
+        });
         for_each_block(bank, 0..m, BANK, |first, rows| {
+            finite &= rows.is_finite();
+            if !finite {
+                return;
+            }
             let (count, rows) = (rows.shape()[0], normalized(rows));
             for (kept, block) in kept.chunks_mut(QUERIES).zip(&blocks) {
                 let similarities = block.matmul_nt(&rows);
@@ -149,18 +156,14 @@ pub fn knn<R: Rows, Q: Rows<Value = R::Value>>(
                 kept.par_iter_mut().zip(rows).for_each_init(Vec::new, add);
             }
         });
+        assert!(finite, "knn: a feature is not finite");
         nearest.par_extend(kept.into_par_iter().map(Nearest::finish));
     }
     votes.iter().map(|&vote| tally(&nearest, bank_labels, classes, vote)).collect()
 }
 
 /// Each row of `x [N, D]` divided by its length; a row of zeros stays.
-///
-/// # Panics
-/// If a value is not finite.
-#[track_caller]
 fn normalized<T: Real>(mut x: Tensor<T>) -> Tensor<T> {
-    assert!(x.is_finite(), "knn: a feature is not finite");
     let d = x.shape()[1];
     x.make_mut().par_chunks_mut(d).for_each(|row| {
         // In f64, so that no finite f32 row has an infinite length. The floor is PyTorch's.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::data::epoch_order;
 use crate::eval::rows::{BLOCK, Rows};
-use crate::eval::statistics::{Moments, features, topk_accuracy};
+use crate::eval::statistics::{Moments, check_labels, features, topk_accuracy};
 use crate::kernels::Real;
 use crate::optim::{Optimizer, Sgd, cosine};
 use crate::tensor::Tensor;
@@ -48,12 +48,19 @@ impl<T: Real> Classifier<T> {
     /// If `x` has another number of columns than the classifier's training rows.
     #[track_caller]
     pub fn scores<R: Rows>(&self, x: &R) -> Tensor<T> {
-        let [n, d] = features(x, "linear probe: test");
-        assert!(
-            d == self.weight.shape()[0],
-            "linear probe: {d} columns, {:?}",
-            self.weight.shape()
-        );
+        self.scores_for("Classifier::scores", x)
+    }
+
+    #[track_caller]
+    fn check<R: Rows>(&self, op: &str, x: &R) -> [usize; 2] {
+        let ([n, d], trained) = (features(x, op), self.weight.shape()[0]);
+        assert!(d == trained, "{op}: {d} columns for a classifier of {trained}");
+        [n, d]
+    }
+
+    #[track_caller]
+    fn scores_for<R: Rows>(&self, op: &str, x: &R) -> Tensor<T> {
+        let [n, _] = self.check(op, x);
         let rows: Vec<usize> = (0..n).collect();
         let classes = self.bias.len();
         let mut scores = Vec::with_capacity(n * classes);
@@ -77,9 +84,9 @@ impl<T: Real> Classifier<T> {
     /// As [`Classifier::scores`], if there is not one label a row, or one is not below `classes`.
     #[track_caller]
     pub fn contributions<U: Real>(&self, x: &Tensor<U>, labels: &[u32]) -> Tensor<f64> {
-        let [n, d] = features(x, "linear probe: test");
-        assert!(labels.len() == n && d == self.weight.shape()[0], "contributions: {:?}", x.shape());
+        let [n, d] = self.check("contributions", x);
         let classes = self.bias.len();
+        check_labels("contributions", labels, n, classes);
         let (mut sums, mut counts) = (vec![0.0; classes * d], vec![0usize; classes]);
         let mut h = vec![0.0f64; d];
         for (row, &label) in x.as_slice().chunks(d).zip(labels) {
@@ -100,10 +107,13 @@ impl<T: Real> Classifier<T> {
     /// rows.
     ///
     /// # Panics
-    /// As [`Classifier::scores`], or if there is not one label a row.
+    /// As [`Classifier::scores`], if there is not one label a row, or one is not below `classes`.
     #[track_caller]
     pub fn accuracy<R: Rows>(&self, x: &R, labels: &[u32], top: usize) -> f64 {
-        topk_accuracy(&self.scores(x), labels, top)
+        const OP: &str = "Classifier::accuracy";
+        let [n, _] = self.check(OP, x);
+        check_labels(OP, labels, n, self.bias.len());
+        topk_accuracy(&self.scores_for(OP, x), labels, top)
     }
 }
 
@@ -114,7 +124,8 @@ impl<T: Real> Classifier<T> {
 /// loss is the mean cross-entropy of a batch, and the order of the rows is drawn from `seed`.
 ///
 /// # Panics
-/// If the shapes do not fit, there are no training rows, or a label is not below `classes`.
+/// If the shapes do not fit, there are no training rows, a label is not below `classes`, or a batch
+/// has no rows.
 #[track_caller]
 pub fn linear_probe<R: Rows>(
     train: &R,
@@ -123,8 +134,9 @@ pub fn linear_probe<R: Rows>(
     settings: &LinearProbe,
     seed: u64,
 ) -> Classifier<R::Value> {
-    let [n, d] = features(train, "linear_probe: train");
-    assert!(n > 0 && train_labels.len() == n, "linear_probe: {} labels", train_labels.len());
+    let [n, d] = features(train, "linear_probe");
+    assert!(n > 0, "linear_probe: no training rows in {:?}", [n, d]);
+    check_labels("linear_probe", train_labels, n, classes);
     assert!(settings.batch_size > 0, "linear_probe: batches of no rows");
     let moments = Moments::of(train);
     let mut params = vec![Tensor::<R::Value>::zeros(&[d, classes]), Tensor::zeros(&[classes])];

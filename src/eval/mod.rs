@@ -22,7 +22,7 @@ use crate::kernels::Real;
 use knn::Vote;
 use linear_probe::LinearProbe;
 pub use rows::Rows;
-use statistics::topk_accuracy;
+use statistics::{check_labels, topk_accuracy};
 
 /// The official MetaMask vote: nearly a plain majority of five.
 pub const KNN5: Vote = Vote { k: 5, temperature: 1.0 };
@@ -139,6 +139,13 @@ pub fn evaluate<R: Rows>(
     classes: usize,
     settings: &EvalSettings,
 ) -> Result<Scores> {
+    let [[n, d], [m, test_d]] = [train.size("evaluate"), test.size("evaluate")];
+    assert!(d > 0 && d == test_d, "evaluate: train {:?}, test {:?}", [n, d], [m, test_d]);
+    for (rows, labels) in [(n, train_labels), (m, test_labels)] {
+        if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
+            check_labels("evaluate", labels, rows, classes);
+        }
+    }
     check_finite(train, "training features")?;
     check_finite(test, "test features")?;
     let (Some(train_labels), Some(labels)) = (train_labels, test_labels) else {
@@ -172,7 +179,12 @@ pub fn evaluate<R: Rows>(
 
 /// About the most bytes that [`evaluate`] takes beside its features, which are given as rows
 /// `[N, M]` of training and test and their dimensions `D`.
+///
+/// # Panics
+/// If there are no dimensions.
+#[track_caller]
 pub fn working_bytes([train, test]: [usize; 2], d: usize, classes: usize, extent: Extent) -> usize {
+    assert!(d > 0, "working_bytes: features of no dimensions");
     // The neighbours of all queries so far, as they are kept and as they are returned.
     let kept = test * KNN200.k * 2 * size_of::<(f32, u32)>();
     let share = if extent == Extent::Full { train } else { train / 100 + classes };

@@ -1,7 +1,7 @@
 //! Rows of features: in memory, or made when they are looked at.
 
 use crate::kernels::Real;
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 
 /// Rows that judges look at together where any number would do.
 pub(super) const BLOCK: usize = 1024;
@@ -32,15 +32,21 @@ impl<T: Real> Rows for Tensor<T> {
 
     #[track_caller]
     fn size(&self, what: &str) -> [usize; 2] {
-        let size = self.shape().try_into();
-        size.unwrap_or_else(|_| panic!("{what}: expected [N, D], got {:?}", self.shape()))
+        // A `match`, because a closure would report itself as the place of the panic.
+        match self.shape().try_into() {
+            Ok(size) => size,
+            Err(_) => panic!("{what}: expected [N, D], got {:?}", self.shape()),
+        }
     }
 
     #[track_caller]
     fn rows(&self, indices: &[usize]) -> Tensor<T> {
-        let d = self.shape()[1];
-        Tensor::filled(&[indices.len(), d], |out| {
-            for (out, &row) in out.chunks_exact_mut(d).zip(indices) {
+        let [n, d] = self.size("rows");
+        if let Some(index) = indices.iter().find(|&&index| index >= n) {
+            panic!("rows: row {index} of {n}");
+        }
+        Tensor::filled(Shape::of("rows", &[indices.len(), d]), |out| {
+            for (out, &row) in out.chunks_exact_mut(d.max(1)).zip(indices) {
                 out.copy_from_slice(&self.as_slice()[row * d..][..d]);
             }
         })

@@ -31,7 +31,10 @@ pub struct Choice {
 pub fn choose(candidates: &[Vec<bool>], reference: &[bool], first: &[bool]) -> Choice {
     let lengths = || candidates.iter().map(Vec::len).chain([first.len()]);
     assert!(!candidates.is_empty(), "choose: no candidates");
-    assert!(lengths().all(|len| len == reference.len()), "choose: lengths differ");
+    let n = reference.len();
+    if let Some(other) = lengths().find(|&len| len != n) {
+        panic!("choose: lists of {other} and of {n} images");
+    }
     let on = |right: &[bool], half: bool| -> f64 {
         let own = right.iter().zip(first).filter(|&(_, &first)| first == half);
         share(&own.map(|(&right, _)| right).collect::<Vec<_>>())
@@ -55,6 +58,11 @@ pub fn control(
     seed: u64,
 ) -> Vec<Choice> {
     let n = reference.len();
+    assert!(!candidates.is_empty(), "control: no candidates");
+    assert!(n > 1, "control: {n} images cannot be halved");
+    if let Some(other) = candidates.iter().map(Vec::len).find(|&len| len != n) {
+        panic!("control: lists of {other} and of {n} images");
+    }
     let mut choices = Vec::new();
     for halving in 0..halvings {
         let mut order: Vec<usize> = (0..n).collect();

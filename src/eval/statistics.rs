@@ -14,11 +14,16 @@ use crate::tensor::Tensor;
 /// If the shapes do not fit or a label is not below `classes`.
 #[track_caller]
 pub fn topk_correct<T: Real>(scores: &Tensor<T>, labels: &[u32], k: usize) -> Vec<bool> {
-    let [n, classes] = features(scores, "topk_correct");
-    assert!(labels.len() == n, "topk_correct: {} labels for {n} rows", labels.len());
+    topk("topk_correct", scores, labels, k)
+}
+
+/// [`topk_correct`] for the function `op`, which a complaint names.
+#[track_caller]
+pub(super) fn topk<T: Real>(op: &str, scores: &Tensor<T>, labels: &[u32], k: usize) -> Vec<bool> {
+    let [n, classes] = features(scores, op);
+    check_labels(op, labels, n, classes);
     let among = |(row, &label): (&[T], &u32)| {
         let label = label as usize;
-        assert!(label < classes, "topk_correct: label {label} with {classes} classes");
         // A NaN score of the label compares with nothing; it must not count as the largest.
         let before = |class: usize| match row[class].partial_cmp(&row[label]) {
             Some(order) => order.is_gt() || (order.is_eq() && class < label),
@@ -35,7 +40,7 @@ pub fn topk_correct<T: Real>(scores: &Tensor<T>, labels: &[u32], k: usize) -> Ve
 /// If the shapes do not fit or a label is not below `classes`.
 #[track_caller]
 pub fn topk_accuracy<T: Real>(scores: &Tensor<T>, labels: &[u32], k: usize) -> f64 {
-    super::share(&topk_correct(scores, labels, k))
+    super::share(&topk("topk_accuracy", scores, labels, k))
 }
 
 /// How often rows of each class are taken for each: `[label][prediction]`.
@@ -47,7 +52,7 @@ pub fn topk_accuracy<T: Real>(scores: &Tensor<T>, labels: &[u32], k: usize) -> f
 #[track_caller]
 pub fn confusion<T: Real>(scores: &Tensor<T>, labels: &[u32]) -> Vec<Vec<usize>> {
     let [n, classes] = features(scores, "confusion");
-    assert!(labels.len() == n, "confusion: {} labels for {n} rows", labels.len());
+    check_labels("confusion", labels, n, classes);
     let mut counts = vec![vec![0; classes]; classes];
     for (row, &label) in scores.as_slice().chunks(classes).zip(labels) {
         counts[label as usize][super::argmax(row)] += 1;
@@ -63,6 +68,7 @@ pub fn confusion<T: Real>(scores: &Tensor<T>, labels: &[u32]) -> Vec<Vec<usize>>
 /// If `x` is not a matrix.
 #[track_caller]
 pub fn feature_std<T: Real>(x: &Tensor<T>) -> f64 {
+    features(x, "feature_std");
     let moments = Moments::of(x);
     moments.std.iter().sum::<f64>() / moments.std.len() as f64
 }
@@ -153,6 +159,16 @@ pub(super) fn features<R: Rows>(x: &R, what: &str) -> [usize; 2] {
     let [n, d] = x.size(what);
     assert!(d > 0, "{what}: no columns in {:?}", [n, d]);
     [n, d]
+}
+
+/// Refuses labels that are not one a row, each below `classes`.
+#[track_caller]
+pub(super) fn check_labels(op: &str, labels: &[u32], rows: usize, classes: usize) {
+    assert!(labels.len() == rows, "{op}: {} labels for {rows} rows", labels.len());
+    for (row, label) in labels.iter().enumerate() {
+        let fits = (*label as usize) < classes;
+        assert!(fits, "{op}: label {label} of row {row} is not below {classes} classes");
+    }
 }
 
 /// Mean and deviation of each dimension: what takes features to mean 0 and deviation 1.

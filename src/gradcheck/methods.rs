@@ -29,6 +29,7 @@ impl Encode<f64> for Smooth {
         self.0.weight.shape()[1]
     }
 
+    #[track_caller]
     fn forward(&self, x: &Var<f64>, _: &mut Pass<'_, f64>) -> Var<f64> {
         self.0.forward(x).tanh()
     }
@@ -108,7 +109,12 @@ impl<E: Encode<f64>> Setting<E> {
     }
 
     /// dJ/da by central differences of the whole outer objective.
+    ///
+    /// # Panics
+    /// If the parts of the problem do not fit each other.
+    #[track_caller]
     pub fn differences(&self, step: f64) -> Tensor<f64> {
+        self.problem().check("differences");
         let outer = |j: usize, step: f64| {
             let mut mask = self.mask.clone();
             mask.logits.make_mut()[j] += step;
@@ -119,8 +125,13 @@ impl<E: Encode<f64>> Setting<E> {
     }
 
     /// The mask's gradient against its twin and against differences with this step.
+    ///
+    /// # Panics
+    /// If the parts of the problem do not fit each other.
+    #[track_caller]
     pub fn check(&self, step: f64) -> MaskCheck {
         let problem = self.problem();
+        problem.check("check");
         let gradient = exact(&problem);
         let error = |other: &Tensor<f64>| error(&gradient.gradient, other);
         MaskCheck {

@@ -25,14 +25,22 @@ impl<'a, T: Real> Scores<'a, T> {
     /// target does not take part.
     #[track_caller]
     pub fn cols(&self) -> usize {
+        let op = if self.without.is_some() { "cross_entropy_without" } else { "cross_entropy" };
         let rows = self.target.len();
         let cols = self.x.len().checked_div(rows).unwrap_or(0);
-        let out = self.without.unwrap_or(&[]);
-        let fits = rows * cols == self.x.len()
-            && (self.without.is_none() || out.len() == rows)
-            && self.target.iter().chain(out).all(|&column| (column as usize) < cols)
-            && self.target.iter().zip(out).all(|(target, out)| target != out);
-        assert!(fits, "cross_entropy: {} scores for {rows} targets", self.x.len());
+        assert!(rows * cols == self.x.len(), "{op}: {} scores for {rows} targets", self.x.len());
+        for (row, &target) in self.target.iter().enumerate() {
+            let fits = (target as usize) < cols;
+            assert!(fits, "{op}: target {target} of row {row} is not below {cols} columns");
+        }
+        let Some(without) = self.without else { return cols };
+        let n = without.len();
+        assert!(n == rows, "{op}: {n} columns left out of {rows} rows");
+        for (row, (&out, &target)) in without.iter().zip(self.target).enumerate() {
+            let fits = (out as usize) < cols;
+            assert!(fits, "{op}: column {out}, left out of row {row}, is not below {cols} columns");
+            assert!(out != target, "{op}: column {out}, left out of row {row}, is its target");
+        }
         cols
     }
 
@@ -60,8 +68,8 @@ impl<'a, T: Real> Scores<'a, T> {
 ///
 /// The largest of them, `m[r]`, is taken out first, so that nothing overflows, and its own 1 out of
 /// the sum: `loss[r] = (m[r] − x[r, target[r]]) + ln(1 + s[r])` with
-/// `s[r] = Σₖ exp(x[r, k] − m[r]) − 1`, of which no digit is lost where it is small. `peaks[r]` gets
-/// `m[r]` and `s[r]`.
+/// `s[r] = Σₖ exp(x[r, k] − m[r]) − 1`, of which no digit is lost where it is small. `peaks[r]`
+/// gets `m[r]` and `s[r]`.
 ///
 /// # Panics
 /// As [`Scores::cols`]; if there are not as many results as rows.

@@ -57,7 +57,8 @@ impl<T: Real> Mask<T> {
     /// If there are no features, or if `rate` is not at least 0 and below 1.
     #[track_caller]
     pub fn random(features: usize, rate: f64, seed: u64) -> Mask<T> {
-        assert!(features > 0 && (0.0..1.0).contains(&rate), "mask: {rate} of {features} features");
+        let fits = features > 0 && (0.0..1.0).contains(&rate);
+        assert!(fits, "Mask::random: {rate} of {features} features");
         let off = ((rate * features as f64).round() as usize).min(features - 1);
         let mut order: Vec<usize> = (0..features).collect();
         order.shuffle(&mut Stream::new(seed, "mask").at(&[]));

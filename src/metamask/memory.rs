@@ -48,9 +48,17 @@ impl<T: Real, E: Encode<T>> Target<T, E> {
     }
 
     /// Its projections of two stacked views `[2N, H, W, C]` under the mask's factors.
+    #[track_caller]
     fn project(&self, x: &Tensor<T>, factors: Option<&Tensor<T>>) -> Anchors<T> {
         let mut pass = Pass::train(2);
         let h = self.encoder.forward(&Var::constant(x.clone()), &mut pass);
+        if let Some(factors) = factors {
+            let (s, h) = (factors.shape(), h.shape());
+            assert!(
+                s == &h[h.len().saturating_sub(1)..],
+                "anchors: factors {s:?} of features {h:?}"
+            );
+        }
         let masked = match factors {
             Some(factors) => &h * &Var::constant(factors.clone()),
             None => h,
@@ -63,17 +71,26 @@ impl<T: Real, E: Encode<T>> Memory<T, E> {
     /// The anchors of a batch `x` of two stacked views, whose projections are `z`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or are not two views.
+    #[track_caller]
     pub fn anchors(
         &self,
         x: &Tensor<T>,
         factors: Option<&Tensor<T>>,
         z: &Tensor<T>,
     ) -> Option<Anchors<T>> {
+        let two_views = |x: &Tensor<T>| x.shape().first().is_some_and(|n| n.is_multiple_of(2));
         match self {
             Memory::Empty => None,
-            Memory::Target(target) => Some(target.project(x, factors)),
-            Memory::Queue(queue) => Some(halves(z).map(|z| queue.nearest(&z))),
+            Memory::Target(target) => {
+                assert!(two_views(x), "anchors: a batch of {:?} is not two views", x.shape());
+                Some(target.project(x, factors))
+            }
+            Memory::Queue(queue) => {
+                queue.check("anchors", z);
+                assert!(two_views(z), "anchors: projections {:?} are not two views", z.shape());
+                Some(halves(z).map(|z| queue.nearest(&z)))
+            }
         }
     }
 

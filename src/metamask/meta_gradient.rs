@@ -120,8 +120,12 @@ impl<T: Real> MetaGradient<T> {
 /// ```
 ///
 /// Formulas: meta-3, meta-5.
+///
+/// # Panics
+/// If the parts of the problem do not fit each other.
 #[track_caller]
 pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
+    problem.check("exact");
     problem.exact(Trial::with_graph(problem))
 }
 
@@ -129,19 +133,27 @@ pub fn exact<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient
 /// with step `r / |u|`; `r` is 0.01 there.
 ///
 /// Formula: meta-7.
+///
+/// # Panics
+/// If the parts of the problem do not fit each other.
 #[track_caller]
 pub fn finite_difference<T: Real, E: Encode<T>>(
     problem: &Problem<'_, T, E>,
     r: f64,
 ) -> MetaGradient<T> {
+    problem.check("finite_difference");
     problem.finite_difference(Trial::without_graph(problem), r)
 }
 
 /// The first-order part alone: the trial weights are taken as constants.
 ///
 /// Formula: meta-6.
+///
+/// # Panics
+/// If the parts of the problem do not fit each other.
 #[track_caller]
 pub fn first_order<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
+    problem.check("first_order");
     problem.first_order(Trial::without_graph(problem))
 }
 
@@ -149,8 +161,12 @@ pub fn first_order<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGr
 /// hand: slower, three graphs large, and the twin that [`exact`] is tested against.
 ///
 /// Formula: meta-8.
+///
+/// # Panics
+/// If the parts of the problem do not fit each other.
 #[track_caller]
 pub fn reverse_over_reverse<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) -> MetaGradient<T> {
+    problem.check("reverse_over_reverse");
     unrolled(problem, 1)
 }
 
@@ -160,19 +176,16 @@ pub fn reverse_over_reverse<T: Real, E: Encode<T>>(problem: &Problem<'_, T, E>) 
 /// Formula: meta-9.
 ///
 /// # Panics
-/// If `steps` is 0.
+/// If `steps` is 0, or the parts of the problem do not fit each other.
 #[track_caller]
 pub fn unrolled<T: Real, E: Encode<T>>(
     problem: &Problem<'_, T, E>,
     steps: usize,
 ) -> MetaGradient<T> {
     assert!(steps > 0, "unrolled: there is no trial step");
+    problem.check("unrolled");
     watch::enter("the trial steps");
     let a = Var::leaf(problem.mask.logits.clone());
-    let loss = |network: &Network<T, E>, trial: TrialStep| {
-        let h = network.encoder.forward(&Var::constant(problem.x.clone()), &mut Pass::train(2));
-        problem.trial_loss(trial, &network.heads, &(&h * &problem.mask.form.factors(&a)))
-    };
     let mut network = leaves(problem.network);
     // The slots of each parameter.
     let constant = |i: usize| {
@@ -182,7 +195,7 @@ pub fn unrolled<T: Real, E: Encode<T>>(
     let mut slots: Vec<Vec<Var<T>>> = (0..params(&network).len()).map(constant).collect();
     for t in 1..=steps {
         let omega = params(&network);
-        let loss = loss(&network, problem.trial);
+        let loss = problem.masked_loss(&network, &a, problem.trial);
         let g = grad_graph(&loss, &omega.iter().collect::<Vec<_>>());
         let mut moved = Vec::new();
         for ((w, g), slots) in omega.iter().zip(&g).zip(&mut slots) {
@@ -195,7 +208,8 @@ pub fn unrolled<T: Real, E: Encode<T>>(
 
     let moved = network.map_params(&mut |_, var, _| var.detach());
     let (outer, _) = Outer::at(problem, &moved).differentiated();
-    let gradient = grad(loss(&network, TrialStep::Contrastive), &[&a]).remove(0);
+    let outer_loss = problem.masked_loss(&network, &a, TrialStep::Contrastive);
+    let gradient = grad(outer_loss, &[&a]).remove(0);
     let second_order = &gradient - &outer.first_order;
     MetaGradient { gradient, ..outer.with(second_order) }
 }
@@ -241,6 +255,31 @@ pub(super) fn kept<T: Real>(optimizer: &Optimizer, grads: &[Tensor<T>]) -> Vec<T
 }
 
 impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
+    /// Refuses parts that do not fit each other, before any of them is run.
+    #[track_caller]
+    pub(crate) fn check(&self, op: &str) {
+        let wanted = self.network.check(op, self.objective, Some(self.mask), self.x);
+        let (base, shapes) =
+            (self.objective.base, self.anchors.map(|[a, b]| [a.shape(), b.shape()]));
+        match shapes {
+            None => assert!(!base.compares(), "{op}: {} has no anchors", base.name()),
+            Some(shapes) => {
+                assert!(base.compares(), "{op}: {} compares no anchors", base.name());
+                let fits = shapes == [&wanted[..]; 2];
+                assert!(fits, "{op}: anchors {shapes:?} for predictions {wanted:?}");
+            }
+        }
+        let omega = self.omega();
+        self.optimizer.check(op, &omega, &omega, self.state);
+    }
+
+    /// The loss of a trial step at some weights and under the mask of the logits `a`, all recorded.
+    #[track_caller]
+    fn masked_loss(&self, network: &Network<T, E>, a: &Var<T>, trial: TrialStep) -> Var<T> {
+        let h = network.encoder.forward(&Var::constant(self.x.clone()), &mut Pass::train(2));
+        self.trial_loss(trial, &network.heads, &(&h * &self.mask.form.factors(a)))
+    }
+
     #[track_caller]
     pub(super) fn exact(&self, trial: Trial<T>) -> MetaGradient<T> {
         let Trial { graph, grads, moved } = trial;

@@ -54,6 +54,7 @@ impl Objective {
         anchors: Option<&Anchors<T>>,
         pass: &mut Pass<'_, T>,
     ) -> Var<T> {
+        check_views("contrastive", features);
         self.contrastive_of(&heads.project(features, pass), anchors)
     }
 
@@ -68,6 +69,7 @@ impl Objective {
         anchors: Option<&Anchors<T>>,
     ) -> Var<T> {
         watch::layer("L_con");
+        check_views("contrastive_of", &projections.p);
         let [p0, p1] = views(&projections.p);
         self.base.value(&p0, &p1, anchors)
     }
@@ -86,6 +88,7 @@ impl Objective {
         anchors: Option<&Anchors<T>>,
         pass: &mut Pass<'_, T>,
     ) -> Joint<T> {
+        check_views("joint", features);
         let con = self.contrastive(heads, features, anchors, pass);
         self.joint_of(con, heads, features, pass)
     }
@@ -93,7 +96,7 @@ impl Objective {
     /// L and its parts where L_con is there already.
     ///
     /// # Panics
-    /// If the features do not fit the redundancy head.
+    /// If the features do not fit the redundancy head, or are not two views.
     #[track_caller]
     pub fn joint_of<T: Real>(
         &self,
@@ -102,11 +105,14 @@ impl Objective {
         features: &Var<T>,
         pass: &mut Pass<'_, T>,
     ) -> Joint<T> {
-        let drr = heads.redundancy.as_ref().map(|head| {
+        check_views("joint_of", features);
+        // Not by `map`: a closure would report itself as the place of a panic.
+        let mut drr = None;
+        if let Some(head) = &heads.redundancy {
             let [z0, z1] = views(&head.forward(features, pass));
             watch::layer("L_drr");
-            barlow_twins(&z0, &z1, &self.redundancy)
-        });
+            drr = Some(barlow_twins(&z0, &z1, &self.redundancy));
+        }
         watch::layer("L");
         let weighted = con.scale(self.w_con);
         let total = match &drr {
@@ -117,10 +123,15 @@ impl Objective {
     }
 }
 
-/// The rows of view 0 and of view 1.
+/// Refuses what is not two stacked views.
 #[track_caller]
+fn check_views<T: Real>(op: &str, stacked: &Var<T>) {
+    let fits = stacked.rank() == 2 && stacked.shape()[0].is_multiple_of(2);
+    assert!(fits, "{op}: {:?} is not two stacked views [2N, D]", stacked.shape());
+}
+
+/// The rows of view 0 and of view 1.
 fn views<T: Real>(stacked: &Var<T>) -> [Var<T>; 2] {
     let rows = stacked.shape()[0];
-    assert!(rows.is_multiple_of(2), "two stacked views have an even number of rows, not {rows}");
     [stacked.rows(0..rows / 2), stacked.rows(rows / 2..rows)]
 }

@@ -3,7 +3,7 @@
 use super::cut::Cut;
 use super::meta_gradient::{self, MetaGradient, Problem, Trial, TrialStep};
 use super::state::first_non_finite_layer;
-use super::{Anchors, Joint, Mask, Moved, Network, NonFinite, Objective, State};
+use super::{Anchors, Joint, Mask, Memory, Moved, Network, NonFinite, Objective, State};
 use crate::autodiff::{Var, watch};
 use crate::kernels::Real;
 use crate::nn::{Encode, LayerMoments, Module, Moments, Pass, into_params, params, with_params};
@@ -141,7 +141,8 @@ pub struct Agreement {
 /// networks have moved by then, which the report says too.
 ///
 /// # Panics
-/// If the batch does not fit the networks, or if the memory is not that of the base method's loss.
+/// If the batch, the mask or the optimisers' state does not fit the networks, or if the memory is
+/// not that of the base method's loss.
 ///
 /// # Example
 /// One iteration on four random pictures:
@@ -166,6 +167,7 @@ pub fn step<T: Real, E: Encode<T>>(
     x: &Tensor<T>,
     settings: &Settings,
 ) -> (State<T, E>, StepReport<T>) {
+    state.check("step", x, settings);
     let Look { cut, z, anchors, mut report } = look(&state, x, settings);
     let sick_loss = [
         ("loss_con", report.loss_con),
@@ -315,6 +317,36 @@ fn mask_gradient<T: Real, E: Encode<T>>(
 }
 
 impl<T: Real, E: Encode<T>> State<T, E> {
+    /// Refuses parts that do not fit each other, before any of them is run.
+    #[track_caller]
+    fn check(&self, op: &str, x: &Tensor<T>, settings: &Settings) {
+        let (network, base) = (&self.network, settings.objective.base);
+        let mask = (settings.mode != Mode::Plain).then_some(&self.mask);
+        let [_, width] = network.check(op, &settings.objective, mask, x);
+        let features = network.encoder.features();
+        let (fits, memory) = match &self.memory {
+            Memory::Empty => (!base.compares(), "empty"),
+            Memory::Queue(queue) => (queue.rows.shape().get(1) == Some(&width), "a queue"),
+            Memory::Target(target) => {
+                let same = target.encoder.features() == features;
+                (same && target.projector.outputs(features) == Some(width), "a target")
+            }
+        };
+        let fits = fits && base.compares() != matches!(self.memory, Memory::Empty);
+        let name = base.name();
+        assert!(fits, "{op}: the memory, {memory}, is not one of {name} for {width} dimensions");
+        let weights: Vec<_> = params(network).iter().map(|w| w.value().clone()).collect();
+        settings.optimizer.check(op, &weights, &weights, &self.optimizer);
+        let logits = std::slice::from_ref(&self.mask.logits);
+        if matches!(settings.mode, Mode::Regular | Mode::MetaMask(_)) {
+            settings.mask_optimizer.check(op, logits, logits, &self.mask_optimizer);
+        }
+        if let Mode::MetaMask(Meta::Unrolled { steps: 0 }) = settings.mode {
+            panic!("{op}: a mask gradient through 0 trial steps");
+        }
+    }
+
+    #[track_caller]
     fn regular_step(
         mut self,
         grads: &[Tensor<T>],

@@ -4,7 +4,7 @@ use super::pass::Mode;
 use super::{LayerMoments, Layout, Module, Pass};
 use crate::autodiff::{Then, Var, watch};
 use crate::kernels::Real;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, check_norm};
 
 /// `y = (x - mean) / √(var + eps) · weight + bias`, channel by channel.
 ///
@@ -28,7 +28,12 @@ pub struct BatchNorm<T: Real = f32> {
 
 impl<T: Real> BatchNorm<T> {
     /// A layer with torch's defaults: weight 1, bias 0, `eps` 1e-5.
+    ///
+    /// # Panics
+    /// If there are no channels.
+    #[track_caller]
     pub fn new(name: &str, channels: usize) -> BatchNorm<T> {
+        assert!(channels > 0, "batch_norm {name}: no channels");
         BatchNorm {
             name: name.to_string(),
             weight: Var::constant(Tensor::full(&[channels], T::ONE)),
@@ -57,24 +62,25 @@ impl<T: Real> BatchNorm<T> {
     pub fn forward_then(&self, x: &Var<T>, then: Then<'_, T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let name = &self.name;
         watch::layer(name);
+        let op = &format_args!("batch_norm {name}");
         match pass.mode() {
             Mode::Train { groups, moments, comm } => {
-                let channels = self.weight.value().len();
+                let channels = self.weight.value().len().max(1);
                 let ranks = comm.as_ref().map_or(1, |comm| comm.size());
                 let count = ranks * x.value().len() / channels / *groups;
-                assert!(count > 1, "batch_norm {name}: one value a channel in {:?}", x.shape());
-                let (weight, bias) = (&self.weight, &self.bias);
-                let comm = comm.as_ref();
-                let normal = x.batch_norm_over(weight, bias, self.eps, *groups, then, comm);
+                let affine = [&self.weight, &self.bias];
+                check_norm(op, x.value(), affine.map(Var::value), *groups);
+                assert!(count > 1, "{op}: one value a channel in {:?}", x.shape());
+                let normal = x.batch_norm_for(op, affine, self.eps, *groups, then, comm.as_ref());
                 let (mean, var) = (normal.mean, normal.var);
                 moments.push(LayerMoments { name: name.clone(), mean, var, count });
                 normal.y
             }
             Mode::Eval(running) => {
-                let (mean, var) = running
-                    .get(name)
-                    .unwrap_or_else(|| panic!("batch_norm {name}: no running moments"));
-                x.normalize_then([&self.weight, &self.bias], [mean, var], self.eps, then)
+                let Some((mean, var)) = running.get(name) else {
+                    panic!("{op}: no running moments");
+                };
+                x.normalize_for(op, [&self.weight, &self.bias], [mean, var], self.eps, then)
             }
         }
     }

@@ -23,6 +23,10 @@ pub struct Conv2d<T: Real = f32> {
 impl<T: Real> Conv2d<T> {
     /// A layer with a `side x side` window that keeps the size at stride 1 (`padding = side / 2`),
     /// with torch's default first weights.
+    ///
+    /// # Panics
+    /// If there are no inputs or no outputs, or if the window's side or the stride is 0.
+    #[track_caller]
     pub fn new(
         name: &str,
         [inputs, outputs]: [usize; 2],
@@ -30,6 +34,10 @@ impl<T: Real> Conv2d<T> {
         stride: usize,
         init: &Init,
     ) -> Conv2d<T> {
+        assert!(
+            inputs > 0 && outputs > 0 && side > 0 && stride > 0,
+            "conv2d {name}: {inputs} inputs, {outputs} outputs, side {side}, stride {stride}"
+        );
         let (shape, fan_in) = ([side, side, inputs, outputs], side * side * inputs);
         let weight = init.uniform(&format!("{name}.weight"), &shape, fan_in);
         let (padding, precision) = (side / 2, init.precision([inputs, outputs], 16));
@@ -40,11 +48,13 @@ impl<T: Real> Conv2d<T> {
     /// down.
     ///
     /// # Panics
-    /// If `x` does not have `C` channels.
+    /// If `x` is not `[N, H, W, C]`, or the window does not fit into it.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
         watch::layer(&self.name);
-        x.conv2d_with(&self.weight, [self.stride; 2], [self.padding; 2], self.precision)
+        let Conv2d { name, weight, stride, padding, precision } = self;
+        let op = &format_args!("conv2d {name}");
+        x.conv2d_for(op, weight, [*stride; 2], [*padding; 2], *precision)
     }
 }
 

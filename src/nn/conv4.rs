@@ -18,7 +18,12 @@ pub struct Conv4<T: Real = f32> {
 
 impl<T: Real> Conv4<T> {
     /// The encoder of images with `channels` channels (1 or 3, say).
+    ///
+    /// # Panics
+    /// If there are no channels.
+    #[track_caller]
     pub fn new(channels: usize, init: &Init) -> Conv4<T> {
+        assert!(channels > 0, "conv4: images of no channels");
         let mut inputs = channels;
         let block = |(i, &outputs): (usize, &usize)| {
             let conv = Conv2d::new(&format!("{}", 4 * i), [inputs, outputs], 3, 1, init);

@@ -49,6 +49,10 @@ impl<T: Real, E: Encode<T>> Encode<T> for DataParallel<T, E> {
         self.encoder.features()
     }
 
+    fn ranks(&self) -> usize {
+        self.comm.size()
+    }
+
     #[track_caller]
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let comm = &self.comm;
@@ -57,6 +61,8 @@ impl<T: Real, E: Encode<T>> Encode<T> for DataParallel<T, E> {
             return encoder.forward(x, pass).all_gather(comm);
         };
         let (views, noted) = (*groups, moments.len());
+        let fits = x.shape().first().is_some_and(|rows| rows.is_multiple_of(views));
+        assert!(fits, "data_parallel: {views} views of shape {:?}", x.shape());
         if self.batch_norm == BatchNormOver::AllRanks {
             *across = Some(comm.clone());
         }

@@ -9,6 +9,12 @@ pub trait Encode<T: Real>: Module<T> {
     /// D, the number of features.
     fn features(&self) -> usize;
 
+    /// The number of ranks that the batch lies on, each with equally many rows; the features are
+    /// those of all.
+    fn ranks(&self) -> usize {
+        1
+    }
+
     /// A batch, usually images `[N, H, W, C]`, to features `[N, D]`.
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T>;
 }
@@ -38,7 +44,14 @@ pub enum Encoder<T: Real = f32> {
 
 impl<T: Real> Encoder<T> {
     /// The encoder of images with `channels` channels, with first weights from `init`.
+    ///
+    /// # Panics
+    /// If there are no channels, or the width is 0.
+    #[track_caller]
     pub fn new(architecture: Architecture, channels: usize, init: &Init) -> Encoder<T> {
+        let empty =
+            channels == 0 || matches!(architecture, Architecture::ResNet18 { width: 0, .. });
+        assert!(!empty, "Encoder::new: {architecture:?} of images of {channels} channels");
         match architecture {
             Architecture::Conv4 => Encoder::Conv4(Conv4::new(channels, init)),
             Architecture::ResNet18 { width, stem } => {

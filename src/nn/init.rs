@@ -38,7 +38,12 @@ impl Init {
     /// convolution layers (Kaiming-uniform with `a = √5`).
     ///
     /// `fan_in` is the number of inputs that one output adds up: `in` features, or `K·K·C`.
+    ///
+    /// # Panics
+    /// If `fan_in` is 0, or no tensor can have the shape.
+    #[track_caller]
     pub fn uniform<T: Real>(&self, name: &str, shape: &[usize], fan_in: usize) -> Var<T> {
+        assert!(fan_in > 0, "uniform: {name} of shape {shape:?} has no inputs");
         let bound = 1.0 / (fan_in as f64).sqrt();
         let mut rng = Stream::new(self.seed, &format!("init/{name}")).at(&[]);
         Var::constant(Tensor::from_fn(shape, |_| {

@@ -3,7 +3,7 @@
 use super::{Init, Layout, Module};
 use crate::autodiff::{Var, watch};
 use crate::kernels::Real;
-use crate::tensor::Precision;
+use crate::tensor::{Precision, Trans};
 
 /// `y = x w + b`.
 #[derive(Clone, Debug)]
@@ -20,7 +20,13 @@ pub struct Linear<T: Real = f32> {
 
 impl<T: Real> Linear<T> {
     /// A layer with a bias and torch's default first weights.
+    ///
+    /// # Panics
+    /// If there are no inputs or no outputs.
+    #[track_caller]
     pub fn new(name: &str, inputs: usize, outputs: usize, init: &Init) -> Linear<T> {
+        let some = inputs > 0 && outputs > 0;
+        assert!(some, "linear {name}: {inputs} inputs and {outputs} outputs");
         Linear {
             name: name.to_string(),
             weight: init.uniform(&format!("{name}.weight"), &[inputs, outputs], inputs),
@@ -30,7 +36,12 @@ impl<T: Real> Linear<T> {
     }
 
     /// `y = x w` in full precision.
+    ///
+    /// # Panics
+    /// If the weight is not a matrix.
+    #[track_caller]
     pub fn unbiased(name: &str, weight: Var<T>) -> Linear<T> {
+        assert!(weight.rank() == 2, "linear {name}: weight {:?}", weight.shape());
         Linear { name: name.to_string(), weight, bias: None, precision: Precision::Full }
     }
 
@@ -43,11 +54,12 @@ impl<T: Real> Linear<T> {
     #[track_caller]
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
         watch::layer(&self.name);
-        let y = x.matmul_with(&self.weight, self.precision);
-        match &self.bias {
-            Some(bias) => y + bias,
-            None => y,
-        }
+        let (name, w) = (&self.name, &self.weight);
+        let y = x.matmul_broadcast(&format_args!("linear {name}"), w, Trans::Nn, self.precision);
+        let Some(bias) = &self.bias else { return y };
+        let (b, w) = (bias.shape(), w.shape());
+        assert!(b == &w[w.len() - 1..], "linear {name}: bias {b:?}, weight {w:?}");
+        y + bias
     }
 }
 

@@ -34,8 +34,14 @@ impl<T: Real> Mlp<T> {
     /// The head with `sizes[0]` inputs and `sizes[1..]` outputs layer by layer, each layer with
     /// bias and batch-norm, the last one with what `end` says; layer `i`, counted from 1, is called
     /// `NAME.fci` and `NAME.bni`.
+    ///
+    /// # Panics
+    /// If there is no layer, or a size is 0.
+    #[track_caller]
     pub fn new(name: &str, sizes: &[usize], end: MlpEnd, init: &Init) -> Mlp<T> {
-        let last = sizes.len().saturating_sub(2);
+        let some = sizes.len() > 1 && !sizes.contains(&0);
+        assert!(some, "mlp {name}: {sizes:?} are not the sizes of one layer or more");
+        let last = sizes.len() - 2;
         let layer = |(i, pair): (usize, &[usize])| MlpLayer {
             linear: Linear::new(&format!("{name}.fc{}", i + 1), pair[0], pair[1], init),
             norm: (i < last || end == MlpEnd::BatchNorm)
@@ -44,10 +50,19 @@ impl<T: Real> Mlp<T> {
         Mlp { layers: sizes.windows(2).enumerate().map(layer).collect() }
     }
 
+    /// How many outputs there are of `inputs` inputs; absent if the layers do not fit them or each
+    /// other.
+    pub(crate) fn outputs(&self, inputs: usize) -> Option<usize> {
+        self.layers.iter().try_fold(inputs, |inputs, layer| match layer.linear.weight.shape() {
+            &[rows, outputs] if rows == inputs => Some(outputs),
+            _ => None,
+        })
+    }
+
     /// `x: [N, in]` → `[N, out]`.
     ///
     /// # Panics
-    /// If `x` does not have `in` columns.
+    /// As [`Linear::forward`] and [`BatchNorm::forward`] of its layers, which are named.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let mut y = x.clone();

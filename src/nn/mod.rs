@@ -45,7 +45,12 @@ pub enum Layout {
 
 impl Layout {
     /// The parameter (or its gradient, or its momentum) in torch's layout.
+    ///
+    /// # Panics
+    /// If it has not as many axes as the layout.
+    #[track_caller]
     pub fn to_torch<T: Real>(self, tensor: &Tensor<T>) -> Tensor<T> {
+        self.check("to_torch", tensor);
         match self {
             Layout::Conv => tensor.permute(&[3, 2, 0, 1]),
             Layout::Linear => tensor.permute(&[1, 0]),
@@ -54,12 +59,29 @@ impl Layout {
     }
 
     /// The inverse of [`Layout::to_torch`].
+    ///
+    /// # Panics
+    /// If it has not as many axes as the layout.
+    #[track_caller]
     pub fn from_torch<T: Real>(self, tensor: &Tensor<T>) -> Tensor<T> {
+        self.check("from_torch", tensor);
         match self {
             Layout::Conv => tensor.permute(&[2, 3, 1, 0]),
             Layout::Linear => tensor.permute(&[1, 0]),
             Layout::Vector => tensor.clone(),
         }
+    }
+
+    #[track_caller]
+    fn check<T: Real>(self, op: &str, tensor: &Tensor<T>) {
+        let axes = match self {
+            Layout::Conv => 4,
+            Layout::Linear => 2,
+            // What is the same everywhere may be anything.
+            Layout::Vector => return,
+        };
+        let shape = tensor.shape();
+        assert!(shape.len() == axes, "{op}: {shape:?} for the layout {self:?} of {axes} axes");
     }
 }
 

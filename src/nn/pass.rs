@@ -45,7 +45,12 @@ impl<T: Real> Pass<'static, T> {
     ///
     /// Batch-norm normalises each view with its own moments, as if the views went through one by
     /// one.
+    ///
+    /// # Panics
+    /// If there are no views.
+    #[track_caller]
     pub fn train(groups: usize) -> Self {
+        assert!(groups > 0, "Pass::train: a batch of no views");
         Pass { mode: Mode::Train { groups, moments: Vec::new(), comm: None } }
     }
 }
@@ -113,21 +118,22 @@ impl<T: Real> RunningStats<T> {
     /// Formula: batchnorm-3.
     ///
     /// # Panics
-    /// If a layer is not known here, or has another number of channels.
+    /// If a layer is not known here, or its moments are not `[groups, C]` for its `C` channels.
     #[track_caller]
     pub fn update(&mut self, moments: &[LayerMoments<T>], momentum: f64) {
         let (keep, take) = (T::from_f64(1.0 - momentum), T::from_f64(momentum));
         for LayerMoments { name, mean, var, count } in moments {
-            let (running_mean, running_var) = self
-                .layers
-                .get_mut(name)
-                .unwrap_or_else(|| panic!("running moments: no layer {name}"));
+            let Some((running_mean, running_var)) = self.layers.get_mut(name) else {
+                panic!("RunningStats::update: no layer {name}");
+            };
+            let c = running_mean.len();
+            let fits = [mean, var].iter().all(|x| x.rank() == 2 && x.shape()[1] == c);
+            let shapes = [mean.shape(), var.shape()];
+            assert!(fits, "RunningStats::update: moments {shapes:?} of {name}, {c} channels");
             let unbiased = T::from_f64(*count as f64 / (*count as f64 - 1.0));
             let blend = |running: &mut Tensor<T>, batch: &Tensor<T>, factor: T| {
-                let channels = running.len();
-                assert_eq!(batch.shape()[1], channels, "running moments: channels of {name}");
                 let running = running.make_mut();
-                for view in batch.as_slice().chunks_exact(channels) {
+                for view in batch.as_slice().chunks_exact(c) {
                     for (running, &batch) in running.iter_mut().zip(view) {
                         *running = keep * *running + take * (factor * batch);
                     }

@@ -39,7 +39,13 @@ struct Block<T: Real> {
 
 impl<T: Real> ResNet18<T> {
     /// The encoder of images with `channels` channels; the published width is 64.
+    ///
+    /// # Panics
+    /// If there are no channels, or the width is 0.
+    #[track_caller]
     pub fn new(channels: usize, width: usize, stem: Stem, init: &Init) -> ResNet18<T> {
+        let some = channels > 0 && width > 0;
+        assert!(some, "ResNet18::new: images of {channels} channels, width {width}");
         let stage = |i: usize| {
             let outputs = width << i;
             let inputs = if i == 0 { width } else { outputs / 2 };
@@ -70,6 +76,7 @@ impl<T: Real> ResNet18<T> {
         maps
     }
 
+    #[track_caller]
     fn stem_map(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let then = match self.stem {
             Stem::Relu => Then::Relu,
@@ -80,8 +87,15 @@ impl<T: Real> ResNet18<T> {
 }
 
 /// What a stage makes of a map, which is kept no longer than it is needed.
-fn stage_map<T: Real>(stage: &[Block<T>; 2], map: Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
-    stage.iter().fold(map, |map, block| block.forward(&map, pass))
+#[track_caller]
+fn stage_map<T: Real>(
+    [first, second]: &[Block<T>; 2],
+    map: Var<T>,
+    pass: &mut Pass<'_, T>,
+) -> Var<T> {
+    let middle = first.forward(&map, pass);
+    drop(map);
+    second.forward(&middle, pass)
 }
 
 impl<T: Real> Block<T> {
@@ -153,7 +167,10 @@ impl<T: Real> Encode<T> for ResNet18<T> {
     #[track_caller]
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         // Not `maps`, which keeps them all.
-        let map = self.stem_map(x, pass);
-        self.stages.iter().fold(map, |map, stage| stage_map(stage, map, pass)).global_avg_pool2d()
+        let mut map = self.stem_map(x, pass);
+        for stage in &self.stages {
+            map = stage_map(stage, map, pass);
+        }
+        map.global_avg_pool2d()
     }
 }

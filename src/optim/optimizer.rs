@@ -90,10 +90,11 @@ impl Optimizer {
         slots: &[Var<T>],
         t: usize,
     ) -> (Var<T>, Vec<Var<T>>) {
-        let shapes_fit = slots.iter().chain([grad]).all(|var| var.shape() == param.shape());
-        let fits = slots.len() == self.slots().len() && shapes_fit;
+        let shapes: Vec<_> = [grad].into_iter().chain(slots).map(Var::shape).collect();
         let shape = param.shape();
-        assert!(fits, "update: a gradient and {:?} should all be {shape:?}", self.slots());
+        let fits = slots.len() == self.slots().len() && shapes.iter().all(|own| *own == shape);
+        let names = self.slots();
+        assert!(fits, "update: a gradient and {names:?} are {shapes:?}, the parameter {shape:?}");
         match self {
             Optimizer::Sgd(rule) => rule.update(param, grad, &slots[0]),
             Optimizer::Lars(rule) => rule.update(param, grad, &slots[0]),
@@ -115,7 +116,7 @@ impl Optimizer {
         grads: &[Tensor<T>],
         mut state: OptimizerState<T>,
     ) -> (Vec<Tensor<T>>, OptimizerState<T>) {
-        self.check(&params, grads, &state);
+        self.check("step", &params, grads, &state);
         state.steps += 1;
         for (i, (param, grad)) in params.iter_mut().zip(grads).enumerate() {
             match (self, state.slots.as_mut_slice()) {
@@ -146,7 +147,7 @@ impl Optimizer {
         grads: Vec<Tensor<T>>,
         state: &OptimizerState<T>,
     ) -> Vec<Tensor<T>> {
-        self.check(params, &grads, state);
+        self.check("trial", params, &grads, state);
         let step = |(i, (param, mut grad)): (usize, (&Tensor<T>, Tensor<T>))| match self {
             Optimizer::Sgd(rule) => {
                 rule.trial(param, &mut grad, &state.slots[0][i]);
@@ -178,17 +179,18 @@ impl Optimizer {
         state: &OptimizerState<T>,
         mut v: Vec<Tensor<T>>,
     ) -> Vec<Tensor<T>> {
-        assert!(v.len() == params.len(), "optimizer: {} directions", v.len());
+        let (n, of) = (v.len(), params.len());
+        assert!(n == of, "trial_vjp: {n} directions for {of} parameters");
         for (param, v) in params.iter().zip(&v) {
             let (param, v) = (param.shape(), v.shape());
-            assert!(param == v, "optimizer: a direction {v:?} for a parameter {param:?}");
+            assert!(param == v, "trial_vjp: a direction {v:?} for a parameter {param:?}");
         }
         if let Optimizer::Sgd(rule) = self {
             let slope = T::from_f64(rule.slope());
             v.iter_mut().for_each(|v| v.scale_assign(slope));
             return v;
         }
-        self.check(params, grads, state);
+        self.check("trial_vjp", params, grads, state);
         let pulled = |(i, v): (usize, Tensor<T>)| {
             let grad = Var::leaf(grads[i].clone());
             let slots = state.of(i);
@@ -198,17 +200,24 @@ impl Optimizer {
         v.into_iter().enumerate().map(pulled).collect()
     }
 
+    /// Refuses parameters, gradients and state that do not fit each other; `op` is named.
     #[track_caller]
-    fn check<T: Real>(&self, params: &[Tensor<T>], grads: &[Tensor<T>], state: &OptimizerState<T>) {
+    pub(crate) fn check<T: Real>(
+        &self,
+        op: &str,
+        params: &[Tensor<T>],
+        grads: &[Tensor<T>],
+        state: &OptimizerState<T>,
+    ) {
         let mut lengths = vec![params.len(), grads.len()];
         lengths.extend(state.slots.iter().map(Vec::len));
         let even = lengths.iter().all(|&length| length == lengths[0]);
         let fits = even && state.slots.len() == self.slots().len();
-        assert!(fits, "optimizer: [params, grads, slots..] are {lengths:?}");
+        assert!(fits, "{op}: [params, grads, slots..] are {lengths:?}");
         for tensors in state.slots.iter().map(Vec::as_slice).chain([grads]) {
             for (param, tensor) in params.iter().zip(tensors) {
                 let (param, own) = (param.shape(), tensor.shape());
-                assert!(param == own, "optimizer: {own:?} for a parameter {param:?}");
+                assert!(param == own, "{op}: {own:?} for a parameter {param:?}");
             }
         }
     }

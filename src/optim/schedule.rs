@@ -8,7 +8,12 @@ use std::f64::consts::PI;
 /// epochs. Source: Loshchilov and Hutter 2016, arXiv 1608.03983, without restarts.
 ///
 /// Formula: schedule-1.
+///
+/// # Panics
+/// If `total` is 0.
+#[track_caller]
 pub fn cosine(base: f64, eta_min: f64, t: usize, total: usize) -> f64 {
+    assert!(total > 0, "cosine: a schedule of 0 steps");
     eta_min + (base - eta_min) * half_cosine(t, total)
 }
 
@@ -37,7 +42,12 @@ pub fn warmup_cosine(base: f64, t: usize, warmup: usize, total: usize, final_fra
 /// Formula: byol-3.
 ///
 /// Source: Grill et al. 2020 (BYOL), arXiv 2006.07733, section 3.2.
+///
+/// # Panics
+/// If `total` is 0.
+#[track_caller]
 pub fn ema_cosine(base: f64, t: usize, total: usize) -> f64 {
+    assert!(total > 0, "ema_cosine: a schedule of 0 steps");
     1.0 - (1.0 - base) * half_cosine(t, total)
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Source: Grill et al. 2020, arXiv 2006.07733, eq. 2.
 
-use super::check_views;
+use super::{check_anchors, check_views};
 use crate::autodiff::Var;
 use crate::kernels::Real;
 use crate::tensor::Tensor;
@@ -41,9 +41,8 @@ use crate::tensor::Tensor;
 #[track_caller]
 pub fn byol<T: Real>(p0: &Var<T>, p1: &Var<T>, target0: &Tensor<T>, target1: &Tensor<T>) -> Var<T> {
     let [n, _] = check_views("byol", p0, p1);
+    check_anchors("byol: [prediction, target]", p0, [target0, target1]);
     let cosines = |p: &Var<T>, target: &Tensor<T>| {
-        let shapes = [p.shape(), target.shape()];
-        assert!(shapes[0] == shapes[1], "byol: [prediction, target] are {shapes:?}");
         let target = Var::constant(target.clone()).l2_normalize(1, 1e-12);
         (&p.l2_normalize(1, 1e-12) * &target).sum()
     };

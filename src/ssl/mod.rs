@@ -85,8 +85,8 @@ impl Loss {
             (Loss::Dcl(settings), None) => dcl(z0, z1, settings),
             (Loss::Hcl(settings), None) => hcl(z0, z1, settings),
             (Loss::Nnclr { temperature }, Some([k0, k1])) => nnclr(z0, z1, k0, k1, *temperature),
-            (_, None) => panic!("{}: there are no anchors to compare with", self.name()),
-            (_, Some(_)) => panic!("{}: compares the views, not anchors", self.name()),
+            (_, None) => panic!("Loss::value: {} has no anchors to compare with", self.name()),
+            (_, Some(_)) => panic!("Loss::value: {} compares the views, not anchors", self.name()),
         }
     }
 
@@ -119,6 +119,15 @@ fn check_views<T: Real>(name: &str, z0: &Var<T>, z1: &Var<T>) -> [usize; 2] {
     let fits = shapes[0] == shapes[1] && shapes[0].len() == 2 && shapes[0][0] > 0;
     assert!(fits, "{name}: [view 0, view 1] are {shapes:?}, should be the same [N, D]");
     [shapes[0][0], shapes[0][1]]
+}
+
+/// Refuses anchors of another shape than the first view's predictions; `what` names both.
+#[track_caller]
+fn check_anchors<T: Real>(what: &str, p: &Var<T>, anchors: [&Tensor<T>; 2]) {
+    for anchor in anchors {
+        let shapes = [p.shape(), anchor.shape()];
+        assert!(shapes[0] == shapes[1], "{what} are {shapes:?}");
+    }
 }
 
 /// A constant that, added to similarities `[rows, rows]`, takes out those of row `i` with row

@@ -16,7 +16,7 @@
 
 use rand_distr::{Distribution, StandardNormal};
 
-use super::check_views;
+use super::{check_anchors, check_views};
 use crate::autodiff::{Reduction, Var};
 use crate::kernels::Real;
 use crate::rng::Stream;
@@ -57,9 +57,8 @@ pub fn nnclr<T: Real>(
 ) -> Var<T> {
     let [n, _] = check_views("nnclr", p0, p1);
     let diagonal: Vec<u32> = (0..n as u32).collect();
+    check_anchors("nnclr: [predictions, neighbours]", p0, [neighbours0, neighbours1]);
     let direction = |k: &Tensor<T>, p: &Var<T>| {
-        let shapes = [p.shape(), k.shape()];
-        assert!(shapes[0] == shapes[1], "nnclr: [predictions, neighbours] are {shapes:?}");
         let k = Var::constant(k.clone()).l2_normalize(1, 1e-12);
         let logits = k.matmul_nt(&p.l2_normalize_to(1.0 / temperature, 1, 1e-12));
         logits.cross_entropy(&diagonal, Reduction::Mean)
@@ -83,7 +82,7 @@ impl<T: Real> Queue<T> {
     /// If a length is 0.
     #[track_caller]
     pub fn new(size: usize, width: usize, seed: u64) -> Queue<T> {
-        assert!(size > 0 && width > 0, "queue: {size} rows of {width}");
+        assert!(size > 0 && width > 0, "Queue::new: {size} rows of {width}");
         let mut rng = Stream::new(seed, "queue").at(&[]);
         let draw = |_| T::from_f64(StandardNormal.sample(&mut rng));
         let rows = Tensor::from_fn(&[size, width], draw);
@@ -98,6 +97,11 @@ impl<T: Real> Queue<T> {
     /// If the widths differ.
     #[track_caller]
     pub fn nearest_rows(&self, z: &Tensor<T>) -> Vec<u32> {
+        self.check("nearest_rows", z);
+        self.nearest_of(z)
+    }
+
+    fn nearest_of(&self, z: &Tensor<T>) -> Vec<u32> {
         let cosines = unit(z).matmul_nt(&self.rows);
         let size = self.rows.shape()[0];
         let best =
@@ -111,8 +115,9 @@ impl<T: Real> Queue<T> {
     /// If the widths differ.
     #[track_caller]
     pub fn nearest(&self, z: &Tensor<T>) -> Tensor<T> {
+        self.check("nearest", z);
         let rows = Var::constant(self.rows.clone());
-        rows.index_select(0, &self.nearest_rows(z)).into_value()
+        rows.index_select(0, &self.nearest_of(z)).into_value()
     }
 
     /// The queue with the directions of `z [N, D]` in the place of its N oldest rows; of more than
@@ -125,15 +130,22 @@ impl<T: Real> Queue<T> {
     #[must_use]
     #[track_caller]
     pub fn enqueue(mut self, z: &Tensor<T>) -> Queue<T> {
-        let [size, width] = [self.rows.shape()[0], self.rows.shape()[1]];
-        let shape = z.shape();
-        assert!(shape.len() == 2 && shape[1] == width, "queue: {shape:?} into rows of {width}");
+        let [size, width] = self.check("enqueue", z);
         let rows = self.rows.make_mut();
         for row in unit(z).as_slice().chunks(width) {
             rows[self.next * width..][..width].copy_from_slice(row);
             self.next = (self.next + 1) % size;
         }
         self
+    }
+
+    /// The queue's two lengths, once `z` is known to fit them.
+    #[track_caller]
+    pub(crate) fn check(&self, op: &str, z: &Tensor<T>) -> [usize; 2] {
+        let (rows, z) = (self.rows.shape(), z.shape());
+        let fits = rows.len() == 2 && z.len() == 2 && z[1] == rows[1];
+        assert!(fits, "{op}: {z:?} for a queue of {rows:?}");
+        [rows[0], rows[1]]
     }
 }
 

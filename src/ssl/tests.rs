@@ -227,7 +227,7 @@ fn derivatives_to_second_order() {
 }
 
 #[test]
-#[should_panic(expected = "byol: there are no anchors to compare with")]
+#[should_panic(expected = "Loss::value: byol has no anchors to compare with")]
 fn a_loss_without_its_anchors_says_so() {
     let (a, b) = views();
     Loss::Byol.value(&a, &b, None);

@@ -35,6 +35,14 @@ impl Indices {
         self.blocks
     }
 
+    /// Checks the shapes of what is picked and of what it is picked from.
+    #[track_caller]
+    pub(crate) fn check(&self, op: &str, picked: &[usize], whole: &[usize]) {
+        let (n, size) = (self.flat.len(), whole.iter().product::<usize>());
+        let fits = picked.iter().product::<usize>() == n && size.is_multiple_of(self.blocks);
+        assert!(fits, "{op}: {n} positions for {picked:?}, of {whole:?}");
+    }
+
     /// Along `axis` of `shape`, element `[.., i, ..]` of the result is `[.., index[i], ..]`.
     ///
     /// # Panics

@@ -21,9 +21,12 @@ pub use crate::kernels::gemm::Trans;
 pub(crate) use crate::kernels::maxima::places_above;
 pub use index::Indices;
 pub use ops::BatchNormStats;
-pub(crate) use ops::{Picks, Softmax, Tail, Targets, UnitRows, images, norm_shape, window_counts};
-pub(crate) use shape::check_axes;
+pub(crate) use ops::{
+    Picks, Softmax, Tail, Targets, UnitRows, check_moments, check_norm, images, norm_shape,
+    window_counts, windows_fit,
+};
 pub use shape::{Keep, MAX_RANK, Shape, broadcast};
+pub(crate) use shape::{broadcast_for, check_axes};
 
 /// An n-dimensional array of `f32` or `f64`: a value without a history.
 ///
@@ -52,27 +55,28 @@ impl<T: Real> Tensor<T> {
     /// If the shape does not have `data.len()` elements.
     #[track_caller]
     pub fn from_vec(data: Vec<T>, shape: &[usize]) -> Tensor<T> {
-        Tensor::from_buffer(Buffer::from_vec(data), Shape::new(shape))
+        let shape = Shape::of("from_vec", shape);
+        let fits = data.len() == shape.size();
+        assert!(fits, "from_vec: {} values do not fill the shape {shape:?}", data.len());
+        Tensor::from_buffer(Buffer::from_vec(data), shape)
     }
 
     /// A tensor over a buffer of the pool.
-    #[track_caller]
-    pub(crate) fn from_buffer(data: Buffer<T>, shape: Shape) -> Tensor<T> {
-        let size = shape.size();
-        assert!(data.len() == size, "{} values do not fill the shape {shape:?}", data.len());
+    fn from_buffer(data: Buffer<T>, shape: Shape) -> Tensor<T> {
+        assert_eq!(data.len(), shape.size(), "from_buffer: {shape:?}");
         Tensor { data: Arc::new(data), shape }
     }
 
     /// A tensor that a kernel fills: `fill` gets a buffer with stale contents and must overwrite
     /// it.
-    pub(crate) fn filled(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Tensor<T> {
-        let shape = Shape::new(shape);
+    pub(crate) fn filled(shape: Shape, fill: impl FnOnce(&mut [T])) -> Tensor<T> {
         let mut data = Buffer::stale(shape.size());
         fill(&mut data);
         Tensor::from_buffer(data, shape)
     }
 
     /// The same by an operation whose cost is counted under `name`: it reads `n_read` elements.
+    #[track_caller]
     pub(crate) fn passed(
         name: &'static str,
         n_read: usize,
@@ -83,7 +87,7 @@ impl<T: Real> Tensor<T> {
             let n_written: usize = shape.iter().product();
             Work::Bytes((n_read + n_written) * size_of::<T>())
         });
-        Tensor::filled(shape, fill)
+        Tensor::filled(Shape::of(name, shape), fill)
     }
 
     /// A copy of `data`, read row-major.
@@ -92,7 +96,9 @@ impl<T: Real> Tensor<T> {
     /// If the shape does not have `data.len()` elements.
     #[track_caller]
     pub fn from_slice(data: &[T], shape: &[usize]) -> Tensor<T> {
-        assert!(data.len() == Shape::new(shape).size(), "{} values, shape {shape:?}", data.len());
+        let shape = Shape::of("from_slice", shape);
+        let fits = data.len() == shape.size();
+        assert!(fits, "from_slice: {} values do not fill the shape {shape:?}", data.len());
         Tensor::filled(shape, |y| y.copy_from_slice(data))
     }
 
@@ -113,18 +119,32 @@ impl<T: Real> Tensor<T> {
     }
 
     /// All elements 0.
+    ///
+    /// # Panics
+    /// If no tensor can have the shape: see [`Shape::new`].
+    #[track_caller]
     pub fn zeros(shape: &[usize]) -> Tensor<T> {
-        Tensor::full(shape, T::ZERO)
+        Tensor::filled(Shape::of("zeros", shape), |y| y.fill(T::ZERO))
     }
 
     /// All elements `value`.
+    ///
+    /// # Panics
+    /// If no tensor can have the shape: see [`Shape::new`].
+    #[track_caller]
     pub fn full(shape: &[usize], value: T) -> Tensor<T> {
-        Tensor::filled(shape, |y| y.fill(value))
+        Tensor::filled(Shape::of("full", shape), |y| y.fill(value))
     }
 
     /// Element `i` of the row-major order is `f(i)`.
+    ///
+    /// # Panics
+    /// If no tensor can have the shape: see [`Shape::new`].
+    #[track_caller]
     pub fn from_fn(shape: &[usize], mut f: impl FnMut(usize) -> T) -> Tensor<T> {
-        Tensor::filled(shape, |y| y.iter_mut().enumerate().for_each(|(i, y)| *y = f(i)))
+        Tensor::filled(Shape::of("from_fn", shape), |y| {
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = f(i))
+        })
     }
 
     /// The lengths of the axes, outermost first.
@@ -182,7 +202,7 @@ impl<T: Real> Tensor<T> {
     /// If the number of elements differs.
     #[track_caller]
     pub fn reshape(&self, shape: &[usize]) -> Tensor<T> {
-        let new = Shape::new(shape);
+        let new = Shape::of("reshape", shape);
         assert!(new.size() == self.len(), "reshape: {:?} does not fit into {shape:?}", self.shape);
         Tensor { data: Arc::clone(&self.data), shape: new }
     }

@@ -24,11 +24,17 @@ impl Shape {
     /// more elements than memory can have.
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
-        assert!(dims.len() <= MAX_RANK, "shape {dims:?} has more than {MAX_RANK} axes");
+        Shape::of("Shape::new", dims)
+    }
+
+    /// [`Shape::new`] for the operation `op`, which a complaint names.
+    #[track_caller]
+    pub(crate) fn of(op: &str, dims: &[usize]) -> Shape {
+        assert!(dims.len() <= MAX_RANK, "{op}: {dims:?} has more than {MAX_RANK} axes");
         // Strides are products of a part of the lengths: none of them overflows either.
         let size = dims.iter().try_fold(1usize, |size, &len| size.checked_mul(len.max(1)));
         let fits = size.is_some_and(|size| size <= MAX_ELEMENTS);
-        assert!(fits, "shape {dims:?} has more than {MAX_ELEMENTS} elements");
+        assert!(fits, "{op}: {dims:?} has more than {MAX_ELEMENTS} elements");
         let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() };
         shape.dims[..dims.len()].copy_from_slice(dims);
         shape
@@ -58,8 +64,10 @@ impl Deref for Shape {
 }
 
 impl From<&[usize]> for Shape {
+    /// [`Shape::new`], which panics on a shape that no tensor can have.
+    #[track_caller]
     fn from(dims: &[usize]) -> Shape {
-        Shape::new(dims)
+        Shape::of("Shape::from", dims)
     }
 }
 
@@ -81,8 +89,19 @@ pub enum Keep {
 /// The common shape of two operands: axes are aligned at the end, and an axis of 1 repeats.
 ///
 /// `None` where two lengths differ and neither is 1.
+///
+/// # Panics
+/// If the common shape has more axes than [`MAX_RANK`] or more elements than memory can have.
+#[track_caller]
 pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
+    broadcast_for("broadcast", a, b)
+}
+
+/// [`broadcast`] for the operation `op`, which a complaint names.
+#[track_caller]
+pub(crate) fn broadcast_for(op: &str, a: &[usize], b: &[usize]) -> Option<Shape> {
     let rank = a.len().max(b.len());
+    assert!(rank <= MAX_RANK, "{op}: {a:?} and {b:?} have more than {MAX_RANK} axes");
     let axis_of = |dims: &[usize], axis: usize| {
         (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis])
     };
@@ -95,7 +114,7 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
             _ => return None,
         };
     }
-    Some(Shape::new(&dims[..rank]))
+    Some(Shape::of(op, &dims[..rank]))
 }
 
 /// Refuses axes that a shape does not have, or that are named twice.

@@ -45,13 +45,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// May import everything.
 const TOP: &[&str] = &["cli", "main", "lib"];
 
-/// Most lines of code, by path prefix: comments, documentation, blank lines and tests are free.
+/// Most lines of code, by path prefix: comments, documentation, blank lines and tests are free, and
+/// so is the attribute by which a panic points to the caller.
 const BUDGETS: &[(&str, usize)] = &[
-    ("src/tensor/", 1000),
-    ("src/autodiff/", 2000),
+    ("src/tensor/", 1100),
+    ("src/autodiff/", 2150),
     ("src/autodiff/vjp.rs", 300),
     ("src/autodiff/jvp.rs", 250),
-    ("src/autodiff/pull.rs", 200),
+    ("src/autodiff/pull.rs", 210),
 ];
 const MAX_SSL_LINES: usize = 150;
 const MAX_FILE_LINES: usize = 500;
@@ -156,7 +157,8 @@ fn without_tests(code: &str) -> String {
 
 fn lines_of_code(file: &File) -> usize {
     let code = if file.is_test() { String::new() } else { without_tests(&code_of(&file.text)) };
-    code.lines().filter(|line| !line.trim().is_empty()).count()
+    let counts = |line: &&str| !["", "#[track_caller]"].contains(&line.trim());
+    code.lines().filter(counts).count()
 }
 
 /// The paths that follow `crate::` in the code, as `module` or `module::Item`; groups are unfolded.
@@ -398,6 +400,7 @@ fn tidy_bites() {
     let long = format!("//! X.\n{}", "const X: u8 = 0;\n".repeat(301));
     check("src/autodiff/vjp.rs", &long, "301 lines of code, at most 300");
     check("src/ssl/x.rs", &long, "more than 150 lines of code");
-    let free = format!("//! X.\n{}", "// Why.\n\n/* a\n b */ /// Doc.\n".repeat(90));
+    let lines = "// Why.\n\n/* a\n b */ /// Doc.\n    #[track_caller]\n".repeat(75);
+    let free = format!("//! X.\n{lines}");
     check("src/autodiff/pull.rs", &free, "");
 }

@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::autodiff::Var;
 use crate::autodiff::op::Op;
 use crate::kernels::Real;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, broadcast_for};
 
 impl<T: Real> Var<T> {
     /// `e^x`. Saves the output.
@@ -90,7 +90,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     pub fn clamp(&self, low: Option<f64>, high: Option<f64>) -> Var<T> {
         let has_nan = low.into_iter().chain(high).any(f64::is_nan);
-        assert!(!has_nan, "clamp: bounds {low:?} and {high:?}");
+        assert!(!has_nan, "clamp: a bound is NaN");
         let low = T::from_f64(low.unwrap_or(f64::NEG_INFINITY));
         let high = T::from_f64(high.unwrap_or(f64::INFINITY));
         // Outside, the gate gives 0 and the bound is added; a NaN passes the gate.
@@ -118,7 +118,14 @@ impl<T: Real> Var<T> {
     }
 
     /// `x^exponent` for `x > 0`, both differentiable: `e^(exponent · ln x)`.
+    ///
+    /// # Panics
+    /// If the shapes do not broadcast.
+    #[track_caller]
     pub fn pow(&self, exponent: &Var<T>) -> Var<T> {
+        let (x, e) = (self.shape(), exponent.shape());
+        let fits = broadcast_for("pow", x, e).is_some();
+        assert!(fits, "pow: shapes {x:?} and {e:?} do not broadcast");
         (exponent * &self.ln()).exp()
     }
 

@@ -4,11 +4,14 @@
 //! is differentiated, or, for the cross-entropy, its first derivative is written in the other
 //! families, which keeps digits that the definition's would lose.
 
+use std::fmt;
+
 use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
 use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Softmax, Tail, Targets, Tensor, norm_shape};
+use crate::tensor::{BatchNormStats, Softmax, Tail, Targets, Tensor};
+use crate::tensor::{check_moments, check_norm, images, norm_shape};
 
 impl<T: Real> Var<T> {
     /// The cross-entropy of each row of scores, `[N, K]` → `[N]`. Saves the scores, and two numbers
@@ -46,7 +49,7 @@ impl<T: Real> Var<T> {
         eps: f64,
         groups: usize,
     ) -> BatchNorm<T> {
-        self.batch_norm_then(weight, bias, eps, groups, Then::Nothing)
+        self.batch_norm_for(&"batch_norm", [weight, bias], eps, groups, Then::Nothing, None)
     }
 
     /// [`Var::batch_norm`] and what follows it, without a pass over memory of its own.
@@ -66,7 +69,7 @@ impl<T: Real> Var<T> {
         groups: usize,
         then: Then<'_, T>,
     ) -> BatchNorm<T> {
-        self.batch_norm_over(weight, bias, eps, groups, then, None)
+        self.batch_norm_for(&"batch_norm_then", [weight, bias], eps, groups, then, None)
     }
 
     /// [`Var::batch_norm_then`] with the mean and variance of the whole batch, if `self` is one of
@@ -87,7 +90,23 @@ impl<T: Real> Var<T> {
         then: Then<'_, T>,
         comm: Option<&Comm<T>>,
     ) -> BatchNorm<T> {
+        self.batch_norm_for(&"batch_norm_over", [weight, bias], eps, groups, then, comm)
+    }
+
+    /// [`Var::batch_norm_over`] for the operation `op`, which a complaint names.
+    #[track_caller]
+    pub(crate) fn batch_norm_for(
+        &self,
+        op: &dyn fmt::Display,
+        [weight, bias]: [&Var<T>; 2],
+        eps: f64,
+        groups: usize,
+        then: Then<'_, T>,
+        comm: Option<&Comm<T>>,
+    ) -> BatchNorm<T> {
         let (x, w, b) = (self.value(), weight.value(), bias.value());
+        check_norm(op, x, [w, b], groups);
+        then.check(op, x.shape());
         let mut operands = vec![self, weight, bias];
         let plain =
             |tail: Tail<'_, T>| x.batch_norm(w, b, T::from_f64(eps), groups, tail, comm.cloned());
@@ -95,8 +114,6 @@ impl<T: Real> Var<T> {
             Then::Nothing => with_none(plain(Tail::Nothing)),
             Then::Relu => with_none(plain(Tail::Relu)),
             Then::AddRelu(shortcut) => {
-                let (x, s) = (self.shape(), shortcut.shape());
-                assert!(x == s, "batch_norm: x {x:?}, shortcut {s:?}");
                 operands.push(shortcut);
                 with_none(plain(Tail::AddRelu(shortcut.value().as_slice())))
             }
@@ -138,9 +155,21 @@ impl<T: Real> Var<T> {
         eps: f64,
         then: Then<'_, T>,
     ) -> Var<T> {
-        let c = [weight.value().len()];
-        let (m, v) = (mean.shape(), var.shape());
-        assert!(m == c && v == c, "normalize: mean {m:?}, var {v:?}, of {c:?} channels");
+        self.normalize_for(&"normalize_then", [weight, bias], [mean, var], eps, then)
+    }
+
+    /// [`Var::normalize_then`] for the operation `op`, which a complaint names.
+    #[track_caller]
+    pub(crate) fn normalize_for(
+        &self,
+        op: &dyn fmt::Display,
+        [weight, bias]: [&Var<T>; 2],
+        [mean, var]: [&Tensor<T>; 2],
+        eps: f64,
+        then: Then<'_, T>,
+    ) -> Var<T> {
+        check_moments(op, self.value(), [weight.value(), bias.value()], [mean, var]);
+        then.check(op, self.shape());
         let eps = T::from_f64(eps);
         let inv_std = var.map(|var| T::ONE / (var + eps).sqrt());
         let shortcut = match then {
@@ -175,7 +204,7 @@ impl<T: Real> Var<T> {
     /// If `groups` does not divide axis 0.
     #[track_caller]
     pub fn standardize(&self, eps: f64, groups: usize) -> BatchNorm<T> {
-        let (_, c) = norm_shape(self.shape(), groups);
+        let (_, c) = norm_shape("standardize", self.shape(), groups);
         let one = Var::constant(Tensor::full(&[c], T::ONE));
         self.batch_norm(&one, &Var::constant(Tensor::zeros(&[c])), eps, groups)
     }
@@ -196,6 +225,21 @@ pub enum Then<'a, T: Real> {
     MaxPoolRelu,
 }
 
+impl<T: Real> Then<'_, T> {
+    /// Refuses what cannot follow the normalisation of `x`.
+    #[track_caller]
+    fn check(&self, op: &dyn fmt::Display, x: &[usize]) {
+        match self {
+            Then::AddRelu(shortcut) => {
+                let shortcut = shortcut.shape();
+                assert!(x == shortcut, "{op}: x {x:?}, shortcut {shortcut:?}");
+            }
+            Then::MaxPoolRelu => drop(images(x, op)),
+            Then::Nothing | Then::Relu => {}
+        }
+    }
+}
+
 fn with_none<A, B, C>((a, b): (A, B)) -> (A, B, Option<C>) {
     (a, b, None)
 }
@@ -211,8 +255,8 @@ pub struct BatchNorm<T: Real> {
     pub var: Tensor<T>,
 }
 
-/// The derivative of [`Var::cross_entropy_of`] in the scores `x`, in primitive operations: `p[r, j]`
-/// of the columns that take part and are not the target, 0 in the others.
+/// The derivative of [`Var::cross_entropy_of`] in the scores `x`, in primitive operations:
+/// `p[r, j]` of the columns that take part and are not the target, 0 in the others.
 ///
 /// The target's entry, `p - 1`, is left out: it is minus the sum of the others, which keeps every
 /// digit where `p` is near 1.
@@ -282,7 +326,7 @@ pub(crate) fn batch_norm_definition<T: Real>(
 ) -> Var<T> {
     let [x, weight, bias] = inputs else { unreachable!("batch norm alone has three operands") };
     let groups = stats.mean.shape()[0];
-    let (rows, c) = norm_shape(x.shape(), groups);
+    let (rows, c) = norm_shape("batch_norm", x.shape(), groups);
     let grouped = x.reshape(&[groups, rows, c]);
     let mean = |x: &Var<T>| match &stats.comm {
         None => x.mean_axes(&[1], Keep::Keep),

@@ -94,10 +94,7 @@ impl<T: Real> Var<T> {
     /// If the axis does not exist or the range leaves it.
     #[track_caller]
     pub fn narrow(&self, axis: usize, range: Range<usize>) -> Var<T> {
-        assert!(axis < self.rank(), "narrow: shape {:?} has no axis {axis}", self.shape());
-        let (mut starts, mut ends) = (vec![0; self.rank()], self.shape().to_vec());
-        (starts[axis], ends[axis]) = (range.start, range.end);
-        self.slice(&starts, &ends, &vec![1; self.rank()])
+        self.narrow_for("narrow", axis, range)
     }
 
     /// A range along axis 0.
@@ -106,7 +103,17 @@ impl<T: Real> Var<T> {
     /// On a scalar, or if the range leaves the axis.
     #[track_caller]
     pub fn rows(&self, range: Range<usize>) -> Var<T> {
-        self.narrow(0, range)
+        self.narrow_for("rows", 0, range)
+    }
+
+    #[track_caller]
+    fn narrow_for(&self, op: &str, axis: usize, range: Range<usize>) -> Var<T> {
+        assert!(axis < self.rank(), "{op}: shape {:?} has no axis {axis}", self.shape());
+        let fits = range.start <= range.end && range.end <= self.shape()[axis];
+        assert!(fits, "{op}: {range:?} of axis {axis} of {:?}", self.shape());
+        let (mut starts, mut ends) = (vec![0; self.rank()], self.shape().to_vec());
+        (starts[axis], ends[axis]) = (range.start, range.end);
+        self.slice(&starts, &ends, &vec![1; self.rank()])
     }
 
     /// The operands one after the other along `axis`.
@@ -120,12 +127,14 @@ impl<T: Real> Var<T> {
     }
 
     /// Elements at flat positions.
+    #[track_caller]
     pub(crate) fn take(&self, indices: &Indices, shape: &[usize]) -> Var<T> {
         let y = self.value().take(indices, shape);
         Var::record(y, &[self], || Op::Take(indices.clone()))
     }
 
     /// Adds elements up at flat positions of a zero tensor: the adjoint of [`Var::take`].
+    #[track_caller]
     pub(crate) fn put_add(&self, indices: &Indices, shape: &[usize]) -> Var<T> {
         let y = self.value().put_add(indices, shape);
         Var::record(y, &[self], || Op::Put(indices.clone()))

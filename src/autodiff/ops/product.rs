@@ -6,10 +6,12 @@
 //! So six rules over three kernels are closed at every order. The matrix product is the same
 //! statement with its nn, nt and tn forms.
 
+use std::fmt;
+
 use crate::autodiff::Var;
 use crate::autodiff::op::{Op, Saved};
 use crate::kernels::Real;
-use crate::tensor::{Geometry, Precision, Trans, broadcast, images};
+use crate::tensor::{Geometry, Precision, Trans, broadcast_for, images, windows_fit};
 
 impl<T: Real> Var<T> {
     /// The matrix product over the last two axes; the leading axes are equal. Saves both operands.
@@ -20,7 +22,19 @@ impl<T: Real> Var<T> {
         trans: Trans,
         precision: Precision,
     ) -> Var<T> {
-        let y = self.value().matmul_trans(other.value(), trans, precision);
+        self.matmul_for(&"matmul", other, trans, precision)
+    }
+
+    /// [`Var::matmul_trans`] for the operation `op`, which a complaint names.
+    #[track_caller]
+    fn matmul_for(
+        &self,
+        op: &dyn fmt::Display,
+        other: &Var<T>,
+        trans: Trans,
+        precision: Precision,
+    ) -> Var<T> {
+        let y = self.value().matmul_for(op, other.value(), trans, precision);
         Var::record(y, &[self, other], || Op::Matmul {
             a: self.value().clone(),
             b: other.value().clone(),
@@ -29,21 +43,28 @@ impl<T: Real> Var<T> {
         })
     }
 
-    /// Repeats the leading axes of two operands to their common shape, then multiplies.
+    /// Repeats the leading axes of two operands to their common shape, then multiplies; `op` is
+    /// what a complaint names.
     #[track_caller]
-    fn matmul_broadcast(&self, other: &Var<T>, trans: Trans, precision: Precision) -> Var<T> {
+    pub(crate) fn matmul_broadcast(
+        &self,
+        op: &dyn fmt::Display,
+        other: &Var<T>,
+        trans: Trans,
+        precision: Precision,
+    ) -> Var<T> {
         let (a, b) = (self.shape(), other.shape());
-        assert!(a.len() >= 2 && b.len() >= 2, "matmul {trans:?}: shapes {a:?} and {b:?}");
+        assert!(a.len() >= 2 && b.len() >= 2, "{op}: shapes {a:?} and {b:?}");
         let (a_lead, a_last) = a.split_at(a.len() - 2);
         let (b_lead, b_last) = b.split_at(b.len() - 2);
         if a_lead == b_lead {
-            return self.matmul_trans(other, trans, precision);
+            return self.matmul_for(op, other, trans, precision);
         }
-        let Some(lead) = broadcast(a_lead, b_lead) else {
-            panic!("matmul {trans:?}: leading axes of {a:?} and {b:?} do not broadcast");
+        let Some(lead) = broadcast_for("matmul", a_lead, b_lead) else {
+            panic!("{op}: leading axes of {a:?} and {b:?} do not broadcast");
         };
         let a = self.broadcast_to(&[&lead, a_last].concat());
-        a.matmul_trans(&other.broadcast_to(&[&lead, b_last].concat()), trans, precision)
+        a.matmul_for(op, &other.broadcast_to(&[&lead, b_last].concat()), trans, precision)
     }
 
     /// `a b`: `[.., M, K] x [.., K, N]` → `[.., M, N]`; leading axes broadcast. Saves both
@@ -55,7 +76,7 @@ impl<T: Real> Var<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul(&self, other: &Var<T>) -> Var<T> {
-        self.matmul_with(other, Precision::Full)
+        self.matmul_broadcast(&"matmul", other, Trans::Nn, Precision::Full)
     }
 
     /// [`Var::matmul`] in a precision, which its derivatives of every order have too.
@@ -64,7 +85,7 @@ impl<T: Real> Var<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_with(&self, other: &Var<T>, precision: Precision) -> Var<T> {
-        self.matmul_broadcast(other, Trans::Nn, precision)
+        self.matmul_broadcast(&"matmul_with", other, Trans::Nn, precision)
     }
 
     /// `a bᵀ`: `[.., M, K] x [.., N, K]` → `[.., M, N]`; leading axes broadcast.
@@ -73,7 +94,7 @@ impl<T: Real> Var<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_nt(&self, other: &Var<T>) -> Var<T> {
-        self.matmul_broadcast(other, Trans::Nt, Precision::Full)
+        self.matmul_broadcast(&"matmul_nt", other, Trans::Nt, Precision::Full)
     }
 
     /// `aᵀ b`: `[.., K, M] x [.., K, N]` → `[.., M, N]`; leading axes broadcast.
@@ -82,7 +103,7 @@ impl<T: Real> Var<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_tn(&self, other: &Var<T>) -> Var<T> {
-        self.matmul_broadcast(other, Trans::Tn, Precision::Full)
+        self.matmul_broadcast(&"matmul_tn", other, Trans::Tn, Precision::Full)
     }
 
     /// Cross-correlation with zero padding. Saves both operands.
@@ -94,7 +115,7 @@ impl<T: Real> Var<T> {
     /// If the channels differ or the kernel does not fit into the padded image.
     #[track_caller]
     pub fn conv2d(&self, w: &Var<T>, stride: [usize; 2], padding: [usize; 2]) -> Var<T> {
-        self.conv2d_with(w, stride, padding, Precision::Full)
+        self.conv2d_for(&"conv2d", w, stride, padding, Precision::Full)
     }
 
     /// [`Var::conv2d`] in a precision, which its derivatives of every order have too.
@@ -109,10 +130,24 @@ impl<T: Real> Var<T> {
         padding: [usize; 2],
         precision: Precision,
     ) -> Var<T> {
-        let geometry = geometry(self.shape(), w.shape(), stride, padding);
+        self.conv2d_for(&"conv2d_with", w, stride, padding, precision)
+    }
+
+    /// [`Var::conv2d_with`] for the operation `op`, which a complaint names.
+    #[track_caller]
+    pub(crate) fn conv2d_for(
+        &self,
+        op: &dyn fmt::Display,
+        w: &Var<T>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+        precision: Precision,
+    ) -> Var<T> {
+        let geometry = geometry(op, [self.shape(), w.shape()], stride, padding);
         self.conv2d_at(w, &Geometry { precision, ..geometry })
     }
 
+    #[track_caller]
     pub(crate) fn conv2d_at(&self, w: &Var<T>, geometry: &Geometry) -> Var<T> {
         Var::record(self.value().conv2d(w.value(), geometry), &[self, w], || Op::Conv2d {
             x: Saved::of(self),
@@ -144,16 +179,18 @@ impl<T: Real> Var<T> {
 
 /// Checks the shapes of a convolution.
 #[track_caller]
-fn geometry(x: &[usize], w: &[usize], stride: [usize; 2], padding: [usize; 2]) -> Geometry {
-    let [n, height, width, c] = images(x, "conv2d");
+fn geometry(
+    op: &dyn fmt::Display,
+    [x, w]: [&[usize]; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Geometry {
+    let [n, height, width, c] = images(x, op);
     let &[kh, kw, c_w, o] = w else {
-        panic!("conv2d: expected w [KH, KW, C, O], got {w:?}");
+        panic!("{op}: expected w [KH, KW, C, O], got {w:?}");
     };
-    assert!(c == c_w, "conv2d: x has {c} channels, w expects {c_w}; x {x:?}, w {w:?}");
-    let fits = stride.iter().all(|&s| s > 0)
-        && height + 2 * padding[0] >= kh
-        && width + 2 * padding[1] >= kw
-        && kh * kw > 0;
-    assert!(fits, "conv2d: w {w:?} stride {stride:?} padding {padding:?} on x {x:?}");
+    assert!(c == c_w, "{op}: x has {c} channels, w expects {c_w}; x {x:?}, w {w:?}");
+    let fits = windows_fit([height, width], [kh, kw], stride, padding);
+    assert!(fits, "{op}: w {w:?} stride {stride:?} padding {padding:?} on x {x:?}");
     Geometry { n, h: height, w: width, c, kh, kw, o, stride, padding, ..Geometry::ONE }
 }

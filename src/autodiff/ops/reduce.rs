@@ -198,8 +198,9 @@ impl<T: Real> Var<T> {
         without: Option<Vec<u32>>,
         reduction: Reduction,
     ) -> Var<T> {
+        let op = if without.is_some() { "cross_entropy_without" } else { "cross_entropy" };
         let fits = self.rank() == 2 && self.shape()[0] == target.len();
-        assert!(fits, "cross_entropy: logits {:?}, {} targets", self.shape(), target.len());
+        assert!(fits, "{op}: logits {:?}, {} targets", self.shape(), target.len());
         let terms = self.cross_entropy_of(Targets { right: target.to_vec(), without });
         match reduction {
             Reduction::Mean => terms.mean(),
@@ -219,7 +220,7 @@ impl<T: Real> Var<T> {
     /// If the axis does not exist.
     #[track_caller]
     pub fn l2_normalize(&self, axis: usize, eps: f64) -> Var<T> {
-        self.l2_normalize_to(1.0, axis, eps)
+        self.l2_normalize_for("l2_normalize", 1.0, axis, eps)
     }
 
     /// [`Var::l2_normalize`] times `length`, without a pass over memory of its own.
@@ -228,7 +229,12 @@ impl<T: Real> Var<T> {
     /// If the axis does not exist.
     #[track_caller]
     pub fn l2_normalize_to(&self, length: f64, axis: usize, eps: f64) -> Var<T> {
-        assert!(axis < self.rank(), "l2_normalize: shape {:?} has no axis {axis}", self.shape());
+        self.l2_normalize_for("l2_normalize_to", length, axis, eps)
+    }
+
+    #[track_caller]
+    fn l2_normalize_for(&self, op: &str, length: f64, axis: usize, eps: f64) -> Var<T> {
+        check_axes(op, self.shape(), &[axis]);
         match axis + 1 == self.rank() {
             true => self.l2_normalize_last(eps, length),
             false => l2_normalize_definition(self, axis, eps).scale(length),
@@ -241,7 +247,13 @@ impl<T: Real> Var<T> {
     /// If the shapes differ.
     #[track_caller]
     pub fn dot(&self, other: &Var<T>) -> Var<T> {
-        assert!(self.shape() == other.shape(), "dot: {:?}, {:?}", self.shape(), other.shape());
+        self.dot_for("dot", other)
+    }
+
+    #[track_caller]
+    fn dot_for(&self, op: &str, other: &Var<T>) -> Var<T> {
+        let (a, b) = (self.shape(), other.shape());
+        assert!(a == b, "{op}: shapes {a:?} and {b:?} differ");
         Var::record(Tensor::scalar(self.value().dot(other.value())), &[self, other], || Op::Dot {
             a: self.value().clone(),
             b: other.value().clone(),
@@ -254,7 +266,7 @@ impl<T: Real> Var<T> {
     /// If the shapes differ.
     #[track_caller]
     pub fn dot_constant(&self, other: &Tensor<T>) -> Var<T> {
-        self.dot(&Var::constant(other.clone()))
+        self.dot_for("dot_constant", &Var::constant(other.clone()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::kernels::profile::{self, Span, Work};
 use crate::kernels::{Real, elementwise, reduce};
 use crate::tensor::Tensor;
-use crate::tensor::shape::{broadcast, broadcast_strides};
+use crate::tensor::shape::{broadcast_for, broadcast_strides};
 
 impl<T: Real> Tensor<T> {
     /// `f` of each element.
@@ -28,7 +28,7 @@ impl<T: Real> Tensor<T> {
             let (a, b) = (self.as_slice(), other.as_slice());
             return Tensor::passed(op, 2 * a.len(), self.shape(), |y| elementwise::zip(a, b, y, f));
         }
-        let Some(shape) = broadcast(self.shape(), other.shape()) else {
+        let Some(shape) = broadcast_for(op, self.shape(), other.shape()) else {
             panic!("{op}: shapes {:?} and {:?} do not broadcast", self.shape, other.shape);
         };
         let a_strides = broadcast_strides(self.shape(), &shape);
@@ -110,7 +110,7 @@ impl<T: Real> Tensor<T> {
     /// If the shapes differ.
     #[track_caller]
     pub fn add_assign(&mut self, other: &Tensor<T>) {
-        self.add_scaled(T::ONE, other);
+        self.accumulate("add_assign", T::ONE, other);
     }
 
     /// `self += factor * other`, in place where nothing else shares the memory.
@@ -119,8 +119,13 @@ impl<T: Real> Tensor<T> {
     /// If the shapes differ.
     #[track_caller]
     pub fn add_scaled(&mut self, factor: T, other: &Tensor<T>) {
+        self.accumulate("add_scaled", factor, other);
+    }
+
+    #[track_caller]
+    fn accumulate(&mut self, op: &str, factor: T, other: &Tensor<T>) {
         let (a, b) = (self.shape, other.shape);
-        assert!(a == b, "add_scaled: shapes {a:?} and {b:?} differ");
+        assert!(a == b, "{op}: shapes {a:?} and {b:?} differ");
         let _span = in_place("add_scaled", self, 3);
         elementwise::axpy(factor, other.as_slice(), self.make_mut());
     }
@@ -197,7 +202,12 @@ impl<T: Real> Tensor<T> {
     /// If the shapes differ.
     #[track_caller]
     pub fn dot(&self, other: &Tensor<T>) -> T {
-        assert!(self.shape == other.shape, "dot: {:?} and {:?}", self.shape, other.shape);
+        assert!(
+            self.shape == other.shape,
+            "dot: shapes {:?} and {:?} differ",
+            self.shape,
+            other.shape
+        );
         let _span = in_place("dot", self, 2);
         reduce::dot(self.as_slice(), other.as_slice())
     }

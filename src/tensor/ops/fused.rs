@@ -1,5 +1,6 @@
 //! Fused operations: one pass where the definition in `autodiff` takes several.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::comm::Comm;
@@ -129,6 +130,14 @@ pub struct BatchNormStats<T: Real> {
     pub comm: Option<Comm<T>>,
 }
 
+impl<T: Real> BatchNormStats<T> {
+    /// Room for the statistics.
+    fn room(groups: usize, c: usize, comm: Option<Comm<T>>) -> BatchNormStats<T> {
+        let empty = || Tensor::zeros(&[groups, c]);
+        BatchNormStats { mean: empty(), var: empty(), inv_std: empty(), comm }
+    }
+}
+
 impl<T: Real> Rest<T> for Comm<T> {
     fn parts(&self) -> usize {
         self.size()
@@ -150,6 +159,7 @@ impl<T: Real> Tensor<T> {
     /// If the targets are not those of as many rows and columns.
     #[track_caller]
     pub(crate) fn cross_entropy(&self, targets: Targets) -> (Tensor<T>, Softmax<T>) {
+        targets.scores(self).cols();
         let rows = targets.right.len();
         let mut peaks = vec![[T::ZERO; 2]; rows];
         let loss = Tensor::passed("cross_entropy", self.len(), &[rows], |loss| {
@@ -170,12 +180,8 @@ impl<T: Real> Tensor<T> {
         (y, UnitRows { x: self.clone(), length, eps, factors })
     }
 
-    /// Normalises `[.., C]` over all axes but the last, in `groups` equal pieces of axis 0.
-    ///
-    /// # Panics
-    /// If `groups` does not divide axis 0, weight and bias are not `[C]`, or a shortcut in the tail
-    /// is not as large as `self`.
-    #[track_caller]
+    /// Normalises `[.., C]` over all axes but the last, in `groups` equal pieces of axis 0, after
+    /// [`check_norm`]; a shortcut in the tail is as large as `self`.
     pub(crate) fn batch_norm(
         &self,
         weight: &Tensor<T>,
@@ -185,8 +191,8 @@ impl<T: Real> Tensor<T> {
         tail: Tail<'_, T>,
         comm: Option<Comm<T>>,
     ) -> (Tensor<T>, BatchNormStats<T>) {
-        let (rows, c) = norm_shape(self.shape(), groups);
-        let mut stats = self.stats(weight, bias, groups, comm);
+        let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
+        let mut stats = BatchNormStats::room(groups, c, comm);
         let rest = rest(&stats.comm);
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
@@ -202,10 +208,6 @@ impl<T: Real> Tensor<T> {
     }
 
     /// [`Tensor::batch_norm`] of images, 2x2 max-pooling, ReLU.
-    ///
-    /// # Panics
-    /// As [`Tensor::batch_norm`]; if the shape is not that of images.
-    #[track_caller]
     pub(crate) fn batch_norm_pool(
         &self,
         weight: &Tensor<T>,
@@ -214,9 +216,8 @@ impl<T: Real> Tensor<T> {
         groups: usize,
         comm: Option<Comm<T>>,
     ) -> (Tensor<T>, BatchNormStats<T>, Picks) {
-        let shape @ [n, h, w, c] = images(self.shape(), "batch_norm_pool");
-        norm_shape(self.shape(), groups);
-        let mut stats = self.stats(weight, bias, groups, comm);
+        let shape @ [n, h, w, c] = images(self.shape(), "batch_norm");
+        let mut stats = BatchNormStats::room(groups, c, comm);
         let rest = rest(&stats.comm);
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
@@ -232,11 +233,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// The last pass of [`Tensor::batch_norm`] alone, by moments `[C]` from elsewhere, or such
-    /// of each group.
-    ///
-    /// # Panics
-    /// As [`Tensor::batch_norm`], and if the moments are neither.
-    #[track_caller]
+    /// of each group, after [`check_moments`].
     pub(crate) fn normalize(
         &self,
         [mean, inv_std]: [&Tensor<T>; 2],
@@ -255,39 +252,18 @@ impl<T: Real> Tensor<T> {
     }
 
     /// [`Tensor::normalize`] of images by moments `[C]`, 2x2 max-pooling, ReLU.
-    ///
-    /// # Panics
-    /// As [`Tensor::normalize`]; if the shape is not that of images.
-    #[track_caller]
     pub(crate) fn normalize_pool(
         &self,
         [mean, inv_std]: [&Tensor<T>; 2],
         [weight, bias]: [&Tensor<T>; 2],
     ) -> Tensor<T> {
-        let shape @ [n, h, w, c] = images(self.shape(), "normalize_pool");
+        let shape @ [n, h, w, c] = images(self.shape(), "normalize");
         let [x, mean, inv_std, weight, bias] =
             [self, mean, inv_std, weight, bias].map(Tensor::as_slice);
         let mut picks = Buffer::stale(n * (h / 2) * (w / 2) * c);
         Tensor::passed("normalize_pool", self.len(), &[n, h / 2, w / 2, c], |y| {
             norm::normalize_pool(x, shape, 1, mean, inv_std, weight, bias, y, &mut picks);
         })
-    }
-
-    /// Room for the statistics, once the shapes are checked.
-    #[track_caller]
-    fn stats(
-        &self,
-        weight: &Tensor<T>,
-        bias: &Tensor<T>,
-        groups: usize,
-        comm: Option<Comm<T>>,
-    ) -> BatchNormStats<T> {
-        let (_, c) = norm_shape(self.shape(), groups);
-        let affine = weight.shape() == [c] && bias.shape() == [c];
-        let (w_shape, b_shape) = (weight.shape, bias.shape);
-        assert!(affine, "batch_norm: weight {w_shape:?}, bias {b_shape:?}, x {:?}", self.shape);
-        let empty = || Tensor::full(&[groups, c], T::ZERO);
-        BatchNormStats { mean: empty(), var: empty(), inv_std: empty(), comm }
     }
 
     /// The gradients of [`Tensor::batch_norm`] in x (if wanted), weight and bias; with its bias, of
@@ -301,7 +277,7 @@ impl<T: Real> Tensor<T> {
         wants_dx: bool,
     ) -> [Option<Tensor<T>>; 3] {
         let groups = stats.mean.shape()[0];
-        let (rows, c) = norm_shape(self.shape(), groups);
+        let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
         let rest = rest(&stats.comm);
@@ -362,7 +338,7 @@ impl<T: Real> Tensor<T> {
         tangents: [Option<&Tensor<T>>; 3],
     ) -> Tensor<T> {
         let groups = stats.mean.shape()[0];
-        let (rows, c) = norm_shape(self.shape(), groups);
+        let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
         let (x, w) = (self.as_slice(), weight.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
         let rest = rest(&stats.comm);
@@ -402,9 +378,40 @@ impl<T: Real> Tensor<T> {
 
 /// Rows per group and channels of a batch to normalise.
 #[track_caller]
-pub(crate) fn norm_shape(shape: &[usize], groups: usize) -> (usize, usize) {
+pub(crate) fn norm_shape(op: impl fmt::Display, shape: &[usize], groups: usize) -> (usize, usize) {
     let fits = shape.len() >= 2 && groups > 0 && shape[0].is_multiple_of(groups) && shape[0] > 0;
-    assert!(fits, "batch_norm: {groups} groups of shape {shape:?}");
+    assert!(fits, "{op}: {groups} groups of shape {shape:?}");
     let c = shape[shape.len() - 1];
     (shape.iter().product::<usize>() / (groups * c.max(1)), c)
+}
+
+/// Refuses a batch that does not split into `groups`, or that is not `[.., C]` for `weight` and
+/// `bias`.
+#[track_caller]
+pub(crate) fn check_norm<T: Real>(
+    op: impl fmt::Display,
+    x: &Tensor<T>,
+    [weight, bias]: [&Tensor<T>; 2],
+    groups: usize,
+) {
+    let (_, c) = norm_shape(&op, &x.shape, groups);
+    let fits = *weight.shape == [c] && *bias.shape == [c];
+    let (weight, bias) = (weight.shape, bias.shape);
+    assert!(fits, "{op}: weight {weight:?}, bias {bias:?}, x {:?}", x.shape);
+}
+
+/// Refuses a batch that is not `[.., C]` for `weight` and `bias`, or moments that are not `[C]`.
+#[track_caller]
+pub(crate) fn check_moments<T: Real>(
+    op: impl fmt::Display,
+    x: &Tensor<T>,
+    affine: [&Tensor<T>; 2],
+    [mean, var]: [&Tensor<T>; 2],
+) {
+    // An empty batch has rows enough to be normalised by moments from elsewhere.
+    let fits = x.rank() >= 2 && affine.iter().all(|v| *v.shape == x.shape[x.rank() - 1..]);
+    let [weight, bias] = affine.map(|v| v.shape);
+    assert!(fits, "{op}: weight {weight:?}, bias {bias:?}, x {:?}", x.shape);
+    let (mean, var) = (mean.shape, var.shape);
+    assert!(mean == weight && var == weight, "{op}: mean {mean:?}, var {var:?}, x {:?}", x.shape);
 }

@@ -4,7 +4,7 @@ use crate::kernels::alloc::Buffer;
 use crate::kernels::{Real, elementwise, index, layout, maxima, reduce};
 use crate::tensor::Tensor;
 use crate::tensor::index::{Indices, split};
-use crate::tensor::shape::{Keep, Shape, broadcast, check_axes};
+use crate::tensor::shape::{Keep, broadcast_for, check_axes};
 
 /// Layout: the same numbers in other places, and the adjoints.
 impl<T: Real> Tensor<T> {
@@ -30,7 +30,7 @@ impl<T: Real> Tensor<T> {
     /// If `self` does not broadcast to `shape`.
     #[track_caller]
     pub fn broadcast_to(&self, shape: &[usize]) -> Tensor<T> {
-        let fits = broadcast(self.shape(), shape).is_some_and(|b| *b == *shape);
+        let fits = broadcast_for("broadcast_to", self.shape(), shape).is_some_and(|b| *b == *shape);
         assert!(fits, "broadcast_to: {:?} does not broadcast to {shape:?}", self.shape);
         let x_shape = padded(self.shape(), shape.len());
         Tensor::passed("broadcast_to", self.len(), shape, |y| {
@@ -47,7 +47,7 @@ impl<T: Real> Tensor<T> {
         if *self.shape == *shape {
             return self.clone();
         }
-        let fits = broadcast(shape, self.shape()).is_some_and(|b| *b == *self.shape);
+        let fits = broadcast_for("sum_to", shape, self.shape()).is_some_and(|b| *b == *self.shape);
         assert!(fits, "sum_to: {shape:?} does not broadcast to {:?}", self.shape);
         let target = padded(shape, self.rank());
         let kept: Vec<_> = self.shape.iter().zip(&target).map(|(x, y)| x == y).collect();
@@ -76,12 +76,16 @@ impl<T: Real> Tensor<T> {
     /// Zeros of `shape` with `self` at `starts + i * steps`: the adjoint of [`Tensor::slice`].
     ///
     /// # Panics
-    /// If an element would fall outside.
+    /// If an element would fall outside, or a step is 0.
     #[track_caller]
     pub fn embed(&self, shape: &[usize], starts: &[usize], steps: &[usize]) -> Tensor<T> {
-        let last = |a: usize| starts[a] + self.shape[a].saturating_sub(1) * steps[a];
+        let inside = |a: usize| {
+            let way = self.shape[a].saturating_sub(1).checked_mul(steps[a]);
+            let last = way.and_then(|way| way.checked_add(starts[a]));
+            steps[a] > 0 && (self.shape[a] == 0 || last.is_some_and(|last| last < shape[a]))
+        };
         let fits = [shape.len(), starts.len(), steps.len()] == [self.rank(); 3]
-            && (0..self.rank()).all(|a| self.shape[a] == 0 || last(a) < shape[a]);
+            && (0..self.rank()).all(inside);
         assert!(fits, "embed: {:?} at {starts:?} step {steps:?} of {shape:?}", self.shape);
         Tensor::passed("embed", self.len(), shape, |y| {
             layout::embed(self.as_slice(), self.shape(), starts, steps, shape, y);
@@ -96,17 +100,16 @@ impl<T: Real> Tensor<T> {
     pub fn concat(parts: &[&Tensor<T>], axis: usize) -> Tensor<T> {
         assert!(!parts.is_empty(), "concat: no operands");
         let (outer, _, inner) = split(parts[0].shape(), axis, "concat");
-        let mut shape = parts[0].shape;
+        let mut shape = parts[0].shape().to_vec();
         for part in parts {
             let same = part.rank() == shape.len()
                 && (0..shape.len()).all(|a| a == axis || part.shape[a] == shape[a]);
             assert!(same, "concat: {:?} and {:?} along axis {axis}", parts[0].shape, part.shape);
         }
-        let mut dims = shape.to_vec();
-        dims[axis] = parts.iter().map(|part| part.shape[axis]).sum();
-        shape = Shape::new(&dims);
-        let row = dims[axis] * inner;
-        Tensor::passed("concat", shape.size(), &shape, |y| {
+        shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+        let row = shape[axis] * inner;
+        let n_read = parts.iter().map(|part| part.len()).sum();
+        Tensor::passed("concat", n_read, &shape, |y| {
             let mut at = 0;
             for part in parts {
                 let width = part.shape[axis] * inner;
@@ -130,6 +133,7 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub(crate) fn take(&self, indices: &Indices, shape: &[usize]) -> Tensor<T> {
         let (x, flat) = (self.as_slice(), indices.flat());
+        indices.check("take", shape, self.shape());
         Tensor::passed("take", flat.len(), shape, |y| index::take(x, flat, indices.blocks(), y))
     }
 
@@ -140,6 +144,7 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub(crate) fn put_add(&self, indices: &Indices, shape: &[usize]) -> Tensor<T> {
         let (g, flat) = (self.as_slice(), indices.flat());
+        indices.check("put_add", self.shape(), shape);
         Tensor::passed("put_add", flat.len(), shape, |y| {
             index::put_add(g, flat, indices.blocks(), y);
         })

@@ -1,9 +1,11 @@
 //! Matrix products, convolutions and window maxima.
 
+use std::fmt;
+
 use crate::kernels::alloc::Buffer;
 use crate::kernels::profile::{self, Work};
 use crate::kernels::{Real, conv, gemm, pool, transpose};
-use crate::tensor::{Geometry, Indices, Precision, Tensor, Trans};
+use crate::tensor::{Geometry, Indices, Precision, Shape, Tensor, Trans};
 
 /// Products.
 impl<T: Real> Tensor<T> {
@@ -16,9 +18,21 @@ impl<T: Real> Tensor<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_trans(&self, other: &Tensor<T>, trans: Trans, precision: Precision) -> Tensor<T> {
+        self.matmul_for(&"matmul_trans", other, trans, precision)
+    }
+
+    /// [`Tensor::matmul_trans`] for the operation `op`, which a complaint names.
+    #[track_caller]
+    pub(crate) fn matmul_for(
+        &self,
+        op: &dyn fmt::Display,
+        other: &Tensor<T>,
+        trans: Trans,
+        precision: Precision,
+    ) -> Tensor<T> {
         let (a, b) = (self.shape(), other.shape());
         let both = a.len() >= 2 && a.len() == b.len() && a[..a.len() - 2] == b[..b.len() - 2];
-        assert!(both, "matmul {trans:?}: shapes {a:?} and {b:?}");
+        assert!(both, "{op}: shapes {a:?} and {b:?}");
         let (lead, [a0, a1]) = (&a[..a.len() - 2], [a[a.len() - 2], a[a.len() - 1]]);
         let [b0, b1] = [b[b.len() - 2], b[b.len() - 1]];
         let ((m, k), (k_b, n)) = match trans {
@@ -26,17 +40,17 @@ impl<T: Real> Tensor<T> {
             Trans::Nt => ((a0, a1), (b1, b0)),
             Trans::Tn => ((a1, a0), (b0, b1)),
         };
-        assert!(k == k_b, "matmul {trans:?}: inner sizes {k} and {k_b}, shapes {a:?} and {b:?}");
+        assert!(k == k_b, "{op}: inner sizes {k} and {k_b}, shapes {a:?} and {b:?}");
         let batch: usize = lead.iter().product();
-        let shape = [lead, &[m, n]].concat();
+        let shape = Shape::of("matmul", &[lead, &[m, n]].concat());
         let (a, b) = (self.as_slice(), other.as_slice());
         let _span = profile::span("matmul", || Work::Flop(2 * batch * m * n * k));
         // A Gram matrix: half of it says all.
         let full = precision == Precision::Full;
         if trans == Trans::Nt && batch == 1 && full && std::ptr::eq(a, b) {
-            return Tensor::filled(&shape, |y| gemm::gram(n, k, a, y));
+            return Tensor::filled(shape, |y| gemm::gram(n, k, a, y));
         }
-        Tensor::filled(&shape, |y| gemm::gemm_batched(precision, trans, batch, m, n, k, a, b, y))
+        Tensor::filled(shape, |y| gemm::gemm_batched(precision, trans, batch, m, n, k, a, b, y))
     }
 
     /// `x + xᵀ` of the last two axes.
@@ -57,7 +71,7 @@ impl<T: Real> Tensor<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul(&self, other: &Tensor<T>) -> Tensor<T> {
-        self.matmul_trans(other, Trans::Nn, Precision::Full)
+        self.matmul_for(&"matmul", other, Trans::Nn, Precision::Full)
     }
 
     /// `a bᵀ`: `[.., M, K] x [.., N, K]` → `[.., M, N]`, equal leading axes.
@@ -66,7 +80,7 @@ impl<T: Real> Tensor<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_nt(&self, other: &Tensor<T>) -> Tensor<T> {
-        self.matmul_trans(other, Trans::Nt, Precision::Full)
+        self.matmul_for(&"matmul_nt", other, Trans::Nt, Precision::Full)
     }
 
     /// `aᵀ b`: `[.., K, M] x [.., K, N]` → `[.., M, N]`, equal leading axes.
@@ -75,7 +89,7 @@ impl<T: Real> Tensor<T> {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn matmul_tn(&self, other: &Tensor<T>) -> Tensor<T> {
-        self.matmul_trans(other, Trans::Tn, Precision::Full)
+        self.matmul_for(&"matmul_tn", other, Trans::Tn, Precision::Full)
     }
 
     /// Cross-correlation: `x [N, H, W, C]`, `w [KH, KW, C, O]` → `[N, OH, OW, O]`.
@@ -84,9 +98,11 @@ impl<T: Real> Tensor<T> {
     /// If the shapes are not those of the geometry.
     #[track_caller]
     pub fn conv2d(&self, w: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
+        let [x_shape, w_shape, y_shape] = conv_shapes("conv2d", geometry);
+        check_operands("conv2d", [("x", self, x_shape), ("w", w, w_shape)]);
         let (x, w) = (self.as_slice(), w.as_slice());
         let _span = profile::span("conv2d", || work(geometry));
-        Tensor::filled(&y_shape(geometry), |y| conv::conv2d(geometry, x, w, y))
+        Tensor::filled(y_shape, |y| conv::conv2d(geometry, x, w, y))
     }
 
     /// The adjoint of [`Tensor::conv2d`] in `x`, at `g [N, OH, OW, O]`, `self` being `w`.
@@ -95,10 +111,11 @@ impl<T: Real> Tensor<T> {
     /// If the shapes are not those of the geometry.
     #[track_caller]
     pub fn conv2d_input_grad(&self, g: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
+        let [x_shape, w_shape, y_shape] = conv_shapes("conv2d_input_grad", geometry);
+        check_operands("conv2d_input_grad", [("w", self, w_shape), ("g", g, y_shape)]);
         let (w, g) = (self.as_slice(), g.as_slice());
-        let Geometry { n, h, w: width, c, .. } = *geometry;
         let _span = profile::span("conv2d_input_grad", || work(geometry));
-        Tensor::filled(&[n, h, width, c], |dx| conv::conv2d_input_grad(geometry, w, g, dx))
+        Tensor::filled(x_shape, |dx| conv::conv2d_input_grad(geometry, w, g, dx))
     }
 
     /// The adjoint of [`Tensor::conv2d`] in `w`, at `g [N, OH, OW, O]`, `self` being `x`.
@@ -107,10 +124,11 @@ impl<T: Real> Tensor<T> {
     /// If the shapes are not those of the geometry.
     #[track_caller]
     pub fn conv2d_weight_grad(&self, g: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
+        let [x_shape, w_shape, y_shape] = conv_shapes("conv2d_weight_grad", geometry);
+        check_operands("conv2d_weight_grad", [("x", self, x_shape), ("g", g, y_shape)]);
         let (x, g) = (self.as_slice(), g.as_slice());
-        let Geometry { kh, kw, c, o, .. } = *geometry;
         let _span = profile::span("conv2d_weight_grad", || work(geometry));
-        Tensor::filled(&[kh, kw, c, o], |dw| conv::conv2d_weight_grad(geometry, x, g, dw))
+        Tensor::filled(w_shape, |dw| conv::conv2d_weight_grad(geometry, x, g, dw))
     }
 
     /// Window maxima of `[N, H, W, C]`, and where they are; padding counts as minus infinity.
@@ -138,16 +156,44 @@ impl<T: Real> Tensor<T> {
 /// What a convolution and its gradients cost, with the taps that fall into the padding.
 fn work(geometry: &Geometry) -> Work {
     let Geometry { kh, kw, c, .. } = *geometry;
-    Work::Flop(2 * kh * kw * c * y_shape(geometry).iter().product::<usize>())
+    Work::Flop(2 * kh * kw * c * geometry.y_len())
 }
 
-fn y_shape(geometry: &Geometry) -> [usize; 4] {
-    [geometry.n, geometry.out_h(), geometry.out_w(), geometry.o]
+/// The shapes of input, weights and output of a convolution that exists.
+#[track_caller]
+fn conv_shapes(op: &str, geometry: &Geometry) -> [Shape; 3] {
+    let Geometry { n, h, w, c, kh, kw, o, stride, padding, .. } = *geometry;
+    let fits = windows_fit([h, w], [kh, kw], stride, padding);
+    assert!(fits, "{op}: window {:?} of {geometry:?}", [kh, kw]);
+    let y = [n, geometry.out_h(), geometry.out_w(), o];
+    // Not by `map`: a closure would report itself as the place of the panic.
+    [Shape::of(op, &[n, h, w, c]), Shape::of(op, &[kh, kw, c, o]), Shape::of(op, &y)]
+}
+
+/// Whether windows have a side and a step, and one fits into the padded size along both axes.
+pub(crate) fn windows_fit(
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> bool {
+    (0..2).all(|a| {
+        let padded = padding[a].checked_mul(2).and_then(|zeros| zeros.checked_add(size[a]));
+        stride[a] > 0 && kernel[a] > 0 && padded.is_some_and(|padded| padded >= kernel[a])
+    })
+}
+
+/// Refuses operands of other shapes than those of the geometry.
+#[track_caller]
+fn check_operands<T: Real>(op: &str, operands: [(&str, &Tensor<T>, Shape); 2]) {
+    for (name, tensor, shape) in operands {
+        assert!(tensor.shape == shape, "{op}: {name} is {:?}, not {shape:?}", tensor.shape);
+    }
 }
 
 /// The four axes of a batch of images.
 #[track_caller]
-pub(crate) fn images(shape: &[usize], op: &str) -> [usize; 4] {
+pub(crate) fn images(shape: &[usize], op: impl fmt::Display) -> [usize; 4] {
     // A `match`, because a closure would report itself as the place of the panic.
     match shape.try_into() {
         Ok(axes) => axes,
@@ -164,14 +210,8 @@ pub(crate) fn window_counts(
     padding: [usize; 2],
     op: &str,
 ) -> [usize; 2] {
-    let mut counts = [0; 2];
-    for a in 0..2 {
-        let fits = stride[a] > 0
-            && kernel[a] > 0
-            && 2 * padding[a] <= kernel[a]
-            && size[a] + 2 * padding[a] >= kernel[a];
-        assert!(fits, "{op}: window {kernel:?} stride {stride:?} padding {padding:?} on {size:?}");
-        counts[a] = (size[a] + 2 * padding[a] - kernel[a]) / stride[a] + 1;
-    }
-    counts
+    let fits =
+        windows_fit(size, kernel, stride, padding) && (0..2).all(|a| 2 * padding[a] <= kernel[a]);
+    assert!(fits, "{op}: window {kernel:?} stride {stride:?} padding {padding:?} on {size:?}");
+    [0, 1].map(|a| (size[a] + 2 * padding[a] - kernel[a]) / stride[a] + 1)
 }
