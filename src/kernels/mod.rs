@@ -33,8 +33,6 @@ pub use real::Real;
 
 /// The version of the arithmetic: it rises when the same operations come to other bits.
 ///
-/// | version | what changed |
-/// |---|---|
-/// | 1 | |
-/// | 2 | sums are taken in runs and pairwise; `x / c` is a division; softmax and cross-entropy are made of differences from the largest score |
+/// 2: sums are taken in runs and pairwise, `x / c` is a division, and softmax and cross-entropy are
+/// made of differences from the largest score.
 pub const NUMERICS: u64 = 2;

@@ -140,7 +140,8 @@ impl Team {
         let size = self.ranks.size();
         let path = std::env::var("DIMASK_CONV").unwrap_or_default();
         let own = format!(
-            "{}version = {}\nnumerics = {NUMERICS}\nvector instructions = {}\nDIMASK_CONV = {path:?}\n",
+            "{}version = {}\nnumerics = {NUMERICS}\nvector instructions = {}\n\
+             DIMASK_CONV = {path:?}\n",
             config.canonical(),
             env!("CARGO_PKG_VERSION"),
             instructions(config)
