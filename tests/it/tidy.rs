@@ -10,7 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("comm", &["kernels::Real"]),
     ("tensor", &["kernels", "comm"]),
-    ("autodiff", &["tensor", "comm", "kernels::Real"]),
+    ("autodiff", &["tensor", "comm", "rng", "kernels::Real"]),
     ("nn", &["autodiff", "tensor", "comm", "rng", "kernels::Real"]),
     ("optim", &["autodiff", "tensor", "kernels::Real"]),
     ("ssl", &["autodiff", "tensor", "nn", "rng", "kernels::Real"]),
@@ -48,7 +48,8 @@ const TOP: &[&str] = &["cli", "main", "lib"];
 /// Most lines of code, by path prefix: comments, documentation, blank lines and tests are free.
 const BUDGETS: &[(&str, usize)] = &[
     ("src/tensor/", 1000),
-    ("src/autodiff/", 2000),
+    ("src/autodiff/", 2900),
+    ("src/autodiff/check/", 1000),
     ("src/autodiff/vjp.rs", 300),
     ("src/autodiff/jvp.rs", 250),
     ("src/autodiff/pull.rs", 200),
