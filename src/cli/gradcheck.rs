@@ -113,7 +113,7 @@ impl Checked {
             for (trial, step) in
                 [(TrialStep::Contrastive, "contrastive"), (TrialStep::Joint, "joint")]
             {
-                let check = smooth(loss(method), trial).check(1e-5);
+                let check = smooth(loss(method), trial).check();
                 let word = self.count(if check.holds() { Verdict::Right } else { Verdict::Wrong });
                 let line = [method.key(), step, word, &check.to_string()];
                 table.push(line.map(String::from).to_vec());

@@ -48,8 +48,8 @@ const TOP: &[&str] = &["cli", "main", "lib"];
 /// Most lines of code, by path prefix: comments, documentation, blank lines and tests are free.
 const BUDGETS: &[(&str, usize)] = &[
     ("src/tensor/", 1000),
-    ("src/autodiff/", 2900),
-    ("src/autodiff/check/", 1000),
+    ("src/autodiff/", 3200),
+    ("src/autodiff/check/", 1250),
     ("src/autodiff/vjp.rs", 300),
     ("src/autodiff/jvp.rs", 250),
     ("src/autodiff/pull.rs", 200),

@@ -218,8 +218,8 @@ impl<'a> Line<'a> {
             Quantity::Sum(u) => u.iter().enumerate().for_each(|(k, &u)| add(k, u)),
             Quantity::Output(k) => add(*k, 1.0),
         }
-        if !(step.up > 0.0 && step.down > 0.0) || !(slope.is_finite() && (right - left).is_finite())
-        {
+        let taken = step.up > 0.0 && step.down > 0.0;
+        if !(taken && slope.is_finite() && (right - left).is_finite()) {
             return None;
         }
         let h = (step.up + step.down) / 2.0;
@@ -389,8 +389,8 @@ fn last_word(samples: &[Sample], exact: f64, aim: &Aim) -> Verdict {
     if difference > aim.tolerance * scale + doubt {
         return Verdict::Wrong;
     }
-    // Short of the tolerance, but enough to tell a mistake; and what the value's own rounding hides:
-    // an exact zero, and differences that show none either.
+    // Short of the tolerance, but enough to tell a mistake; and what the value's own rounding
+    // hides: an exact zero, and differences that show none either.
     let enough = (SHORT * aim.tolerance * scale).max(aim.last_floor);
     let unit = samples.iter().map(|s| (s.noise + s.still) * s.step).fold(f64::INFINITY, f64::min);
     match doubt <= enough || exact.abs() <= unit / 4.0 {

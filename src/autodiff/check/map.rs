@@ -16,8 +16,11 @@ pub(super) struct Map<'a> {
     /// The shapes of the inputs.
     pub(super) inputs: Vec<Vec<usize>>,
     pub(super) value: Box<Value<'a>>,
-    pub(super) claim: Box<dyn Fn(&[f64]) -> Claim + 'a>,
+    pub(super) claim: Box<Claims<'a>>,
 }
+
+/// What is claimed, by point.
+type Claims<'a> = dyn Fn(&[f64]) -> Claim + 'a;
 
 /// What is claimed at a point.
 pub(super) struct Claim {

@@ -17,10 +17,10 @@
 //! but says so. All is relative to the derivative itself: nothing is compared with 1.
 //!
 //! # What it cannot see
-//! `f` must be computed in `f64` throughout, and its values must depend on its inputs only. Of large
-//! inputs, some entries are compared one by one and all others along a few directions, where a wrong
-//! entry shows if it is not negligible beside the rounding error of `f`. A derivative of which
-//! rounding leaves less than 1e-7 of the others is right as far as the digits go.
+//! `f` must be computed in `f64` throughout, and its values must depend on its inputs only. Of
+//! large inputs, some entries are compared one by one and all others along a few directions, where
+//! a wrong entry shows if it is not negligible beside the rounding error of `f`. Where rounding
+//! leaves an uncertainty below 1e-7 of the other derivatives, that is certain enough.
 
 mod difference;
 mod map;
@@ -98,8 +98,6 @@ pub fn check_grads_with(
 /// check_gradient(f, g, &[0.7, 3.0], &options).unwrap();
 /// check_gradient(f, |x| vec![x[0].cos(), x[0].sin()], &[0.7, 3.0], &options).unwrap_err();
 /// ```
-///
-/// Formula: check-1.
 pub fn check_gradient(
     f: impl Fn(&[f64]) -> f64,
     gradient: impl Fn(&[f64]) -> Vec<f64>,

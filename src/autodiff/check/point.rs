@@ -18,9 +18,11 @@ const LOST: f64 = 1e-7;
 const FINEST: f64 = 1e-10;
 /// The largest step, relative to the size of an input.
 const LARGEST_STEP: f64 = 1.0;
-/// How many failing entries are traced from one comparison, and along how many lines from all.
+/// How many failing entries are traced from one comparison, along how many lines from all
+/// comparisons, and how many entries those lines have in all where the inputs are large.
 const TRACED: usize = 8;
-const TRACES: usize = 200;
+const TRACES: [usize; 2] = [48, 200];
+const TRACED_OVER: usize = 20_000_000;
 /// How many outputs may fail along one line before the others are passed over.
 const OUTPUTS: usize = 64;
 /// Of more outputs than this, those that agree at the first steps are looked at no further.
@@ -69,7 +71,7 @@ pub(super) fn check(
     let mut rng = Stream::new(task.options.seed, "check").at(&[task.order as u64]);
     let v = scales::direction(&mut rng, 0, &sizes, None);
     let (noise, steepest, most) = (vec![0.0; here.len()], Vec::new(), 0.0);
-    let traces = Cell::new(TRACES);
+    let traces = Cell::new((TRACED_OVER / x.len().max(1)).clamp(TRACES[0], TRACES[1]));
     let mut point =
         Point { map, task, x, here, outputs, noise, sizes, bounds, steepest, most, traces };
     if !point.value_is_finite(report) || x.is_empty() {

@@ -228,7 +228,7 @@ pub struct Report {
     /// Every comparison that failed, wrong ones first and the worst first among these.
     pub failures: Vec<Comparison>,
     /// The comparison with the largest error; `None` if nothing was compared.
-    pub worst: Option<Comparison>,
+    pub worst: Option<Box<Comparison>>,
 }
 
 /// How many failures a report shows; its list has all of them.
@@ -239,8 +239,8 @@ impl Report {
         let worse = |worst: &Comparison| {
             (comparison.verdict, comparison.error()) > (worst.verdict, worst.error())
         };
-        if self.worst.as_ref().is_none_or(worse) {
-            self.worst = Some(comparison.clone());
+        if self.worst.as_deref().is_none_or(worse) {
+            self.worst = Some(Box::new(comparison.clone()));
         }
         if comparison.verdict == Verdict::Right {
             return;

@@ -1,5 +1,6 @@
 //! Mistakes planted by functions that lie about their derivatives: every one must be found.
 
+use std::slice::from_ref;
 use std::time::Instant;
 
 use super::*;
@@ -51,21 +52,24 @@ fn sizes_and_factors(planted: &mut Planted) {
         for (name, f) in FUNCTIONS {
             let everywhere =
                 |x: &[Var<f64>]| wrong_by(&f(&x[0]), 1e-3, &mask(&shape, |_| true)) * size;
-            let found = check_grads(everywhere, &[x.clone()], 1);
+            let found = check_grads(everywhere, from_ref(&x), 1);
             planted.add(format!("{name} times {size:e}, 1.001 everywhere"), found);
         }
         let f =
             |x: &[Var<f64>]| (wrong_by(&x[0], 1e-3, &mask(&shape, |i| i == 3)).exp() * size).sum();
         planted
-            .add(format!("sum of exp times {size:e}, one entry"), check_grads(f, &[x.clone()], 1));
+            .add(format!("sum of exp times {size:e}, one entry"), check_grads(f, from_ref(&x), 1));
         // Half of what it should be, and of inputs of this size.
         let f = |x: &[Var<f64>]| &x[0] * &x[0].detach();
         let scaled = [x.scale(size)];
         planted.add(format!("x times itself, detached, at {size:e}"), check_grads(f, &scaled, 1));
         let f = |x: &[Var<f64>]| (&x[0] * &x[0].detach() * size).mean();
-        planted.add(format!("its mean, times {size:e}"), check_grads(f, &[x.clone()], 1));
+        planted.add(format!("its mean, times {size:e}"), check_grads(f, from_ref(&x), 1));
     }
 }
+
+/// A function that lies.
+type Wrong<'a> = dyn Fn(&[Var<f64>]) -> Var<f64> + 'a;
 
 /// One column, row, corner or entry of a large matrix.
 fn places(planted: &mut Planted) {
@@ -86,7 +90,7 @@ fn places(planted: &mut Planted) {
         let x = numbers(&shape, 3 + seed as u64);
         for (place, is) in &places {
             let at = mask(&shape, |p| is(p / 64, p % 64));
-            let functions: [(&str, Box<dyn Fn(&[Var<f64>]) -> Var<f64>>); 4] = [
+            let functions: [(&str, Box<Wrong<'_>>); 4] = [
                 ("elementwise", Box::new(|x| wrong_by(&x[0].tanh(), by, &at))),
                 ("mean", Box::new(|x| wrong_by(&x[0], by, &at).square().mean())),
                 (
@@ -100,7 +104,7 @@ fn places(planted: &mut Planted) {
             ];
             for (name, f) in functions {
                 let what = format!("{name}, {place} wrong by {by}");
-                let Some(report) = planted.add(what.clone(), check_grads(f, &[x.clone()], 1))
+                let Some(report) = planted.add(what.clone(), check_grads(f, from_ref(&x), 1))
                 else {
                     continue;
                 };
@@ -192,9 +196,9 @@ fn orders(planted: &mut Planted) {
     for size in (-12..=12).step_by(4).map(|power| 10f64.powi(power)) {
         for ((name, f), by) in FUNCTIONS[..5].iter().flat_map(|f| [1e-3, -1.0].map(|by| (f, by))) {
             let wrong = |x: &[Var<f64>]| straightened(&x[0], *f, by) * size;
-            check_grads(wrong, &[x.clone()], 1).expect("the first order is right");
+            check_grads(wrong, from_ref(&x), 1).expect("the first order is right");
             let what = format!("second order of {name} times {size:e} by {by}");
-            let Some(report) = planted.add(what, check_grads(wrong, &[x.clone()], 2)) else {
+            let Some(report) = planted.add(what, check_grads(wrong, from_ref(&x), 2)) else {
                 continue;
             };
             assert!(report.failures.iter().all(|c| c.order == 2), "{report}");

@@ -28,6 +28,11 @@ fn failing_entries_are_named_worst_first() {
     let text = report.to_string();
     assert!(text.contains("4 wrong") && text.contains("order 1, reverse, input 0 at [3, 17]"));
     assert_eq!(format!("{report:?}"), text, "an unwrap shows the same");
+    // Small derivatives of a large input.
+    let large = numbers(&[400, 512], 7);
+    let report = check_grads(|x| (&x[0] * &x[0].detach()).mean(), &[large], 1).unwrap_err();
+    let half = |c: &Comparison| c.verdict == Verdict::Wrong && (c.error() - 0.5).abs() < 1e-3;
+    assert!(report.failures.len() > 60 && report.failures.iter().all(half), "{report}");
     // The second input of two, and more failures than are shown.
     let wrong = |x: &[Var<f64>]| &x[0] * &x[1].detach();
     let text = failure(check_grads(wrong, &[numbers(&[9], 2), numbers(&[9], 3)], 1)).1;
