@@ -245,8 +245,8 @@ impl<'a> Point<'a> {
         Comparison {
             exact: exact / unit,
             numeric: found.numeric / unit,
-            uncertainty: found.uncertainty / unit,
-            scale: found.scale / unit,
+            uncertainty: found.uncertainty / unit.abs(),
+            scale: found.scale / unit.abs(),
             verdict: found.verdict,
             ..self.comparison(mode, place, output)
         }

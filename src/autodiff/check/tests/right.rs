@@ -1,5 +1,6 @@
 //! Right derivatives of all sizes: hardly one may be refused.
 
+use std::slice::from_ref;
 use std::time::Instant;
 
 use super::*;
@@ -87,7 +88,7 @@ fn right_derivatives_are_accepted() {
             ("mixed roots, summed", |x| x[0].sqrt().sum()),
         ];
         for (name, f) in names {
-            tried.add(format!("{name} {size:e}"), check_grads(f, &[mixed.clone()], 2));
+            tried.add(format!("{name} {size:e}"), check_grads(f, from_ref(&mixed), 2));
         }
     }
     // Zeros, alone and among others; derivatives that vanish; large matrices.

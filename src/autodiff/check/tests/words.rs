@@ -1,6 +1,7 @@
 //! What a report says of each kind of failure, and what the options do.
 
 use std::cell::Cell;
+use std::slice::from_ref;
 
 use super::*;
 
@@ -19,7 +20,7 @@ fn failing_entries_are_named_worst_first() {
         wrong_by(&a, 0.5, &mask(&[4, 18], |i| i == 7)).square().sum()
     };
     let options = CheckOptions { entries: 100, order: 1, ..CheckOptions::default() };
-    let report = check_grads_with(wrong, &[x.clone()], &options).unwrap_err();
+    let report = check_grads_with(wrong, from_ref(&x), &options).unwrap_err();
     let named = |input, index| Place::Entry { input, index };
     let places: Vec<&Place> = report.failures.iter().map(|c| &c.place).collect();
     // In both modes.
@@ -69,9 +70,9 @@ fn a_kink_is_called_one() {
 #[test]
 fn what_is_not_finite_is_called_so() {
     let x = Tensor::from_vec(vec![0.0, 2.0], &[2]);
-    let (verdict, text) = failure(check_grads(|x| x[0].sqrt(), &[x.clone()], 1));
+    let (verdict, text) = failure(check_grads(|x| x[0].sqrt(), from_ref(&x), 1));
     assert!(verdict == Verdict::NotFinite && text.contains("input 0 at [0]"), "{text}");
-    let (verdict, text) = failure(check_grads(|x| (&x[0] - 1.0).ln(), &[x.clone()], 1));
+    let (verdict, text) = failure(check_grads(|x| (&x[0] - 1.0).ln(), from_ref(&x), 1));
     assert!(verdict == Verdict::NotFinite && text.contains("the value, output 0 at [0]"), "{text}");
     // A large step that leaves the domain is not taken.
     check_grads(|x| x[0].ln(), &[Tensor::from_vec(vec![1e-4, 1.0, 30.0], &[3])], 2).unwrap();
