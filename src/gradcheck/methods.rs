@@ -56,8 +56,8 @@ pub struct Setting<E> {
     pub x: Tensor<f64>,
 }
 
-/// The mask's gradient in two exact forms and by differences of the outer loss. What is not said to
-/// be an entry's is relative to the largest entry.
+/// The mask's gradient in two exact forms and by differences of the outer loss. Errors are relative
+/// to its largest entry, unless a field says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskCheck {
     /// How far [`exact`] is from [`reverse_over_reverse`].

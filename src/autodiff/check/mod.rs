@@ -47,7 +47,7 @@ use map::{Claim, Map};
 /// ```
 /// use dimask::{Tensor, autodiff::check::check_grads};
 /// let x = Tensor::from_vec(vec![0.3, -1.2], &[2]);
-/// let report = check_grads(|x| x[0].tanh().square(), std::slice::from_ref(&x), 3).unwrap();
+/// let report = check_grads(|x| x[0].tanh().square(), &[x.clone()], 3).unwrap();
 /// assert_eq!(report.entries, 6);                          // two entries, three orders
 /// // A constant multiplied in: the true derivative of x·x is 2 x.
 /// let report = check_grads(|x| &x[0] * &x[0].detach(), &[x], 1).unwrap_err();

@@ -295,7 +295,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// As text for people: a report is mostly seen where an `unwrap` fails.
+/// The text of [`Display`](fmt::Display): most reports are seen where an `unwrap` fails.
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

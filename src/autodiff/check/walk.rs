@@ -37,10 +37,10 @@ pub(super) fn check_orders(
         entries: options.entries,
         directions: options.directions,
     };
-    go_on(f, inputs, task, report);
+    check_order(f, inputs, task, report);
 }
 
-fn go_on(f: &Function<'_>, inputs: &[Tensor<f64>], task: Task<'_>, report: &mut Report) {
+fn check_order(f: &Function<'_>, inputs: &[Tensor<f64>], task: Task<'_>, report: &mut Report) {
     let Task { options, order, over, .. } = task;
     if order > options.order {
         return;
@@ -62,7 +62,7 @@ fn go_on(f: &Function<'_>, inputs: &[Tensor<f64>], task: Task<'_>, report: &mut 
             pull_graph(&y.iter().zip(&u).collect::<Vec<_>>(), &x.iter().collect::<Vec<_>>())
         };
         let task = Task { order: order + 1, over: Mode::Reverse, plain: pulled, ..task };
-        go_on(&next, inputs, task, report);
+        check_order(&next, inputs, task, report);
     }
     if options.modes != Modes::Reverse && (order == 1 || forward) {
         let next = |x: &[Var<f64>]| {
@@ -75,6 +75,6 @@ fn go_on(f: &Function<'_>, inputs: &[Tensor<f64>], task: Task<'_>, report: &mut 
         };
         let order = order + 1;
         let task = Task { order, over: Mode::Forward, plain: pushed, entries, directions, ..task };
-        go_on(&next, inputs, task, report);
+        check_order(&next, inputs, task, report);
     }
 }

@@ -163,3 +163,17 @@ fn a_recorded_derivative_is_compared_with_the_plain_one() {
         }
     }
 }
+
+#[test]
+fn the_modes_that_are_asked_for_are_checked() {
+    let x = numbers(&[5], 8);
+    for (modes, mode) in [(Modes::Reverse, Mode::Reverse), (Modes::Forward, Mode::Forward)] {
+        let options = CheckOptions { order: 3, modes, ..CheckOptions::default() };
+        let right = check_grads_with(|x| x[0].tanh(), from_ref(&x), &options).unwrap();
+        assert_eq!(right.entries, 15, "five entries at each order");
+        let wrong = |x: &[Var<f64>]| &x[0] * &x[0].detach();
+        let report = check_grads_with(wrong, from_ref(&x), &options).unwrap_err();
+        assert!(report.failures.iter().all(|c| c.mode == mode), "{report}");
+        assert_eq!(report.failures.len(), 5);
+    }
+}
