@@ -174,6 +174,6 @@ fn the_modes_that_are_asked_for_are_checked() {
         let wrong = |x: &[Var<f64>]| &x[0] * &x[0].detach();
         let report = check_grads_with(wrong, from_ref(&x), &options).unwrap_err();
         assert!(report.failures.iter().all(|c| c.mode == mode), "{report}");
-        assert_eq!(report.failures.len(), 5);
+        assert_eq!(report.failures.iter().filter(|c| c.order == 1).count(), 5);
     }
 }
