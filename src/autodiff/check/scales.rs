@@ -29,9 +29,9 @@ pub(super) fn sizes(x: &[f64], shapes: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>) {
 /// The rounding error of each output: half a unit in its last place, or what fourth differences
 /// over very small steps show, if that is more. Intermediate results may be far larger than `f`.
 ///
-/// An output that moves, but not over such steps, changes in stairs, as `1 - y²` near 0: its error is
-/// the height of a stair, which larger steps show. The survey's are the largest; where they change
-/// the output to one side only, it is flat here, as a ReLU below 0.
+/// An output that moves, but not over such steps, changes in stairs, as `1 - y²` near 0: its error
+/// is the height of a stair, which larger steps show. The survey's are the largest; where they
+/// change the output to one side only, it is flat here, as a ReLU below 0.
 pub(super) fn rounding(
     value: &Value<'_>,
     x: &[f64],
