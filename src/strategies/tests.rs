@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use proptest::strategy::Union;
-use proptest::test_runner::{TestError, TestRunner};
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::*;
 use crate::autodiff::Var;
@@ -129,7 +129,9 @@ fn printed<S: Strategy>(strategy: S, law: impl Fn(&S::Value) -> bool) -> String
 where
     S::Value: Debug,
 {
-    let error = TestRunner::deterministic().run(&strategy, |x| {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let error = TestRunner::new_with_rng(config, rng).run(&strategy, |x| {
         prop_assert!(law(&x), "the law");
         Ok(())
     });
