@@ -1,9 +1,9 @@
-//! `dimask gradcheck`: derivatives against finite differences, with the worst entry of each.
+//! `dimask gradcheck`: derivatives against differences, in both modes, with the worst of each.
 
 use super::args::GradcheckArgs;
 use super::output;
 use crate::autodiff::OP_NAMES;
-use crate::autodiff::check::{Report, check_grads};
+use crate::autodiff::check::{Report, Verdict, check_grads};
 use crate::config::Method;
 use crate::error::{Error, Result};
 use crate::gradcheck::{Row, losses, operations, smooth};
@@ -42,9 +42,9 @@ pub(super) fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     if all || args.method.is_some() {
         checked.methods(args.method.as_deref())?;
     }
-    match checked.wrong {
+    match checked.failed {
         0 => output::print(&format!("all {} derivatives are right\n", checked.right)),
-        wrong => Err(Error::Wrong { what: format!("{wrong} derivatives are wrong") }),
+        failed => Err(Error::Wrong { what: format!("{failed} derivatives are not right") }),
     }
 }
 
@@ -69,28 +69,40 @@ fn chosen(rows: Vec<Row>, name: Option<&str>, flag: &str, known: &str) -> Result
 #[derive(Default)]
 struct Checked {
     right: usize,
-    wrong: usize,
+    failed: usize,
 }
 
 impl Checked {
-    fn count(&mut self, right: bool) -> &'static str {
-        match right {
-            true => self.right += 1,
-            false => self.wrong += 1,
+    fn count(&mut self, verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::Right => self.right += 1,
+            _ => self.failed += 1,
         }
-        if right { "ok" } else { "WRONG" }
+        match verdict {
+            Verdict::Right => "ok",
+            Verdict::Wrong => "WRONG",
+            Verdict::CannotTell => "CANNOT TELL",
+            Verdict::Kink => "A KINK",
+            Verdict::NotFinite => "NOT FINITE",
+        }
     }
 
+    /// A line for each row; below the table, what failed.
     fn rows(&mut self, title: &str, rows: &[Row], order: usize) -> Result<()> {
         let mut table =
             vec![[title, "", "entries", "worst error", "at"].map(String::from).to_vec()];
+        let mut failures = String::new();
         for row in rows {
             let found = check_grads(&row.f, &row.inputs, order);
-            let word = self.count(found.is_ok());
+            if let Err(report) = &found {
+                failures += &format!("{}: {report}\n", row.name);
+            }
             let (Ok(report) | Err(report)) = found;
-            table.push(line(row.name, word, &report));
+            // Where nothing was compared, nothing is right.
+            let verdict = report.worst.as_ref().map_or(Verdict::CannotTell, |worst| worst.verdict);
+            table.push(line(row.name, self.count(verdict), &report));
         }
-        output::print(&format!("{}\n", output::table(&table)))
+        output::print(&format!("{}\n{failures}", output::table(&table)))
     }
 
     /// The mask's gradient of one method or of all, through every trial step.
@@ -101,8 +113,8 @@ impl Checked {
             for (trial, step) in
                 [(TrialStep::Contrastive, "contrastive"), (TrialStep::Joint, "joint")]
             {
-                let check = smooth(loss(method), trial).check(1e-5);
-                let word = self.count(check.holds());
+                let check = smooth(loss(method), trial).check();
+                let word = self.count(if check.holds() { Verdict::Right } else { Verdict::Wrong });
                 let line = [method.key(), step, word, &check.to_string()];
                 table.push(line.map(String::from).to_vec());
             }
@@ -114,13 +126,7 @@ impl Checked {
 fn line(name: &str, word: &str, report: &Report) -> Vec<String> {
     let mut cells = vec![name.to_string(), word.into(), report.entries.to_string()];
     match &report.worst {
-        Some(worst) => cells.extend([
-            format!("{:.1e}", worst.error()),
-            format!(
-                "order {}, input {}, element {}: exact {:.8}, difference {:.8}",
-                worst.order, worst.input, worst.element, worst.exact, worst.numeric
-            ),
-        ]),
+        Some(worst) => cells.extend([format!("{:.1e}", worst.error()), worst.at()]),
         None => cells.extend(["-".into(), "nothing was compared".into()]),
     }
     cells

@@ -5,6 +5,7 @@ use std::fmt;
 use super::Numbers;
 use super::losses::projections;
 use crate::autodiff::Var;
+use crate::autodiff::check::{CheckOptions, check_gradient};
 use crate::metamask::meta_gradient::{exact, finite_difference, first_order, reverse_over_reverse};
 use crate::metamask::{
     Anchors, HeadShapes, Mask, MaskForm, Memory, Network, Objective, Problem, Target, TrialStep,
@@ -56,13 +57,14 @@ pub struct Setting<E> {
     pub x: Tensor<f64>,
 }
 
-/// The mask's gradient in two exact forms and by differences of the outer loss, all of it relative
-/// to its largest entry.
+/// The mask's gradient in two exact forms and by differences of the outer loss. Errors are relative
+/// to its largest entry, unless a field says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskCheck {
     /// How far [`exact`] is from [`reverse_over_reverse`].
     pub twin: f64,
-    /// How far it is from central differences of the outer loss, anchors frozen.
+    /// The largest error of an entry against differences of the outer loss, anchors frozen;
+    /// infinite where [`check_gradient`] does not call every entry right.
     pub differences: f64,
     /// How far the published approximation is, with r = 0.001.
     pub approximation: f64,
@@ -73,12 +75,10 @@ pub struct MaskCheck {
 impl MaskCheck {
     /// The largest [`MaskCheck::twin`] of a right gradient.
     pub const TWIN: f64 = 1e-10;
-    /// The largest [`MaskCheck::differences`] of a right gradient.
-    pub const DIFFERENCES: f64 = 1e-6;
 
     /// Whether the gradient is right.
     pub fn holds(&self) -> bool {
-        self.twin <= MaskCheck::TWIN && self.differences <= MaskCheck::DIFFERENCES
+        self.twin <= MaskCheck::TWIN && self.differences.is_finite()
     }
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for MaskCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "reverse over reverse {:.1e}, central differences {:.1e} (second-order part {:.1e}, \
+            "reverse over reverse {:.1e}, differences {:.1e} (second-order part {:.1e}, \
              published approximation {:.1e})",
             self.twin, self.differences, self.second_order, self.approximation
         )
@@ -108,6 +108,12 @@ impl<E: Encode<f64>> Setting<E> {
         }
     }
 
+    /// The whole outer objective with other logits.
+    fn outer(&self, logits: Tensor<f64>) -> f64 {
+        let mask = Mask { logits, ..self.mask.clone() };
+        first_order(&Problem { mask: &mask, ..self.problem() }).outer_loss
+    }
+
     /// dJ/da by central differences of the whole outer objective.
     ///
     /// # Panics
@@ -116,27 +122,35 @@ impl<E: Encode<f64>> Setting<E> {
     pub fn differences(&self, step: f64) -> Tensor<f64> {
         self.problem().check("differences");
         let outer = |j: usize, step: f64| {
-            let mut mask = self.mask.clone();
-            mask.logits.make_mut()[j] += step;
-            first_order(&Problem { mask: &mask, ..self.problem() }).outer_loss
+            let mut logits = self.mask.logits.clone();
+            logits.make_mut()[j] += step;
+            self.outer(logits)
         };
         let slope = |j| (outer(j, step) - outer(j, -step)) / (2.0 * step);
         Tensor::from_fn(self.mask.logits.shape(), slope)
     }
 
-    /// The mask's gradient against its twin and against differences with this step.
+    /// The mask's gradient against its twin and against differences.
     ///
     /// # Panics
     /// If the parts of the problem do not fit each other.
     #[track_caller]
-    pub fn check(&self, step: f64) -> MaskCheck {
+    pub fn check(&self) -> MaskCheck {
         let problem = self.problem();
         problem.check("check");
         let gradient = exact(&problem);
         let error = |other: &Tensor<f64>| error(&gradient.gradient, other);
+        let logits = &self.mask.logits;
+        let found = check_gradient(
+            |a| self.outer(Tensor::from_vec(a.to_vec(), logits.shape())),
+            |_| gradient.gradient.to_vec(),
+            logits.as_slice(),
+            &CheckOptions::default(),
+        );
+        let worst = found.ok().and_then(|report| report.worst);
         MaskCheck {
             twin: error(&reverse_over_reverse(&problem).gradient),
-            differences: error(&self.differences(step)),
+            differences: worst.map_or(f64::INFINITY, |worst| worst.error()),
             approximation: error(&finite_difference(&problem, 1e-3).gradient),
             second_order: error(&gradient.first_order),
         }
@@ -204,7 +218,7 @@ mod tests {
 
     #[track_caller]
     fn right<E: Encode<f64>>(what: &str, setting: &Setting<E>) {
-        let check = setting.check(1e-5);
+        let check = setting.check();
         assert!(check.holds(), "{what}: {check}");
         // The second-order part is no small thing here, and the approximation is one.
         assert!(check.second_order > 1e-4, "{what}: {check}");

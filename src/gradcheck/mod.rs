@@ -1,7 +1,7 @@
-//! Derivatives checked against finite differences, for everybody: every operation, every loss, and
-//! the mask's gradient of every method.
+//! Derivatives checked against differences: every operation, every loss, and the mask's gradient of
+//! every method.
 //!
-//! The tables are what the crate's own tests run; [`check_grads`](crate::autodiff::check) does the
+//! The tables are what the crate's own tests run; [`check`](crate::autodiff::check) does the
 //! comparing, and works for a user's function as well.
 
 mod losses;

@@ -1,5 +1,6 @@
 //! Misuse of variables and of the engines that differentiate.
 
+use dimask::autodiff::check::{CheckOptions, check_gradient};
 use dimask::autodiff::{
     CountPad, Keep, Reduction, Then, Var, grad, grad_graph, hvp, pull, pull_graph, push, push_graph,
 };
@@ -228,4 +229,7 @@ panics! {
         let x = var(&[2]);
         hvp(&x.square(), &[&x], &[&zeros(&[2])])
     };
+    gradient_of_another_length, check_gradient,
+        "check_gradient: 2 inputs, and a gradient of 3 entries":
+        check_gradient(|x| x[0], |_| vec![0.0; 3], &[1.0, 2.0], &CheckOptions::default());
 }
