@@ -109,11 +109,24 @@ fn advice(kind: ErrorKind) -> &'static str {
     }
 }
 
+/// What to do about a path that begins with `~`, where nothing is; empty for other paths.
+pub(crate) fn tilde(path: &Path) -> &'static str {
+    match path.as_os_str().as_encoded_bytes().first() {
+        Some(b'~') => {
+            "; the shell replaces `~` only at the start of a word: write $HOME instead, or the \
+             whole path"
+        }
+        _ => "",
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { path, source } => {
-                write!(f, "{}: {source}{}", path.display(), advice(source.kind()))
+                let kind = source.kind();
+                let tilde = if kind == ErrorKind::NotFound { tilde(path) } else { "" };
+                write!(f, "{}: {source}{}{tilde}", path.display(), advice(kind))
             }
             Error::Format { path, place, expected, found } => {
                 write!(f, "{}: {place}: expected {expected}, found {found}", path.display())

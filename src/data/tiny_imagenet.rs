@@ -8,7 +8,7 @@
 
 use super::files::{LeftOut, is_image, read_files};
 use super::package::Package;
-use super::{Budget, Collector, Dataset, Loading, Splits};
+use super::{Budget, Collector, Dataset, Loading, Splits, folder};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +44,7 @@ pub(super) fn tiny_imagenet(package: &Package, loading: &Loading) -> Result<Spli
     let classes = classes(package)?;
     let number = |class: &str| classes.iter().position(|known| known == class);
     let mut out = LeftOut::default();
+    out.leave_closed(package, loading)?;
     let train: Vec<(String, u32)> = package
         .names()
         .filter(|name| is_image(name))
@@ -59,6 +60,8 @@ pub(super) fn tiny_imagenet(package: &Package, loading: &Loading) -> Result<Spli
         Dataset::collected(name, images, Some(labels), &class_names, classes.len())
     };
     let (train, test) = (part("train", &train)?, part("validation", &test)?);
+    folder::note_empty(package, "train/", &mut out.notes);
+    out.note_others(package, package.names().filter(|name| name.contains("/images/")));
     Splits::of(train, Some(test)).without(out).with_equal_sizes(package)
 }
 

@@ -14,6 +14,7 @@
 //! | `report.html`, `report-figures`, `mask-figures` | what `dimask report` and `mask` have drawn |
 //! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,40 @@ use std::path::{Path, PathBuf};
 use super::container::write_atomically;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+
+/// A path as one word of a command, as [`shell_word`]; one that begins like a flag is written so
+/// that it is none.
+pub fn shell_path(path: &Path) -> String {
+    match path.as_os_str().as_encoded_bytes().first() {
+        Some(b'-') => shell_word(Path::new(".").join(path).as_os_str()),
+        _ => shell_word(path.as_os_str()),
+    }
+}
+
+/// A word of a command for a POSIX shell: as it is, or quoted where the shell would take it for
+/// something else.
+///
+/// ```
+/// # use dimask::train::folder::shell_word;
+/// assert_eq!(shell_word("runs/a $b".as_ref()), "'runs/a $b'");
+/// ```
+pub fn shell_word(word: &OsStr) -> String {
+    let Some(text) = word.to_str() else {
+        let mut quoted = String::from("$'");
+        for byte in word.as_encoded_bytes() {
+            match byte {
+                b' '..=b'~' if !b"\\'".contains(byte) => quoted.push(char::from(*byte)),
+                byte => quoted.push_str(&format!("\\{byte:03o}")),
+            }
+        }
+        return quoted + "'";
+    };
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:=@%".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
 
 /// The paths in a run's folder; reading needs no lock.
 #[derive(Clone, Debug)]
@@ -121,10 +156,11 @@ impl RunFolder {
             return Err(Error::usage(
                 "--out",
                 format!(
-                    "{} already has a run ({} exists); continue it with --resume {0}, or choose \
+                    "{} already has a run ({} exists); continue it with --resume {}, or choose \
                      another folder",
                     self.root.display(),
-                    used.file_name().unwrap_or_default().to_string_lossy()
+                    used.file_name().unwrap_or_default().to_string_lossy(),
+                    shell_path(&self.root)
                 ),
             ));
         }
