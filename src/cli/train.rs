@@ -93,6 +93,7 @@ fn dry_run(args: &TrainArgs) -> Result<()> {
     };
     let mut images = Images::load(&config)?;
     let mut progress = Progress::new();
+    images.notes.iter().for_each(|note| progress.note(note));
     let last = match &args.resume {
         Some(dir) => last_state(&config, &mut images, &RunFolder::new(dir), &mut progress)?,
         None => None,

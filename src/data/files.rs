@@ -45,14 +45,16 @@ impl LeftOut {
         Ok(())
     }
 
-    /// Leaves out every folder that cannot be looked into, or refuses the first.
+    /// Leaves out every folder that cannot be looked into and every image that is no file, or
+    /// refuses the first.
     ///
     /// # Errors
     /// As [`LeftOut::leave`].
-    pub(super) fn leave_closed(&mut self, package: &Package, loading: &Loading) -> Result<()> {
-        // Those with an image's name are found when they are read.
-        let closed = package.closed().filter(|name| !is_image(name));
-        closed.filter_map(|name| package.open(name).err()).try_for_each(|e| self.leave(e, loading))
+    pub(super) fn leave_lost(&mut self, package: &Package, loading: &Loading) -> Result<()> {
+        let lost = package.names().filter(|name| {
+            package.is_lost(name) && (is_image(name) || package.lost(name).is_none())
+        });
+        lost.filter_map(|name| package.open(name).err()).try_for_each(|e| self.leave(e, loading))
     }
 
     /// Notes what is no image, of these `names`: each kind with its number, and links and devices
@@ -62,7 +64,9 @@ impl LeftOut {
         package: &'a Package,
         names: impl Iterator<Item = &'a str>,
     ) {
-        let names = names.filter(|name| !is_image(name));
+        // Folders that cannot be looked into are bad images.
+        let is_closed = |name: &str| package.is_lost(name) && package.lost(name).is_none();
+        let names = names.filter(|name| !is_image(name) && !is_closed(name));
         let (lost, others): (Vec<&str>, Vec<&str>) =
             names.partition(|name| package.lost(name).is_some());
         if !others.is_empty() {

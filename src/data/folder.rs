@@ -25,12 +25,22 @@ pub(super) fn is_part(folder: &str, names: &[&str]) -> bool {
 
 /// Reads a folder of images.
 pub(super) fn folder(package: &Package, loading: &Loading) -> Result<Splits> {
-    let images: Vec<&str> = package.names().filter(|name| is_image(name)).collect();
+    let images: Vec<&str> = images(package).collect();
     let mut out = LeftOut::default();
-    out.leave_closed(package, loading)?;
+    out.leave_lost(package, loading)?;
     if images.is_empty() {
+        let beside = package.beside().iter().map(String::as_str);
+        let names: Vec<&str> = package.names().chain(beside).collect();
+        let found = match (cifar::python_version(&names), out.bad.first()) {
+            (Some(python), _) => python,
+            (None, Some(first)) => {
+                let first = first.trim_start_matches("left out: ");
+                format!("{} that cannot be read, the first: {first}", out.unreadable)
+            }
+            (None, None) => held(package, &names, ""),
+        };
         let expected = "at least one file .png, .jpg or .jpeg";
-        return Err(Error::format(package.place(), "the folder", expected, nothing(package)));
+        return Err(Error::format(package.place(), "the folder", expected, found));
     }
     let parts = Parts::find(package, &images, &mut out.notes)?;
     let classes = classes(package, &parts.train, &below(&images, &parts.train))?;
@@ -60,14 +70,9 @@ pub(super) fn folder(package: &Package, loading: &Loading) -> Result<Splits> {
     Splits::of(train, test).without(out).with_equal_sizes(package)
 }
 
-/// What a folder without images has.
-fn nothing(package: &Package) -> String {
-    let names: Vec<&str> =
-        package.names().chain(package.beside().iter().map(String::as_str)).collect();
-    cifar::python_version(&names).unwrap_or_else(|| match names.len() {
-        0 => "none".into(),
-        _ => format!("only {}", kinds(&names)),
-    })
+/// The names of all images that are files.
+fn images(package: &Package) -> impl Iterator<Item = &str> {
+    package.names().filter(|name| is_image(name) && !package.is_lost(name))
 }
 
 /// Where the parts of a set are: prefixes of names, empty or with `/` at their end.
@@ -103,19 +108,20 @@ impl Parts {
             if let (Some(train), Some(_)) = (trains.first(), test) {
                 let path = package.place().join(train);
                 let expected = "at least one file .png, .jpg or .jpeg";
-                return Err(Error::format(path, "the folder", expected, held(package, train)));
+                return Err(Error::format(path, "the folder", expected, held_in(package, train)));
             }
             return Ok(Parts { train: String::new(), test: None });
         };
         if let Some(test) = test.filter(|test| **test != "test") {
-            notes.push(format!("{test}/ is judged on"));
+            notes.push(format!("the test images are those in {test}/"));
         }
         for (folder, &count) in &counts {
             if [Some(train), test].contains(&Some(&folder)) {
                 continue;
             }
             match count {
-                0 => notes.push(format!("no images in {folder}/: {}", held(package, folder))),
+                0 => notes
+                    .push(format!("no images in {folder}/: it has {}", held_in(package, folder))),
                 _ => notes.push(format!("left out: {count} images in {folder}/")),
             }
         }
@@ -134,30 +140,41 @@ fn below<'a>(images: &[&'a str], prefix: &str) -> Vec<&'a str> {
     images.iter().copied().filter(|name| name.starts_with(prefix)).collect()
 }
 
-/// What a folder has in the place of images.
-fn held(package: &Package, folder: &str) -> String {
+/// What the folder `folder` has in the place of images.
+fn held_in(package: &Package, folder: &str) -> String {
     let prefix = format!("{folder}/");
     let names: Vec<&str> = package.names().filter(|name| name.starts_with(&prefix)).collect();
-    let hidden = package.hidden().iter().filter(|name| name.starts_with(&prefix)).count();
-    match (names.len(), hidden) {
-        (0, 0) => "it is empty".into(),
-        (0, _) => format!("only {hidden} hidden"),
-        _ => format!("only {}", kinds(&names)),
+    held(package, &names, &prefix)
+}
+
+/// What there is under these names, which begin with `prefix`, in the place of images.
+fn held(package: &Package, names: &[&str], prefix: &str) -> String {
+    let (lost, files): (Vec<&str>, Vec<&str>) = names.iter().partition(|n| package.is_lost(n));
+    let hidden = package.hidden().iter().filter(|name| name.starts_with(prefix)).count();
+    let parts = [
+        (lost.len(), format!("{} that cannot be read", lost.len())),
+        (files.len(), kinds(&files)),
+        (hidden, format!("{hidden} hidden")),
+    ];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text);
+    match parts.collect::<Vec<_>>().join(", ") {
+        nothing if nothing.is_empty() => "nothing".into(),
+        parts => format!("only {parts}"),
     }
 }
 
 /// Notes each class folder below `prefix` that has no image.
 pub(super) fn note_empty(package: &Package, prefix: &str, notes: &mut Vec<String>) {
-    let images = package.names().filter(|name| is_image(name));
-    let full: BTreeSet<&str> = images.filter_map(|name| class(prefix, name)).collect();
-    let closed: BTreeSet<&str> = package.closed().collect();
+    let full: BTreeSet<&str> = images(package).filter_map(|name| class(prefix, name)).collect();
     for folder in package.folders() {
         let Some(own) = folder.strip_prefix(prefix).filter(|own| !own.contains('/')) else {
             continue;
         };
-        if !full.contains(own) && !closed.contains(folder) {
-            let held = held(package, folder);
-            notes.push(format!("no images in the folder {folder}, which is no class: {held}"));
+        if !full.contains(own) && !package.is_lost(folder) {
+            let held = held_in(package, folder);
+            notes.push(format!(
+                "no images in the folder {folder}, which is no class: it has {held}"
+            ));
         }
     }
 }
@@ -168,7 +185,7 @@ fn drop_empty(train: &mut Dataset, notes: &mut Vec<String>) {
     let kept: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0).collect();
     for class in (0..counts.len()).filter(|&class| counts[class] == 0) {
         let name = &train.class_names[class];
-        notes.push(format!("no image of the folder {name} can be read, which is no class"));
+        notes.push(format!("no image of the class {name} can be read: it is left out"));
     }
     for label in train.labels.iter_mut().flatten() {
         let number = kept.binary_search(&(*label as usize));

@@ -99,9 +99,9 @@ pub struct Loading {
 /// entries, none of which may then be longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArchiveLimits {
-    /// The most bytes that it unpacks to.
+    /// The most bytes that it unpacks to; a file behind links counts once for each of its names.
     pub bytes: u64,
-    /// The most entries: files, folders and links.
+    /// The most entries: files, folders and links, and names that links to folders make.
     pub files: usize,
 }
 
@@ -157,14 +157,7 @@ impl Default for Loading {
 
 impl Splits {
     fn of(train: Dataset, test: Option<Dataset>) -> Splits {
-        Splits {
-            train,
-            test,
-            unlabelled: None,
-            notes: Vec::new(),
-            bad: Vec::new(),
-            unreadable: 0,
-        }
+        Splits { train, test, unlabelled: None, notes: Vec::new(), bad: Vec::new(), unreadable: 0 }
     }
 
     fn without(self, out: files::LeftOut) -> Splits {

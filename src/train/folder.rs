@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::container::write_atomically;
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tilde};
 
 /// A path as one word of a command, as [`shell_word`]; one that begins like a flag is written so
 /// that it is none.
@@ -135,7 +135,8 @@ impl RunFolder {
     pub fn read_config(&self) -> Result<RunConfig> {
         let path = self.config();
         if !path.exists() {
-            let reason = "is not the folder of a run: it has no config.toml";
+            let tilde = tilde(&self.root);
+            let reason = format!("is not the folder of a run: it has no config.toml{tilde}");
             return Err(Error::usage(self.root.display().to_string(), reason));
         }
         let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
@@ -246,5 +247,59 @@ mod tests {
         assert!(error.to_string().contains("config.toml exists"), "{error}");
         let nothing = RunFolder::new(dir.path()).read_config().unwrap_err();
         assert!(nothing.to_string().contains("not the folder of a run"), "{nothing}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_shell_reads_a_quoted_word_as_it_was() {
+        let words = [
+            "runs/demo-1",
+            "a b",
+            "it's",
+            "''",
+            "$HOME",
+            "`x`",
+            "a\"b",
+            "a\\b",
+            "a\nb",
+            "*",
+            "?",
+            "[a]",
+            "~",
+            "~/x",
+            "a;b",
+            "a&b",
+            "a|b",
+            "<a>",
+            "(a)",
+            "{a,b}",
+            "!x",
+            "#x",
+            "-x",
+            "--",
+            "a=b",
+            "",
+            "\u{732b} \u{e9}",
+            "%s",
+            "\\",
+            "'",
+        ];
+        for word in words {
+            let quoted = shell_word(word.as_ref());
+            let line = format!("printf %s {quoted}");
+            let said = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), word, "{quoted}");
+        }
+        assert_eq!(shell_word("runs/demo-1".as_ref()), "runs/demo-1");
+        // What begins like a flag would be taken for one.
+        assert_eq!(shell_path(Path::new("-x y")), "'./-x y'");
+        assert_eq!(shell_path(Path::new("--resume")), "./--resume");
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(shell_word(OsStr::from_bytes(b"p\xe9che's")), "$'p\\351che\\047s'");
     }
 }

@@ -97,7 +97,8 @@ impl Images {
         let (test, val) = (plant(test, "test")?, val.map(|val| plant(val, "val")).transpose()?);
         if config.batch_size > train.len() {
             let (batch, images) = (config.batch_size, train.len());
-            let reason = format!("is {batch}, more than the {images} images: --batch-size {images}");
+            let reason =
+                format!("is {batch}, more than the {images} images: --batch-size {images}");
             return Err(Error::usage("batch_size", reason));
         }
         let least = config.model.encoder.least_side();

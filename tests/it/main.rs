@@ -26,4 +26,6 @@ mod mpi;
 #[cfg(feature = "cli")]
 mod oracle;
 #[cfg(feature = "cli")]
+mod packed;
+#[cfg(feature = "cli")]
 mod records;

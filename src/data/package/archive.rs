@@ -57,12 +57,7 @@ pub(super) fn open(
             let found = known.map_or("a file that begins like none of them".into(), |(_, what)| {
                 format!("{what}: unpack it and give the folder")
             });
-            return Err(Error::format(
-                path,
-                "byte 0",
-                "an archive: .tar.gz, .tar or .zip",
-                found,
-            ));
+            return Err(Error::format(path, "byte 0", "an archive: .tar.gz, .tar or .zip", found));
         }
     };
     Ok((archive, tree.list()?))

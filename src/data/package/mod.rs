@@ -30,9 +30,8 @@ use std::path::{Path, PathBuf};
 const DEEPEST: usize = 8;
 
 /// Extensions of pictures that no reader here takes: a folder of them is a class that has none.
-const OTHER_PICTURES: [&str; 12] = [
-    "avif", "bmp", "gif", "heic", "jfif", "jp2", "jxl", "ppm", "svg", "tif", "tiff", "webp",
-];
+const OTHER_PICTURES: [&str; 12] =
+    ["avif", "bmp", "gif", "heic", "jfif", "jp2", "jxl", "ppm", "svg", "tif", "tiff", "webp"];
 
 /// A set of named files.
 pub(super) struct Package {
@@ -107,7 +106,9 @@ impl Package {
         Ok(Package::new(path, walk::walk(path)?))
     }
 
-    fn new(path: &Path, listing: Listing) -> Package {
+    fn new(path: &Path, mut listing: Listing) -> Package {
+        // Folders are read in no order.
+        listing.hidden.sort_unstable();
         Package {
             path: path.to_path_buf(),
             root: String::new(),
@@ -221,13 +222,12 @@ impl Package {
         &self.listing.notes
     }
 
-    /// The names that cannot be read and may have been folders of images.
-    pub(super) fn closed(&self) -> impl Iterator<Item = &str> {
-        let entries = self.listing.entries.iter();
-        entries.filter(|(_, entry)| matches!(entry, Entry::Closed(_))).map(|(name, _)| name.as_str())
+    /// Whether what has this name cannot be opened.
+    pub(super) fn is_lost(&self, name: &str) -> bool {
+        matches!(self.listing.entries.get(name), Some(Entry::Lost(_) | Entry::Closed(_)))
     }
 
-    /// What is found in place of a file of this name, where there is none.
+    /// What there is in the place of a file of this name, if it is no folder either.
     pub(super) fn lost(&self, name: &str) -> Option<&str> {
         match self.listing.entries.get(name)? {
             Entry::Lost(fault) => Some(&fault.found),
@@ -247,7 +247,10 @@ impl Package {
 
     /// The folder or archive.
     pub(super) fn place(&self) -> PathBuf {
-        self.path.join(self.root.trim_end_matches('/'))
+        match self.root.trim_end_matches('/') {
+            "" => self.path.clone(),
+            root => self.path.join(root),
+        }
     }
 
     /// A file's path for errors; below the archive's if it is in one.
@@ -307,4 +310,3 @@ impl Package {
         Error::format(self.place(), what, format!("the file {file}"), "no such file")
     }
 }
-

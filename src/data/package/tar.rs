@@ -241,8 +241,14 @@ impl<R: Read> Blocks<'_, R> {
     /// The contents of an extended header.
     fn extended(&mut self, size: u64, tree: &Tree) -> Result<Vec<u8>> {
         if size > MOST_EXTENDED_BYTES {
-            let expected = format!("a name or extended header of at most {MOST_EXTENDED_BYTES} bytes");
-            return Err(Error::format(self.path, "the archive", expected, format!("one of {size}")));
+            let expected =
+                format!("a name or extended header of at most {MOST_EXTENDED_BYTES} bytes");
+            return Err(Error::format(
+                self.path,
+                "the archive",
+                expected,
+                format!("one of {size}"),
+            ));
         }
         small(self.path, self.done().saturating_add(size), tree.limits)?;
         let mut bytes = Vec::with_capacity(size as usize);

@@ -266,9 +266,11 @@ impl<'a> Tree<'a> {
             listing.entries.entry(name).or_insert(Entry::Lost(fault));
         }
         let many = self.repeated.saturating_sub(again.len());
-        listing.notes.extend(again.into_iter().map(|name| {
-            format!("{name} is in the archive more than once: the last one counts")
-        }));
+        listing.notes.extend(
+            again.into_iter().map(|name| {
+                format!("{name} is in the archive more than once: the last one counts")
+            }),
+        );
         if many > 0 {
             let all = self.repeated;
             listing.notes.push(format!("so for {many} more names, {all} in all"));

@@ -53,9 +53,11 @@ fn entries(
                 let fault = Fault::new("a file", lost(&entry, is_link, &error));
                 // A link that leads nowhere may have led to anything; what exists and is closed
                 // may be a folder of images.
-                let nowhere = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-                    || error.raw_os_error() == Some(LOOP);
-                let entry = if is_link && nowhere { Entry::Lost(fault) } else { Entry::Closed(fault) };
+                let nowhere =
+                    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+                        || error.raw_os_error() == Some(LOOP);
+                let entry =
+                    if is_link && nowhere { Entry::Lost(fault) } else { Entry::Closed(fault) };
                 listing.entries.insert(name, entry);
             }
         }

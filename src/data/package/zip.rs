@@ -48,7 +48,9 @@ pub(super) fn read(
             (0o020_000 | 0o060_000 | 0o010_000 | 0o140_000, _) => {
                 Node::Lost("a file", "a device, a pipe or a socket".into())
             }
-            (_, Some(packing)) => Node::Lost("a file that is stored or packed with Deflate", packing),
+            (_, Some(packing)) => {
+                Node::Lost("a file that is stored or packed with Deflate", packing)
+            }
             (0o120_000, None) if len > LONGEST_TARGET as u64 => {
                 Node::Lost("a file", format!("a link of {len} bytes"))
             }
