@@ -248,11 +248,6 @@ mod tests {
         let nothing = RunFolder::new(dir.path()).read_config().unwrap_err();
         assert!(nothing.to_string().contains("not the folder of a run"), "{nothing}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[cfg(unix)]
     #[test]
