@@ -172,9 +172,7 @@ pub(super) fn note_empty(package: &Package, prefix: &str, notes: &mut Vec<String
         };
         if !full.contains(own) && !package.is_lost(folder) {
             let held = held_in(package, folder);
-            notes.push(format!(
-                "no images in the folder {folder}, which is no class: it has {held}"
-            ));
+            notes.push(format!("no images in the folder {folder}: it has {held}"));
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Generated {
 
 struct Writer {
     numbers: Numbers,
+    /// Whether the set has a part to judge on.
+    parts: bool,
     made: Generated,
 }
 
@@ -50,13 +52,14 @@ impl Generated {
     pub fn new(seed: u64, path: &Path) -> Generated {
         let numbers = Numbers::new(1000 + seed);
         let made = Generated { features: Vec::new(), size: [0, 0], names: Vec::new() };
-        let mut writer = Writer { numbers, made };
+        let mut writer = Writer { numbers, parts: false, made };
         writer.made.size = [2, 2].map(|least| least + writer.numbers.below(3) as u32);
         let parts: &[&str] = match writer.numbers.below(4) {
             0 => &["train", "test"],
             1 => &["Train", "valid"],
             _ => &[""],
         };
+        writer.parts = parts.len() > 1;
         // Two classes at least have an image: one alone would be a set's own folder.
         let classes: Vec<Vec<u8>> =
             (0..2 + writer.numbers.below(3)).map(|_| writer.name()).collect();
@@ -73,7 +76,7 @@ impl Generated {
                 writer.file(&path.join(part).join("zz webp/a.webp"), b"RIFF");
             }
         }
-        if parts.len() > 1 {
+        if writer.parts {
             writer.made.features.push("parts");
         }
         writer.litter(path);
@@ -174,7 +177,8 @@ impl Writer {
         if self.chance("dead links of images", 8) {
             made(symlink("gone.png", class.join(format!("dead{number}.png"))));
         }
-        if self.chance("links to folders", 8) {
+        // Not in a part: the other one would lack the class.
+        if !self.parts && self.chance("links to folders", 8) {
             let name = class.file_name().expect("a class has a name");
             made(symlink(name, class.with_file_name(format!("zz link{number}"))));
         }
