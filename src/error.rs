@@ -109,14 +109,18 @@ fn advice(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// What to do about a path that begins with `~`, where nothing is; empty for other paths.
+/// What to do about a path with a `~` that a shell would have replaced, where nothing is; empty for
+/// other paths.
 pub(crate) fn tilde(path: &Path) -> &'static str {
-    match path.as_os_str().as_encoded_bytes().first() {
-        Some(b'~') => {
+    // Further on in a path that has been made absolute.
+    let is_home = |part: std::path::Component| part.as_os_str() == "~";
+    let starts = path.as_os_str().as_encoded_bytes().first() == Some(&b'~');
+    match starts || path.components().any(is_home) {
+        true => {
             "; the shell replaces `~` only at the start of a word: write $HOME instead, or the \
              whole path"
         }
-        _ => "",
+        false => "",
     }
 }
 
