@@ -109,11 +109,28 @@ fn advice(kind: ErrorKind) -> &'static str {
     }
 }
 
+/// What to do about a path with a `~` that a shell would have replaced, where nothing is; empty for
+/// other paths.
+pub(crate) fn tilde(path: &Path) -> &'static str {
+    // Further on in a path that has been made absolute.
+    let is_home = |part: std::path::Component| part.as_os_str() == "~";
+    let starts = path.as_os_str().as_encoded_bytes().first() == Some(&b'~');
+    match starts || path.components().any(is_home) {
+        true => {
+            "; the shell replaces `~` only at the start of a word: write $HOME instead, or the \
+             whole path"
+        }
+        false => "",
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { path, source } => {
-                write!(f, "{}: {source}{}", path.display(), advice(source.kind()))
+                let kind = source.kind();
+                let tilde = if kind == ErrorKind::NotFound { tilde(path) } else { "" };
+                write!(f, "{}: {source}{}{tilde}", path.display(), advice(kind))
             }
             Error::Format { path, place, expected, found } => {
                 write!(f, "{}: {place}: expected {expected}, found {found}", path.display())

@@ -45,7 +45,12 @@ fn check_data(args: &CheckArgs) -> Result<()> {
             let place = report.place.display();
             let origin = report.url.map(|url| format!("; the set can be had from {url}"));
             let origin = origin.unwrap_or_default();
-            let what = format!("{place}: {faults}, marked `wrong` above{origin}");
+            let unreadable = report.splits.as_ref().map_or(0, |splits| splits.unreadable);
+            let advice = match unreadable {
+                0 => "",
+                _ => "; `dimask train --skip-bad` leaves out the images that cannot be read",
+            };
+            let what = format!("{place}: {faults}, marked `wrong` above{advice}{origin}");
             Err(Error::Wrong { what })
         }
     }

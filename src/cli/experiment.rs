@@ -9,14 +9,14 @@ use super::pictured::{self, BoundArgs, DimensionsArgs, PicturedArgs, RandomMasks
 use super::progress::Progress;
 use super::train::watch_signals;
 use super::{output, report};
-use crate::config::{Amount, Layers};
+use crate::config::Layers;
 use crate::error::{Error, Result};
 use crate::experiments::confounder::confounder;
 use crate::experiments::table::budget::{self, Budget, Fixed, Plan};
 use crate::experiments::table::{self, Request, Rounds, Variant};
 use crate::experiments::tune::{self, Search};
 use crate::train::Stop;
-use crate::train::folder::free_folder;
+use crate::train::folder::{free_folder, shell_word};
 use crate::train::images::Images;
 
 /// Which question.
@@ -226,10 +226,7 @@ pub(super) fn check_effects(request: &Request, variants: &[Variant]) -> Result<(
 
 /// The line that was typed, which repeats the experiment.
 pub(super) fn command_line() -> String {
-    let words = std::env::args().skip(1).map(|word| match word.contains([' ', '"', '\'']) {
-        true => format!("'{}'", word.replace('\'', "'\\''")),
-        false => word,
-    });
+    let words = std::env::args_os().skip(1).map(|word| shell_word(&word));
     std::iter::once("dimask".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
@@ -299,7 +296,7 @@ fn run_table(args: &TableArgs) -> Result<()> {
 /// Says how to go on with an experiment that was stopped.
 pub(super) fn going_on(error: &Error, command: &str) {
     if let Error::Interrupted { .. } = error {
-        output::progress(&format!("go on with: {command}"));
+        output::progress(&format!("resume with: {command}"));
     }
 }
 
@@ -317,10 +314,7 @@ fn hold_out_some(args: &TableArgs, layers: &mut Layers) -> Result<()> {
 /// What of a budget's plan was given.
 fn fixed(args: &TableArgs, layers: &Layers) -> Result<Fixed> {
     let config = layers.clone().finish()?;
-    let images = match config.data.images {
-        Amount::Exactly(count) => Some(count),
-        Amount::All => None,
-    };
+    let images = config.data.images.number();
     Ok(Fixed {
         seeds: args.seeds,
         epochs: args.settings.epochs.as_ref().map(|_| config.epochs),

@@ -14,7 +14,7 @@ use crate::comm::Ranks;
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::train::estimate::estimate;
-use crate::train::folder::{RunFolder, free_folder};
+use crate::train::folder::{RunFolder, free_folder, shell_path};
 use crate::train::images::Images;
 use crate::train::metrics::Summary;
 use crate::train::team::together;
@@ -68,7 +68,8 @@ pub(super) fn train(args: &TrainArgs, ranks: &Ranks) -> Result<()> {
             }
             _ => return,
         };
-        output::progress(&format!("{saved}; go on with: dimask train --resume {}", out.display()));
+        let folder = shell_path(&out);
+        output::progress(&format!("{saved}; resume with: dimask train --resume {folder}"));
     })?;
     print_summary(&summary, &out)?;
     match costs {
@@ -92,6 +93,7 @@ fn dry_run(args: &TrainArgs) -> Result<()> {
     };
     let mut images = Images::load(&config)?;
     let mut progress = Progress::new();
+    images.notes.iter().for_each(|note| progress.note(note));
     let last = match &args.resume {
         Some(dir) => last_state(&config, &mut images, &RunFolder::new(dir), &mut progress)?,
         None => None,

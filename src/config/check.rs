@@ -1,6 +1,6 @@
 //! Whether the settings make sense together; the data are not looked at here.
 
-use super::{Amount, EncoderName, Labels, LearnFrom, MetaMode, Per, RunConfig, SourceName};
+use super::{EncoderName, Labels, LearnFrom, MetaMode, Per, RunConfig, SourceName};
 use crate::error::{Error, Result};
 
 /// `Ok` where `holds`, else a usage error under the setting's key.
@@ -43,7 +43,7 @@ impl RunConfig {
         require(i64::try_from(self.seed).is_ok(), "seed", || {
             format!("is {}, must be below 2^63", self.seed)
         })?;
-        if let Amount::Exactly(images) = self.data.images {
+        if let Some(images) = self.data.images.number() {
             at_least("data.images", images, 1)?;
             require(self.batch_size <= images, "batch_size", || {
                 format!("is {}, more than the run's {images} images", self.batch_size)
@@ -65,7 +65,7 @@ impl RunConfig {
                 SourceName::Stl10
             )
         })?;
-        if let Amount::Exactly(images) = self.data.test_images {
+        if let Some(images) = self.data.test_images.number() {
             at_least("data.test_images", images, 1)?;
         }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::presets::augmentation;
-use super::{EncoderName, Method, Preset, RunConfig};
+use super::{Amount, EncoderName, Method, Preset, RunConfig};
 use crate::error::{Error, Result};
 
 /// Settings under construction.
@@ -237,6 +237,10 @@ impl RunConfig {
         let mut config = self.clone();
         config.data.path.clear();
         config.data.memory_mb = 1; // Where bytes lie is no part of the result either.
+        for amount in [&mut config.data.images, &mut config.data.test_images] {
+            // The same images, but where one of the two is an error.
+            *amount = amount.number().map_or(Amount::All, Amount::Exactly);
+        }
         let init = Path::new(&config.init).file_name();
         config.init = init.unwrap_or_default().to_string_lossy().into_owned();
         // As it was before there was a choice: what it says then is what always was.
@@ -328,7 +332,7 @@ fn locate<'a>(table: &'a mut Table, key: &str) -> Result<&'a mut Value, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Amount, EncoderName, Method, PRESETS};
+    use crate::config::PRESETS;
 
     fn message(result: Result<()>) -> String {
         result.expect_err("should be refused").to_string()

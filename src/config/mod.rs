@@ -80,7 +80,8 @@ pub struct DataConfig {
     /// What is learned from.
     pub learn_from: LearnFrom,
     /// How many training images: `"all"`, or a seeded choice of this many with class counts that
-    /// differ by at most one.
+    /// differ by at most one; with `"at most "` before the number, fewer where the set has fewer,
+    /// and in proportion to the classes where these are too uneven.
     pub images: Amount,
     /// Training images held out of the run, the same choice for every seed; where it is not 0,
     /// features are judged on these instead of the test images.

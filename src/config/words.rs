@@ -262,13 +262,35 @@ pub enum Probes {
     Full,
 }
 
-/// A number of things, or all of them; in TOML a number or the word `"all"`.
+/// A number of things, or all of them; in TOML a number, the word `"all"`, or `"at most 100"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
     /// Every one there is.
     All,
-    /// This many.
+    /// This many; fewer are an error.
     Exactly(usize),
+    /// This many, or all where there are fewer: what a preset asks of a set that it does not know.
+    AtMost(usize),
+}
+
+impl Amount {
+    /// The number, if one is given.
+    pub fn number(self) -> Option<usize> {
+        match self {
+            Amount::All => None,
+            Amount::Exactly(count) | Amount::AtMost(count) => Some(count),
+        }
+    }
+}
+
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Amount::All => f.write_str("all"),
+            Amount::Exactly(count) => count.fmt(f),
+            Amount::AtMost(count) => write!(f, "at most {count}"),
+        }
+    }
 }
 
 /// How often a run saves its state, besides at every epoch's end; in TOML a number of steps, or a
@@ -366,8 +388,8 @@ impl std::fmt::Display for EncoderName {
 impl Serialize for Amount {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Amount::All => serializer.serialize_str("all"),
             Amount::Exactly(count) => serializer.serialize_u64(*count as u64),
+            words => serializer.collect_str(words),
         }
     }
 }
@@ -378,7 +400,7 @@ impl<'de> Deserialize<'de> for Amount {
         impl serde::de::Visitor<'_> for Visitor {
             type Value = Amount;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a number or \"all\"")
+                f.write_str("a number, \"all\" or \"at most \" and a number")
             }
             fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Amount, E> {
                 let wrong = || E::invalid_value(serde::de::Unexpected::Signed(count), &self);
@@ -388,8 +410,10 @@ impl<'de> Deserialize<'de> for Amount {
                 Ok(Amount::Exactly(count as usize))
             }
             fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Amount, E> {
-                match word {
-                    "all" => Ok(Amount::All),
+                let most = word.strip_prefix("at most ").map(|number| number.trim().parse());
+                match (word, most) {
+                    ("all", _) => Ok(Amount::All),
+                    (_, Some(Ok(count))) => Ok(Amount::AtMost(count)),
                     _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
                 }
             }

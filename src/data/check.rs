@@ -214,9 +214,7 @@ fn look(
         }
     }
     let mut splits = entry.read(&package, &loading)?;
-    if splits.unreadable > 0 {
-        report.problems.append(&mut splits.notes);
-    }
+    report.problems.append(&mut splits.bad);
     report.notes.append(&mut splits.notes);
     report.splits = Some(splits);
     Ok(())

@@ -87,6 +87,46 @@ pub fn read_batch(
     unreachable!("the loop over records ends at the end of the file")
 }
 
+/// What files of these names are, if they are the Python version of CIFAR, with what to do.
+pub(super) fn python_version(names: &[&str]) -> Option<String> {
+    let files = |wanted: &[&str]| {
+        let first = |name: &&str| name.strip_suffix(wanted[0]).map(str::to_string);
+        let folders = names.iter().filter_map(first);
+        let mut folders = folders.filter(|folder| folder.is_empty() || folder.ends_with('/'));
+        folders.any(|folder| {
+            wanted.iter().all(|file| names.contains(&format!("{folder}{file}").as_str()))
+        })
+    };
+    let (set, archive) = match () {
+        _ if files(&["data_batch_1"]) || files(&["batches.meta", "test_batch"]) => {
+            ("CIFAR-10", "cifar-10-binary.tar.gz")
+        }
+        _ if files(&["meta", "train", "test"]) => ("CIFAR-100", "cifar-100-binary.tar.gz"),
+        _ => return None,
+    };
+    Some(format!(
+        "the Python version of {set} (pickled batches), which is not read here: get the binary \
+         version, {archive}, from https://www.cs.toronto.edu/~kriz/cifar.html"
+    ))
+}
+
+/// The same of a folder, its official sub-folders and archives.
+pub(super) fn python_version_at(path: &Path) -> Option<String> {
+    let folders = ["", "cifar-10-batches-py", "cifar-100-python"];
+    const FILES: [&str; 6] =
+        ["data_batch_1", "batches.meta", "test_batch", "meta", "train", "test"];
+    let found = folders.iter().find_map(|folder| {
+        let there = |file: &&&str| path.join(folder).join(file).is_file();
+        python_version(&FILES.iter().filter(there).copied().collect::<Vec<_>>())
+    });
+    let archive = |name: &str| path.join(name).is_file();
+    found.or_else(|| match () {
+        _ if archive("cifar-10-python.tar.gz") => python_version(&["data_batch_1"]),
+        _ if archive("cifar-100-python.tar.gz") => python_version(&["meta", "train", "test"]),
+        _ => None,
+    })
+}
+
 /// Reads CIFAR-10.
 pub(super) fn cifar10(package: &Package, loading: &Loading) -> Result<Splits> {
     let mut batches: Vec<(u32, &str)> = package

@@ -1,6 +1,6 @@
 //! One PNG or JPEG file to the bytes of an image, within stated limits; resizing on the way.
 
-use super::Loading;
+use super::{Loading, whole};
 use crate::augment::ops::resized_crop;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
@@ -33,9 +33,13 @@ pub(super) fn decode(file: &[u8]) -> Result<Picture, [String; 2]> {
         [] => return Err(wrong("an empty file".into())),
         _ => return Err(wrong("a file that begins like neither".into())),
     };
-    // The decoder makes up what a JPEG lacks at its end; here such a file is damaged.
-    if format == ImageFormat::Jpeg && !file.windows(2).any(|pair| pair == [0xff, 0xd9]) {
-        return Err(["the end of a JPEG image".into(), "the end of the file".into()]);
+    // Decoders make up what a file lacks at its end; here such a file is damaged.
+    let (name, whole) = match format {
+        ImageFormat::Jpeg => ("JPEG", whole::is_whole_jpeg(file)),
+        _ => ("PNG", whole::is_whole_png(file)),
+    };
+    if !whole {
+        return Err([format!("the end of a {name} image"), "the end of the file".into()]);
     }
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
     let mut limits = Limits::default();

@@ -30,6 +30,7 @@ mod source;
 mod spool;
 pub mod stl;
 pub mod tiny_imagenet;
+mod whole;
 
 pub use pixels::{Budget, Collector, Pixels};
 pub use select::{batches, epoch_order, stratified_fraction};
@@ -65,8 +66,11 @@ pub struct Splits {
     pub test: Option<Dataset>,
     /// Further images without labels to learn from, where they were asked for.
     pub unlabelled: Option<Dataset>,
-    /// What the reader left out, for people, a line each.
+    /// What the reader left out or chose, for people, a line each.
     pub notes: Vec<String>,
+    /// Images that were left out because they cannot be read, a line each: the first ones by name,
+    /// then their number.
+    pub bad: Vec<String>,
     /// How many images were left out because they cannot be read.
     pub unreadable: usize,
 }
@@ -95,9 +99,9 @@ pub struct Loading {
 /// entries, none of which may then be longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArchiveLimits {
-    /// The most bytes that it unpacks to.
+    /// The most bytes that it unpacks to; a file behind links counts once for each of its names.
     pub bytes: u64,
-    /// The most entries: files, folders and links.
+    /// The most entries: files, folders and links, and names that links to folders make.
     pub files: usize,
 }
 
@@ -133,7 +137,7 @@ pub enum Unlabelled {
 pub enum Bad {
     /// It is an error that names it.
     Refuse,
-    /// It is left out, counted and named in [`Splits::notes`].
+    /// It is left out, counted and named in [`Splits::bad`].
     Skip,
 }
 
@@ -153,11 +157,12 @@ impl Default for Loading {
 
 impl Splits {
     fn of(train: Dataset, test: Option<Dataset>) -> Splits {
-        Splits { train, test, unlabelled: None, notes: Vec::new(), unreadable: 0 }
+        Splits { train, test, unlabelled: None, notes: Vec::new(), bad: Vec::new(), unreadable: 0 }
     }
 
     fn without(self, out: files::LeftOut) -> Splits {
-        Splits { notes: out.notes, unreadable: out.unreadable, ..self }
+        let files::LeftOut { notes, bad, unreadable } = out.finish();
+        Splits { notes, bad, unreadable, ..self }
     }
 
     /// The same, if training and test images have one size.

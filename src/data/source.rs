@@ -2,7 +2,7 @@
 
 use super::package::Package;
 use super::{Loading, Splits, Unlabelled, cifar, folder, idx, stl, tiny_imagenet};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tilde};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{env, fmt, io, str};
@@ -194,9 +194,11 @@ impl Entry {
     /// The same out of an open archive.
     pub(super) fn rooted(&self, archive: Package) -> Result<Package> {
         let place = archive.place();
+        let names: Vec<&str> = archive.names().collect();
+        let python = cifar::python_version(&names);
         archive.rooted(self.keys).ok_or_else(|| {
             let expected = format!("{} ({})", self.files, self.name);
-            Error::format(place, "the archive", expected, "none of them")
+            Error::format(place, "the archive", expected, python.unwrap_or("none of them".into()))
         })
     }
 
@@ -212,7 +214,9 @@ impl Entry {
 
     /// Reads the set from its files.
     pub(super) fn read(&self, package: &Package, loading: &Loading) -> Result<Splits> {
-        (self.read)(package, loading)
+        let mut splits = (self.read)(package, loading)?;
+        splits.notes.splice(..0, package.notes().iter().cloned());
+        Ok(splits)
     }
 }
 
@@ -266,10 +270,14 @@ impl Source {
             return Ok(found);
         }
         let list: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        let hint = match self.path {
-            Some(_) => String::new(),
+        let hint = match &self.path {
+            Some(path) => tilde(path).to_string(),
             None => format!("; set DIMASK_DATA or give the folder as {}:PATH", entry.name),
         };
+        if let Some(found) = places.iter().find_map(|place| cifar::python_version_at(place)) {
+            let expected = format!("{} ({})", entry.files, entry.name);
+            return Err(Error::format(&places[0], "the folder", expected, found));
+        }
         let folder = entry.folders.first().map_or(String::new(), |folder| {
             format!(" in the folder {folder}, or the archive {},", entry.archive)
         });

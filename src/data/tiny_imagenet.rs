@@ -8,7 +8,7 @@
 
 use super::files::{LeftOut, is_image, read_files};
 use super::package::Package;
-use super::{Budget, Collector, Dataset, Loading, Splits};
+use super::{Budget, Collector, Dataset, Loading, Splits, folder};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,9 +44,10 @@ pub(super) fn tiny_imagenet(package: &Package, loading: &Loading) -> Result<Spli
     let classes = classes(package)?;
     let number = |class: &str| classes.iter().position(|known| known == class);
     let mut out = LeftOut::default();
+    out.leave_lost(package, loading)?;
     let train: Vec<(String, u32)> = package
         .names()
-        .filter(|name| is_image(name))
+        .filter(|name| is_image(name) && !package.is_lost(name))
         .filter_map(|name| Some((name.to_string(), number(train_class(name)?)? as u32)))
         .collect();
     let test = validation_files(package, &number, &mut out.notes)?;
@@ -59,6 +60,8 @@ pub(super) fn tiny_imagenet(package: &Package, loading: &Loading) -> Result<Spli
         Dataset::collected(name, images, Some(labels), &class_names, classes.len())
     };
     let (train, test) = (part("train", &train)?, part("validation", &test)?);
+    folder::note_empty(package, "train/", &mut out.notes);
+    out.note_others(package, package.names().filter(|name| name.contains("/images/")));
     Splits::of(train, Some(test)).without(out).with_equal_sizes(package)
 }
 
@@ -102,18 +105,19 @@ fn validation_files(
             return Err(Error::format(path, "the file", expected, "no such line"));
         }
     }
-    let mut files = Vec::new();
-    let total = annotated.len();
+    let (mut files, mut others) = (Vec::new(), 0);
     for (name, class) in annotated {
-        if let Some(number) = number(&class) {
+        let name = format!("val/images/{name}");
+        match number(&class) {
+            None => others += 1,
+            Some(_) if package.is_lost(&name) => {} // Left out already, by its name.
             // One that is not there is found missing, by its name, when it is read.
-            files.push((format!("val/images/{name}"), number as u32));
+            Some(number) => files.push((name, number as u32)),
         }
     }
-    if files.len() < total {
-        let count = total - files.len();
+    if others > 0 {
         notes.push(format!(
-            "left out: {count} validation images of classes without training images"
+            "left out: {others} validation images of classes without training images"
         ));
     }
     Ok(files)

@@ -222,10 +222,7 @@ fn settings(tuned: &Tuned, search: &Search, base: &RunConfig) -> String {
         search.score,
         score(&trials[*best]),
         score(&trials[0]),
-        match base.data.images {
-            crate::config::Amount::All => "all".to_string(),
-            crate::config::Amount::Exactly(count) => count.to_string(),
-        },
+        base.data.images,
         base.epochs,
         base.model.encoder,
         method.key(),

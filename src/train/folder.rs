@@ -14,13 +14,48 @@
 //! | `report.html`, `report-figures`, `mask-figures` | what `dimask report` and `mask` have drawn |
 //! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::container::write_atomically;
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tilde};
+
+/// A path as one word of a command, as [`shell_word`]; one that begins like a flag is written so
+/// that it is none.
+pub fn shell_path(path: &Path) -> String {
+    match path.as_os_str().as_encoded_bytes().first() {
+        Some(b'-') => shell_word(Path::new(".").join(path).as_os_str()),
+        _ => shell_word(path.as_os_str()),
+    }
+}
+
+/// A word of a command for a POSIX shell: as it is, or quoted where the shell would take it for
+/// something else.
+///
+/// ```
+/// # use dimask::train::folder::shell_word;
+/// assert_eq!(shell_word("runs/a $b".as_ref()), "'runs/a $b'");
+/// ```
+pub fn shell_word(word: &OsStr) -> String {
+    let Some(text) = word.to_str() else {
+        let mut quoted = String::from("$'");
+        for byte in word.as_encoded_bytes() {
+            match byte {
+                b' '..=b'~' if !b"\\'".contains(byte) => quoted.push(char::from(*byte)),
+                byte => quoted.push_str(&format!("\\{byte:03o}")),
+            }
+        }
+        return quoted + "'";
+    };
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:=@%".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
 
 /// The paths in a run's folder; reading needs no lock.
 #[derive(Clone, Debug)]
@@ -100,7 +135,8 @@ impl RunFolder {
     pub fn read_config(&self) -> Result<RunConfig> {
         let path = self.config();
         if !path.exists() {
-            let reason = "is not the folder of a run: it has no config.toml";
+            let tilde = tilde(&self.root);
+            let reason = format!("is not the folder of a run: it has no config.toml{tilde}");
             return Err(Error::usage(self.root.display().to_string(), reason));
         }
         let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
@@ -121,10 +157,11 @@ impl RunFolder {
             return Err(Error::usage(
                 "--out",
                 format!(
-                    "{} already has a run ({} exists); continue it with --resume {0}, or choose \
+                    "{} already has a run ({} exists); continue it with --resume {}, or choose \
                      another folder",
                     self.root.display(),
-                    used.file_name().unwrap_or_default().to_string_lossy()
+                    used.file_name().unwrap_or_default().to_string_lossy(),
+                    shell_path(&self.root)
                 ),
             ));
         }
@@ -210,5 +247,54 @@ mod tests {
         assert!(error.to_string().contains("config.toml exists"), "{error}");
         let nothing = RunFolder::new(dir.path()).read_config().unwrap_err();
         assert!(nothing.to_string().contains("not the folder of a run"), "{nothing}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_shell_reads_a_quoted_word_as_it_was() {
+        let words = [
+            "runs/demo-1",
+            "a b",
+            "it's",
+            "''",
+            "$HOME",
+            "`x`",
+            "a\"b",
+            "a\\b",
+            "a\nb",
+            "*",
+            "?",
+            "[a]",
+            "~",
+            "~/x",
+            "a;b",
+            "a&b",
+            "a|b",
+            "<a>",
+            "(a)",
+            "{a,b}",
+            "!x",
+            "#x",
+            "-x",
+            "--",
+            "a=b",
+            "",
+            "\u{732b} \u{e9}",
+            "%s",
+            "\\",
+            "'",
+        ];
+        for word in words {
+            let quoted = shell_word(word.as_ref());
+            let line = format!("printf %s {quoted}");
+            let said = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), word, "{quoted}");
+        }
+        assert_eq!(shell_word("runs/demo-1".as_ref()), "runs/demo-1");
+        // What begins like a flag would be taken for one.
+        assert_eq!(shell_path(Path::new("-x y")), "'./-x y'");
+        assert_eq!(shell_path(Path::new("--resume")), "./--resume");
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(shell_word(OsStr::from_bytes(b"p\xe9che's")), "$'p\\351che\\047s'");
     }
 }

@@ -31,8 +31,9 @@ impl Images {
     /// # Errors
     /// As the data's reader; `Usage` if the settings do not fit the images.
     pub fn load(config: &RunConfig) -> Result<Images> {
-        let Splits { train, test, unlabelled, notes, .. } =
+        let Splits { train, test, unlabelled, notes, bad, .. } =
             config.data.source().load(&config.data.loading())?;
+        let mut notes = [bad, notes].concat();
         let (bank, test) = match (config.data.validation, test) {
             (0, Some(test)) => (train, test),
             (0, None) if train.labels.is_some() => {
@@ -64,15 +65,12 @@ impl Images {
         };
         let test = match config.data.test_images {
             // In proportion to the classes, which need not be even.
-            Amount::Exactly(count) if count < test.len() => {
+            Amount::Exactly(count) | Amount::AtMost(count) if count < test.len() => {
                 test.subset(&test.hold_out(count, 0)?.1)
             }
             _ => test,
         };
-        let chosen = |set: &Dataset| match config.data.images {
-            Amount::All => Ok(set.clone()),
-            Amount::Exactly(count) => Ok(set.subset(&set.choose(count, config.seed)?)),
-        };
+        let mut chosen = |set: &Dataset| choose(set, config, &mut notes);
         let (train, bank) = match (config.data.learn_from, &unlabelled) {
             (LearnFrom::Unlabelled, Some(unlabelled)) => (chosen(unlabelled)?, bank),
             (LearnFrom::Unlabelled, None) => {
@@ -98,7 +96,9 @@ impl Images {
         };
         let (test, val) = (plant(test, "test")?, val.map(|val| plant(val, "val")).transpose()?);
         if config.batch_size > train.len() {
-            let reason = format!("is {}, more than the {} images", config.batch_size, train.len());
+            let (batch, images) = (config.batch_size, train.len());
+            let reason =
+                format!("is {batch}, more than the {images} images: --batch-size {images}");
             return Err(Error::usage("batch_size", reason));
         }
         let least = config.model.encoder.least_side();
@@ -164,6 +164,35 @@ impl Images {
         for view in &mut self.views {
             (view.mean, view.std) = (mean.clone(), std.clone());
         }
+    }
+}
+
+/// The images that the settings choose of a set.
+fn choose(set: &Dataset, config: &RunConfig, notes: &mut Vec<String>) -> Result<Dataset> {
+    let (len, seed) = (set.len(), config.seed);
+    match config.data.images {
+        Amount::All => Ok(set.clone()),
+        Amount::Exactly(count) => Ok(set.subset(&set.choose(count, seed)?)),
+        Amount::AtMost(count) if count > len => {
+            notes.push(format!(
+                "data.images is at most {count}: {} has {len}, and all of them are taken",
+                set.name
+            ));
+            Ok(set.clone())
+        }
+        // Where the classes are too uneven for an even choice, and all of a class is not asked for.
+        Amount::AtMost(count) => match set.choose(count, seed) {
+            Ok(even) => Ok(set.subset(&even)),
+            Err(_) if count == len => Ok(set.clone()),
+            Err(_) => {
+                notes.push(format!(
+                    "data.images is at most {count}: the classes of {} are too uneven for an even \
+                     choice, so it is in proportion to them",
+                    set.name
+                ));
+                Ok(set.subset(&set.hold_out(count, seed)?.1))
+            }
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::container::check_writable;
 use super::diverged::{self, Dump};
 use super::evaluate::{EPOCH_BANK, Judge};
-use super::folder::{Lock, RunFolder};
+use super::folder::{Lock, RunFolder, shell_path};
 use super::images::Images;
 use super::metrics::{
     Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes, records_mask,
@@ -422,7 +422,8 @@ impl Run {
                 let path = self.folder.diverged();
                 observer.note(&match dump.write(&path) {
                     Ok(()) => {
-                        format!("the step is kept; look at it: dimask replay {}", path.display())
+                        let path = shell_path(&path);
+                        format!("the step is kept; look at it: dimask replay {path}")
                     }
                     Err(error) => format!("the step could not be kept: {error}"),
                 });

@@ -27,4 +27,6 @@ mod mpi;
 #[cfg(feature = "cli")]
 mod oracle;
 #[cfg(feature = "cli")]
+mod packed;
+#[cfg(feature = "cli")]
 mod records;

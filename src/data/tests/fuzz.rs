@@ -124,4 +124,7 @@ fn archives_survive_any_damage() {
     }
     let tar = tar.into_inner().unwrap();
     feed("tar", 3_000, &tar, |file| load("cifar10", &write(file)).is_ok());
+    let (pax, zip) = (tars::of_every_kind(), zips::of_every_kind());
+    feed("extended tar", 5_000, &pax, |file| load_images(&write(file), Bad::Refuse).is_ok());
+    feed("linked zip", 3_000, &zip, |file| load_images(&write(file), Bad::Refuse).is_ok());
 }

@@ -1,8 +1,14 @@
 //! Malformed files name file, place and expectation; choices are balanced and repeatable.
 
+mod folders;
 mod fuzz;
 #[cfg(feature = "cli")]
 mod packages;
+#[cfg(feature = "cli")]
+mod tars;
+mod whole;
+#[cfg(feature = "cli")]
+mod zips;
 
 use super::*;
 use std::collections::BTreeSet;
@@ -30,6 +36,35 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A PNG of one colour.
+fn picture(height: u32, width: u32, value: u8) -> Vec<u8> {
+    let image = image::RgbImage::from_pixel(width, height, image::Rgb([value, 1, 2]));
+    let mut file = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut file, image::ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+/// Reads a folder or an archive of images.
+fn load_images(path: &Path, bad: Bad) -> Result<Splits> {
+    let entry = SourceName::Folder.entry();
+    let loading = Loading { bad, ..Loading::default() };
+    entry.read(&entry.package(path, &loading)?, &loading)
+}
+
+/// The classes of the training images, each with the first byte of its images; `-` without any.
+fn contents(splits: &Splits) -> Vec<String> {
+    let train = &splits.train;
+    let first = |at: usize| train.read(&[at]).unwrap()[0].to_string();
+    let Some(labels) = &train.labels else {
+        return vec![format!("- {}", (0..train.len()).map(first).collect::<Vec<_>>().join(" "))];
+    };
+    let of = |class: usize| (0..train.len()).filter(move |&at| labels[at] as usize == class);
+    let line = |(class, name): (usize, &String)| {
+        format!("{name} {}", of(class).map(first).collect::<Vec<_>>().join(" "))
+    };
+    train.class_names.iter().enumerate().map(line).collect()
 }
 
 /// Checks that an error is one line with every one of `parts`.

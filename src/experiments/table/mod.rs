@@ -15,7 +15,7 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use super::sweep::{Cell, Ended, run_cell};
-use crate::config::{Amount, Layers, Method, RunConfig};
+use crate::config::{Layers, Method, RunConfig};
 use crate::error::{Error, Result};
 use crate::train::container::write_atomically;
 use crate::train::{Observer, Stop};
@@ -175,7 +175,7 @@ impl Request {
         }
         layers.set("seed", (seed as i64).into(), source)?;
         let mut config = layers.finish()?;
-        if let Amount::Exactly(images) = config.data.images {
+        if let Some(images) = config.data.images.number() {
             config.loss.queue = config.loss.queue.min(images);
         }
         Ok(config)

@@ -41,13 +41,10 @@ pub(super) fn markdown(results: &Results) -> String {
 
 fn head(results: &Results) -> String {
     let config = &results.config;
-    let images = match config.data.images {
-        Amount::All => "all".to_string(),
-        Amount::Exactly(count) => count.to_string(),
-    };
+    let images = config.data.images;
     let judged = match (config.data.validation, config.data.test_images) {
         (0, Amount::All) => "the test images".to_string(),
-        (0, Amount::Exactly(count)) => format!("{count} test images"),
+        (0, amount) => format!("{amount} test images"),
         (count, _) => format!("{count} held-out training images"),
     };
     let best = match config.data.val_split {

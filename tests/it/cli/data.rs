@@ -134,7 +134,11 @@ fn what_is_wrong_is_named_and_the_code_is_1() {
     assert!(!done.stderr.contains("can be had"), "of one's own images: {}", done.stderr);
     done.fails(1, &["pets: 1 fault,"]);
     let train = ["train", "--data", &format!("folder:{path}"), "--out", &bench.text("run")];
-    run(&train).fails(1, &["cats/b.png", "data.skip_bad leaves such images out"]);
+    run(&train).fails(1, &["cats/b.png", "--skip-bad or data.skip_bad leaves such images out"]);
+    // A path that the shell has left as it is.
+    for words in [&["train", "--data", "folder:~/pets"][..], &["data", "check", "~/pets"]] {
+        run(words).fails(1, &["~/pets", "write $HOME instead"]);
+    }
     assert!(bench.path("sheet.png").exists(), "the others are drawn");
     check(&bench, &bench.text("nowhere"), &[]).fails(1, &["nowhere"]);
     let inside = pets.join("cats/sheet.png").display().to_string();
@@ -211,6 +215,60 @@ fn a_folder_of_images_is_trained_on_and_judged() {
     let features = bench.text("features");
     let done = run(&["features", &bench.text("cats"), "--out", &features]).ok();
     assert!(done.stdout.contains("train.features [8, 256]"), "{}", done.stdout);
+}
+
+#[test]
+fn what_a_run_leaves_out_is_noted() {
+    let bench = Bench::new("noted");
+    let pets = bench.path("pets");
+    write_pets(&pets);
+    fs::rename(pets.join("test"), pets.join("Valid")).expect("it can be renamed");
+    fs::create_dir_all(pets.join("train/birds")).expect("the folder can be made");
+    fs::write(pets.join("train/birds/a.webp"), "RIFF").expect("it can be written");
+    let data = format!("folder:{}", pets.display());
+    let words = ["--data", &data, "--images", "all", "--set", "data.size=16"];
+    let notes = [
+        "the test images are those in Valid/",
+        "no images in the folder train/birds: it has only 1 .webp",
+        "left out: 1 file of other kinds: 1 .webp",
+    ];
+    let trained = run(&bench.train("run", &words)).ok().stderr;
+    let planned = run(&bench.train("plan", &[&words[..], &["--dry-run"]].concat())).ok().stderr;
+    let checked = check(&bench, &data, &["--size", "16"]).ok().stdout;
+    for note in notes {
+        for told in [&trained, &planned, &checked] {
+            assert!(told.contains(note), "no {note:?} in\n{told}");
+        }
+    }
+}
+
+#[test]
+fn a_presets_number_of_images_is_lowered_and_one_that_was_asked_for_is_not() {
+    let bench = Bench::new("at-most");
+    let pets = bench.path("pets");
+    write_pets(&pets);
+    let data = format!("folder:{}", pets.display());
+    let words = ["train", "--preset", "demo", "--data", &data, "--set", "data.size=16"];
+    let plan = [&words[..], &["--batch-size", "4", "--dry-run"]].concat();
+    let done = run(&plan).ok();
+    let note = "data.images is at most 20000: folder train has 16, and all of them are taken";
+    assert!(done.stderr.contains(note), "{}", done.stderr);
+    assert!(done.stdout.contains("16 of folder"), "{}", done.stdout);
+    let file = bench.text("images.toml");
+    fs::write(&file, "[data]\nimages = 20000\n").expect("it can be written");
+    for asked in [["--images", "20000"], ["--set", "data.images=20000"], ["--config", &file]] {
+        run(&[&plan[..], &asked].concat()).fails(2, &["images", "20000 images asked for", "16"]);
+    }
+    // Uneven classes are taken in proportion where there are enough images.
+    fs::remove_dir_all(pets.join("train/dogs")).expect("it was there");
+    fs::create_dir_all(pets.join("train/dogs")).expect("the folder can be made");
+    fs::copy(fixture("folder/dogs/f.jpg"), pets.join("train/dogs/0.jpg"))
+        .expect("it can be copied");
+    let fewer = ["--set", "data.images=at most 6"];
+    let done = run(&[&plan[..], &fewer].concat()).ok();
+    assert!(done.stderr.contains("too uneven") && done.stdout.contains("6 of folder"));
+    run(&[&plan[..], &["--images", "6"]].concat())
+        .fails(2, &["images", "differing by at most one"]);
 }
 
 #[test]

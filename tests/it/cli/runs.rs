@@ -288,6 +288,20 @@ fn a_stopped_run_saves_its_state() {
         assert_eq!(child.wait().expect("it ends").code(), Some(128 + number));
         assert!(bench.path(&format!("{out}/checkpoint.safetensors")).exists());
     }
+    // What is told to resume it is a command of the shell, whatever the folder's name.
+    let told = bench.path("told");
+    let out = "it's a $run";
+    let mut command = program(&bench.train(out, &["--epochs", "200"]));
+    command.stdout(Stdio::null()).stderr(fs::File::create(&told).expect("it can be made"));
+    let mut child = command.spawn().expect("the program can be started");
+    wait_for_steps(&bench, out, 2);
+    shell(&format!("kill -INT {}", child.id()));
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let told = fs::read_to_string(told).expect("it is text");
+    let hint = told.split("resume with: dimask train --resume ").nth(1).expect(&told);
+    let said = Command::new("sh").args(["-c", &format!("printf %s {hint}")]).output();
+    let said = String::from_utf8(said.expect("there is a shell").stdout).expect("it is text");
+    assert_eq!(said.trim_end(), bench.text(out));
     // What has not come to its end is judged all the same, and says so.
     let judged = run(&["eval", &bench.text("run")]).ok();
     assert!(judged.stderr.contains("the run is not finished: this is epoch"), "{}", judged.stderr);
