@@ -1,8 +1,8 @@
 //! Sums along axes, in an order fixed by the shape.
 //!
 //! A plain loop over `n` equal numbers is wrong by up to `n / 2` roundings, all of one sign. So no
-//! accumulator takes more than a few numbers: rows are added in runs of [`RUN`], runs in pieces of
-//! [`PIECE`] elements, and pieces pairwise. A sum of any length is then right to a dozen roundings,
+//! accumulator takes more than a few numbers: rows are added in runs of `RUN`, runs in pieces of
+//! `PIECE` elements, and pieces pairwise. A sum of any length is then right to a dozen roundings,
 //! 7e-7 of it in `f32`, if its terms have one sign.
 //!
 //! Source: Higham 1993, The accuracy of floating point summation.
