@@ -51,6 +51,8 @@ pub mod error;
 pub mod eval;
 pub mod explain;
 pub mod gradcheck;
+#[doc(hidden)]
+pub mod instances;
 #[allow(unsafe_code)] // The one door: everything else is safe code.
 pub mod kernels;
 pub mod metamask;

@@ -13,6 +13,7 @@ use crate::kernels::Real;
 use crate::tensor::Tensor;
 
 /// The tangent of the result; an operand that does not move has none.
+#[inline(never)]
 pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T> {
     let moving = |i: usize| tangents[i].as_ref();
     // The operand of a unary node moves, or the node would not be on the path.

@@ -261,6 +261,7 @@ pub(crate) struct Node<T: Real> {
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl<T: Real> Node<T> {
+    #[inline(never)]
     pub(crate) fn new(
         op: Op<T>,
         shape: Shape,
@@ -280,6 +281,7 @@ impl<T: Real> Node<T> {
     }
 
     /// The result of a batch normalisation, saved or made again.
+    #[inline(never)]
     pub(crate) fn output(&self) -> Tensor<T> {
         let Op::BatchNorm(saved) = &self.op else {
             unreachable!("{} saves its result", self.op.name())
@@ -308,6 +310,7 @@ impl<T: Real> Node<T> {
 impl<T: Real> Drop for Node<T> {
     /// Takes ancestors down with a worklist: a chain of a million nodes must not overflow the
     /// stack.
+    #[inline(never)]
     fn drop(&mut self) {
         let mut orphans: Vec<_> = self.parents.drain(..).filter_map(|(_, node)| node).collect();
         while let Some(node) = orphans.pop() {

@@ -99,6 +99,7 @@ pub fn pull<T: Real>(outputs: Vec<(Var<T>, Tensor<T>)>, wrt: &[&Var<T>]) -> Vec<
 
 /// [`pull`] for the function `op`, which a complaint names.
 #[track_caller]
+#[inline(never)]
 fn pull_for<T: Real>(
     op: &str,
     outputs: Vec<(Var<T>, Tensor<T>)>,
@@ -127,6 +128,7 @@ pub fn pull_graph<T: Real>(outputs: &[(&Var<T>, &Var<T>)], wrt: &[&Var<T>]) -> V
 }
 
 #[track_caller]
+#[inline(never)]
 fn pull_graph_for<T: Real>(
     op: &str,
     outputs: &[(&Var<T>, &Var<T>)],
@@ -207,6 +209,7 @@ pub(crate) fn path<'a, T: Real>(
 
 /// The ids of variables that derivatives are taken in.
 #[track_caller]
+#[inline(never)]
 pub(crate) fn end_ids<T: Real>(op: &str, ends: &[&Var<T>]) -> Vec<u64> {
     let mut ids = Vec::with_capacity(ends.len());
     for (i, end) in ends.iter().enumerate() {
@@ -232,6 +235,7 @@ impl<T: Real> Open<T> {
         Open { nodes: BTreeMap::new(), recording }
     }
 
+    #[inline(never)]
     fn add(&mut self, node: Arc<Node<T>>, g: Var<T>) {
         // Broadcasting is undone here, once, for all rules.
         let g = g.sum_to(&node.shape);
@@ -245,12 +249,13 @@ impl<T: Real> Open<T> {
                     true => &*sum + &g,
                     false => add_in_place(std::mem::replace(sum, Var::scalar(0.0)), &g),
                 };
-                watch::see(|| "add", sum.value(), &[&g]);
+                watch::see("add", sum.value(), &[&g]);
             }
         }
     }
 
     /// Visits the path from its last node to its first; the cotangents that reached `wrt`.
+    #[inline(never)]
     fn walk(mut self, path: &Path, ends: &[u64], wrt: &[&Var<T>]) -> Vec<Var<T>> {
         let mut results: Vec<Option<Var<T>>> = vec![None; wrt.len()];
         let (mut whole, mut buckets) = (Vec::new(), Buckets::default());
@@ -276,7 +281,7 @@ impl<T: Real> Open<T> {
             let rule = Context { node: &node, recording: self.recording, wanted: &wanted };
             let cotangents = vjp(&g, &rule);
             for dx in cotangents.iter().flatten() {
-                watch::see(|| node.op.name(), dx.value(), &[&g]);
+                watch::see(node.op.name(), dx.value(), &[&g]);
             }
             drop(g);
             for ((_, parent), cotangent) in node.parents.iter().zip(cotangents) {
@@ -292,6 +297,7 @@ impl<T: Real> Open<T> {
 
     /// The next node to visit, with its cotangent: a replicated variable whose gradient is whole,
     /// or else the last one, once nothing that is on its way could still reach it.
+    #[inline(never)]
     fn next(
         &mut self,
         whole: &mut Vec<u64>,
@@ -306,7 +312,7 @@ impl<T: Real> Open<T> {
         if buckets.places().map(|node| node.id).max() >= last {
             buckets.finish(|node, sum| {
                 let g = Var::constant(Tensor::from_slice(sum, &node.shape));
-                watch::see(|| "replicate", g.value(), &[]);
+                watch::see("replicate", g.value(), &[]);
                 self.add(node, g);
             });
         }
@@ -315,6 +321,7 @@ impl<T: Real> Open<T> {
 }
 
 /// The sum of two constants, in the memory of the first where nothing else holds it.
+#[inline(never)]
 pub(crate) fn add_in_place<T: Real>(sum: Var<T>, g: &Var<T>) -> Var<T> {
     let mut total = sum.into_value();
     total.add_assign(g.value());

@@ -47,6 +47,7 @@ pub fn push_graph<T: Real>(outputs: &[&Var<T>], tangents: &[(&Var<T>, &Var<T>)])
 }
 
 #[track_caller]
+#[inline(never)]
 pub(crate) fn walk<T: Real>(
     op: &str,
     outputs: &[&Var<T>],
@@ -78,7 +79,7 @@ pub(crate) fn walk<T: Real>(
         let _rule = watch::rule(Direction::Forward, &node);
         let dy = jvp(&operands, &Context { node: &node, recording, wanted: &wanted });
         let moved: Vec<&Var<T>> = operands.iter().flatten().collect();
-        watch::see(|| node.op.name(), dy.value(), &moved);
+        watch::see(node.op.name(), dy.value(), &moved);
         drop(operands);
         moving.set(id, dy);
         node.parent_nodes().for_each(|parent| moving.release(parent.id));

@@ -58,13 +58,25 @@ impl<T: Real> Var<T> {
         operands: &[&Var<T>],
         op: impl FnOnce() -> Op<T>,
     ) -> Var<T> {
-        if operands.iter().all(|operand| operand.node.is_none()) {
-            watch::see(|| op().name(), &value, operands);
-            return Var::constant(value);
+        if Var::any_recorded(operands) {
+            return Var::with_op(value, operands, op());
         }
+        if watch::is_on() {
+            watch::see(op().name(), &value, operands);
+        }
+        Var::constant(value)
+    }
+
+    #[inline(never)]
+    fn any_recorded(operands: &[&Var<T>]) -> bool {
+        operands.iter().any(|operand| operand.is_recorded())
+    }
+
+    #[inline(never)]
+    fn with_op(value: Tensor<T>, operands: &[&Var<T>], op: Op<T>) -> Var<T> {
+        watch::see(op.name(), &value, operands);
         let parents = operands.iter().map(|v| (Shape::new(v.shape()), v.node.clone())).collect();
-        let node = Node::new(op(), Shape::new(value.shape()), parents);
-        watch::see(|| node.op.name(), &value, operands);
+        let node = Node::new(op, Shape::new(value.shape()), parents);
         watch::made(node.id);
         Var { value, node: Some(node) }
     }

@@ -13,6 +13,7 @@ use crate::kernels::Real;
 use crate::tensor::{Tensor, Trans};
 
 /// The cotangents of the operands, `None` where none is asked for.
+#[inline(never)]
 pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
     // Only the binary rules have a choice; a unary node is reached because its operand is wanted.
     let one = |dx: Var<T>| vec![Some(dx)];

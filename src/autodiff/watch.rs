@@ -163,21 +163,35 @@ pub fn layer(name: &str) {
     }
 }
 
-/// An operation has made `y`.
+/// Whether this thread's values are watched.
 #[inline]
-pub(super) fn see<T: Real>(op: impl FnOnce() -> &'static str, y: &Tensor<T>, inputs: &[&Var<T>]) {
-    if ON.get() && !y.is_finite() {
-        WATCH.with_borrow_mut(|watch| {
-            watch.found.get_or_insert_with(|| Finding {
-                part: watch.part.to_string(),
-                layer: watch.layer.clone(),
-                op: op(),
-                within: watch.rules.last().copied(),
-                value: Statistics::of(y),
-                inputs: inputs.iter().map(|x| Statistics::of(x.value())).collect(),
-            });
-        });
+pub(super) fn is_on() -> bool {
+    ON.get()
+}
+
+/// The operation `op` has made `y`.
+#[inline]
+pub(super) fn see<T: Real>(op: &'static str, y: &Tensor<T>, inputs: &[&Var<T>]) {
+    if is_on() {
+        look(op, y, inputs);
     }
+}
+
+#[inline(never)]
+fn look<T: Real>(op: &'static str, y: &Tensor<T>, inputs: &[&Var<T>]) {
+    if y.is_finite() {
+        return;
+    }
+    WATCH.with_borrow_mut(|watch| {
+        watch.found.get_or_insert_with(|| Finding {
+            part: watch.part.to_string(),
+            layer: watch.layer.clone(),
+            op,
+            within: watch.rules.last().copied(),
+            value: Statistics::of(y),
+            inputs: inputs.iter().map(|x| Statistics::of(x.value())).collect(),
+        });
+    });
 }
 
 /// A node has been made.

@@ -113,6 +113,7 @@ type Neighbour<T> = (T, u32);
 /// Source: Wu et al. 2018, arXiv 1805.01978, section 3.4; the official MetaMask code votes with
 /// `k = 5` and temperature 1.
 #[track_caller]
+#[inline(never)]
 pub fn knn<R: Rows, Q: Rows<Value = R::Value>>(
     bank: &R,
     bank_labels: &[u32],

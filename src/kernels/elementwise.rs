@@ -3,12 +3,10 @@
 //! Moving elements without arithmetic is in [`layout`](super::layout) and [`index`](super::index);
 //! their kernels are re-exported here.
 
-use rayon::prelude::*;
-
 use super::Real;
 use super::dispatch::wide;
 use super::layout::{Walk, coalesce2};
-use super::parallel::{for_each_chunk, for_each_chunk2, grain};
+use super::parallel::{for_each_chunk, for_each_chunk2, for_each_chunk3, grain};
 
 /// Rows up to this long are not worth a loop of their own.
 const SHORT_ROW: usize = 64;
@@ -121,9 +119,9 @@ pub fn update_triple<T: Real>(
     let lens = [y.len(), z.len(), w.len(), x.len()];
     assert!(lens[1..].iter().all(|&len| len == lens[0]), "update_triple: lengths {lens:?}");
     let chunk = grain(y.len());
-    let pieces = y.par_chunks_mut(chunk).zip(z.par_chunks_mut(chunk));
-    let pieces = pieces.zip(w.par_chunks_mut(chunk)).zip(x.par_chunks(chunk));
-    pieces.for_each(|(((y, z), w), x)| update_triple_piece(y, z, w, x, f));
+    for_each_chunk3([y, z, w], chunk, |i, [y, z, w]| {
+        update_triple_piece(y, z, w, &x[i * chunk..][..y.len()], f);
+    });
 }
 
 /// `y += alpha x`.

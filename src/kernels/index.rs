@@ -1,7 +1,5 @@
 //! Elements picked by a list of positions, and the adjoint that adds them back.
 
-use rayon::prelude::*;
-
 use super::Real;
 use super::parallel::{SERIAL, for_each_chunk, grain};
 
@@ -40,7 +38,7 @@ pub fn put_add<T: Real>(g: &[T], indices: &[u32], blocks: usize, dx: &mut [T]) {
         return;
     }
     let (x_len, g_len) = (dx.len() / blocks, g.len() / blocks);
-    let block = |(i, dx): (usize, &mut [T])| {
+    let block = |i: usize, dx: &mut [T]| {
         dx.fill(T::ZERO);
         let picked = i * g_len..(i + 1) * g_len;
         for (&g, &at) in g[picked.clone()].iter().zip(&indices[picked]) {
@@ -48,9 +46,9 @@ pub fn put_add<T: Real>(g: &[T], indices: &[u32], blocks: usize, dx: &mut [T]) {
         }
     };
     if g.len() + dx.len() < SERIAL {
-        dx.chunks_mut(x_len).enumerate().for_each(block);
+        dx.chunks_mut(x_len).enumerate().for_each(|(i, dx)| block(i, dx));
     } else {
-        dx.par_chunks_mut(x_len).enumerate().for_each(block);
+        for_each_chunk(dx, x_len, block);
     }
 }
 

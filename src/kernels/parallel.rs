@@ -5,6 +5,7 @@
 //! rayon decides who runs it, and whoever combines results of pieces does so in the order of the
 //! pieces.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -57,6 +58,48 @@ pub fn row_grain(rows: usize, row_len: usize) -> usize {
     }
 }
 
+/// Calls `f(i)` for each `i` below `n`, on all threads.
+///
+/// All parallel loops over pieces come here: `f` is erased, so that rayon's machinery is compiled
+/// once, in this crate, and not again for each closure (it was an eighth of all code).
+fn each(n: usize, f: &(dyn Fn(usize) + Sync)) {
+    (0..n).into_par_iter().for_each(f);
+}
+
+/// [`each`] for few and long pieces: every piece may run on a thread of its own.
+pub(super) fn each_alone(n: usize, f: &(dyn Fn(usize) + Sync)) {
+    (0..n).into_par_iter().with_max_len(1).for_each(f);
+}
+
+/// The pieces of a slice, each for one call of a parallel loop.
+struct Pieces<'a, T> {
+    start: *mut T,
+    len: usize,
+    chunk: usize,
+    of: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: `take` is called once for each piece, so that threads share no element.
+unsafe impl<T: Send> Sync for Pieces<'_, T> {}
+
+impl<'a, T> Pieces<'a, T> {
+    fn new(whole: &'a mut [T], chunk: usize) -> Self {
+        Pieces { start: whole.as_mut_ptr(), len: whole.len(), chunk, of: PhantomData }
+    }
+
+    /// Piece `i`.
+    ///
+    /// # Safety
+    /// At most once for each `i`.
+    unsafe fn take(&self, i: usize) -> &'a mut [T] {
+        let start = i * self.chunk;
+        assert!(start < self.len, "piece {i} is outside");
+        let len = self.chunk.min(self.len - start);
+        // SAFETY: the piece lies within the slice, and nothing else refers to it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
 /// Calls `f(piece_idx, piece)` for each piece of `chunk` elements of `out` (the last may be
 /// shorter).
 ///
@@ -71,7 +114,10 @@ pub fn for_each_chunk<T: Send>(out: &mut [T], chunk: usize, f: impl Fn(usize, &m
             f(0, out);
         }
     } else {
-        out.par_chunks_mut(chunk).enumerate().for_each(|(i, piece)| f(i, piece));
+        let n = out.len().div_ceil(chunk);
+        let out = Pieces::new(out, chunk);
+        // SAFETY: each index comes once.
+        each(n, &|i| f(i, unsafe { out.take(i) }));
     }
 }
 
@@ -87,20 +133,43 @@ pub fn for_each_chunk2<A: Send, B: Send>(
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
     assert!(a_chunk > 0 && b_chunk > 0, "for_each_chunk2: a piece of 0 elements");
+    let n = a.len().div_ceil(a_chunk);
     assert_eq!(
-        a.len().div_ceil(a_chunk),
+        n,
         b.len().div_ceil(b_chunk),
         "for_each_chunk2: the outputs have different numbers of pieces"
     );
-    if a.len() <= a_chunk {
-        if !a.is_empty() {
+    if n <= 1 {
+        if n == 1 {
             f(0, a, b);
         }
     } else {
-        a.par_chunks_mut(a_chunk)
-            .zip(b.par_chunks_mut(b_chunk))
-            .enumerate()
-            .for_each(|(i, (a, b))| f(i, a, b));
+        let (a, b) = (Pieces::new(a, a_chunk), Pieces::new(b, b_chunk));
+        // SAFETY: each index comes once.
+        each(n, &|i| unsafe { f(i, a.take(i), b.take(i)) });
+    }
+}
+
+/// [`for_each_chunk`] over three outputs of one length: `f(piece_idx, pieces)`.
+///
+/// # Panics
+/// If `chunk` is 0 or the lengths differ.
+pub fn for_each_chunk3<T: Send>(
+    out: [&mut [T]; 3],
+    chunk: usize,
+    f: impl Fn(usize, [&mut [T]; 3]) + Sync,
+) {
+    let len = out[0].len();
+    assert!(chunk > 0, "for_each_chunk3: a piece of 0 elements");
+    assert!(out.iter().all(|out| out.len() == len), "for_each_chunk3: the lengths differ");
+    if len <= chunk {
+        if len > 0 {
+            f(0, out);
+        }
+    } else {
+        let out = out.map(|out| Pieces::new(out, chunk));
+        // SAFETY: each index comes once.
+        each(len.div_ceil(chunk), &|i| f(i, out.each_ref().map(|out| unsafe { out.take(i) })));
     }
 }
 
@@ -113,12 +182,11 @@ pub fn for_each_chunk2<A: Send, B: Send>(
 pub fn range(n_items: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
     assert!(grain > 0, "range: a piece of 0 items");
     let n_pieces = n_items.div_ceil(grain);
-    let piece = |i: usize| i * grain..((i + 1) * grain).min(n_items);
     if n_pieces <= 1 {
         if n_items > 0 {
             f(0..n_items);
         }
     } else {
-        (0..n_pieces).into_par_iter().for_each(|i| f(piece(i)));
+        each(n_pieces, &|i| f(i * grain..((i + 1) * grain).min(n_items)));
     }
 }

@@ -59,13 +59,12 @@ pub(crate) struct Span {
 
 /// A call of `name` begins; spans do not nest.
 #[inline]
-pub(crate) fn span(name: &'static str, work: impl FnOnce() -> Work) -> Span {
+pub(crate) fn span(name: &'static str, work: Work) -> Span {
     let on = ON.load(Ordering::Relaxed);
-    Span { call: on.then(|| (name, work(), Instant::now())) }
+    Span { call: on.then(|| (name, work, Instant::now())) }
 }
 
 impl Drop for Span {
-    #[inline]
     fn drop(&mut self) {
         if let Some((name, work, start)) = self.call.take() {
             let seconds = start.elapsed().as_secs_f64();

@@ -9,8 +9,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::Real;
 use super::alloc::Buffer;
 use super::dispatch::wide;
@@ -47,7 +45,8 @@ fn sum_pieces<T: Real>(len: usize, f: impl Fn(Range<usize>) -> T + Sync) -> T {
         return f(0..len);
     }
     let piece = |i: usize| f(i * GRAIN..((i + 1) * GRAIN).min(len));
-    let pieces: Vec<T> = (0..len.div_ceil(GRAIN)).into_par_iter().map(piece).collect();
+    let mut pieces = vec![T::ZERO; len.div_ceil(GRAIN)];
+    for_each_chunk(&mut pieces, 1, |i, sum| sum[0] = piece(i));
     let mut total = Pairwise::default();
     pieces.into_iter().for_each(|piece| total.add(piece));
     total.sum()

@@ -54,6 +54,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the shape does not have `data.len()` elements.
     #[track_caller]
+    #[inline(never)]
     pub fn from_vec(data: Vec<T>, shape: &[usize]) -> Tensor<T> {
         let shape = Shape::of("from_vec", shape);
         let fits = data.len() == shape.size();
@@ -83,11 +84,9 @@ impl<T: Real> Tensor<T> {
         shape: &[usize],
         fill: impl FnOnce(&mut [T]),
     ) -> Tensor<T> {
-        let _span = profile::span(name, || {
-            let n_written: usize = shape.iter().product();
-            Work::Bytes((n_read + n_written) * size_of::<T>())
-        });
-        Tensor::filled(Shape::of(name, shape), fill)
+        let shape = Shape::of(name, shape);
+        let _span = profile::span(name, Work::Bytes((n_read + shape.size()) * size_of::<T>()));
+        Tensor::filled(shape, fill)
     }
 
     /// A copy of `data`, read row-major.
@@ -95,6 +94,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the shape does not have `data.len()` elements.
     #[track_caller]
+    #[inline(never)]
     pub fn from_slice(data: &[T], shape: &[usize]) -> Tensor<T> {
         let shape = Shape::of("from_slice", shape);
         let fits = data.len() == shape.size();
@@ -107,6 +107,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the rows differ in length.
     #[track_caller]
+    #[inline(never)]
     pub fn from_rows(rows: &[&[T]]) -> Tensor<T> {
         let width = rows.first().map_or(0, |row| row.len());
         assert!(rows.iter().all(|row| row.len() == width), "from_rows: rows differ in length");
@@ -123,6 +124,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If no tensor can have the shape: see [`Shape::new`].
     #[track_caller]
+    #[inline(never)]
     pub fn zeros(shape: &[usize]) -> Tensor<T> {
         Tensor::filled(Shape::of("zeros", shape), |y| y.fill(T::ZERO))
     }
@@ -132,6 +134,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If no tensor can have the shape: see [`Shape::new`].
     #[track_caller]
+    #[inline(never)]
     pub fn full(shape: &[usize], value: T) -> Tensor<T> {
         Tensor::filled(Shape::of("full", shape), |y| y.fill(value))
     }
@@ -188,6 +191,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// The elements for writing; copies them first if another tensor shares the memory.
+    #[inline(never)]
     pub fn make_mut(&mut self) -> &mut [T] {
         if Arc::get_mut(&mut self.data).is_none() {
             self.data = Arc::new(Buffer::clone(&self.data));
@@ -214,12 +218,14 @@ impl<T: Real> Tensor<T> {
     }
 
     /// Whether no element is infinite or NaN.
+    #[inline(never)]
     pub fn is_finite(&self) -> bool {
         self.as_slice().iter().all(|x| x.is_finite())
     }
 }
 
 impl<T: Real> fmt::Debug for Tensor<T> {
+    #[inline(never)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
         let head = &self.as_slice()[..self.len().min(SHOWN)];

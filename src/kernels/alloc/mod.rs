@@ -22,10 +22,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use rayon::prelude::*;
-
 use super::Real;
-use super::parallel::SERIAL;
+use super::parallel::{SERIAL, for_each_chunk};
 use pool::{POOL, SMALL_BYTES, class_layout, small};
 
 /// The least that the pool may hold beyond the highest live bytes.
@@ -74,8 +72,9 @@ impl<T: Plain> Buffer<T> {
         if values.len() < SERIAL {
             buffer.copy_from_slice(values);
         } else {
-            let pieces = buffer.par_chunks_mut(SERIAL).zip(values.par_chunks(SERIAL));
-            pieces.for_each(|(to, from)| to.copy_from_slice(from));
+            for_each_chunk(&mut buffer, SERIAL, |i, to| {
+                to.copy_from_slice(&values[i * SERIAL..][..to.len()]);
+            });
         }
         buffer
     }
@@ -100,7 +99,7 @@ impl<T: Plain> Buffer<T> {
         if len < SERIAL {
             buffer.fill(value);
         } else {
-            buffer.par_chunks_mut(SERIAL).for_each(|piece| piece.fill(value));
+            for_each_chunk(&mut buffer, SERIAL, |_, piece| piece.fill(value));
         }
         buffer
     }

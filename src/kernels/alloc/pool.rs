@@ -11,9 +11,8 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rayon::prelude::*;
-
 use super::Stats;
+use crate::kernels::parallel::for_each_chunk;
 
 /// Buffers of at most this many bytes come from the system allocator.
 pub(super) const SMALL_BYTES: usize = 16 << 10;
@@ -284,7 +283,7 @@ fn touch(Memory(start): Memory, layout: Layout) {
     if layout.size() < 2 * HUGE_PAGE_BYTES {
         zero(bytes);
     } else {
-        bytes.par_chunks_mut(HUGE_PAGE_BYTES).for_each(zero);
+        for_each_chunk(bytes, HUGE_PAGE_BYTES, |_, page| zero(page));
     }
 }
 

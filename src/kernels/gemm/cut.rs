@@ -3,10 +3,9 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::pack::Lot;
 use crate::kernels::dispatch::TileShape;
+use crate::kernels::parallel::each_alone;
 
 /// Multiply-adds below which a piece of work stays on the caller's thread.
 pub(in crate::kernels) const SMALL: usize = 1 << 20;
@@ -106,7 +105,7 @@ pub(in crate::kernels) fn for_each(pieces: usize, work: usize, f: impl Fn(usize)
     if pieces <= 1 || work < SMALL {
         (0..pieces).for_each(f);
     } else {
-        (0..pieces).into_par_iter().with_max_len(1).for_each(f);
+        each_alone(pieces, &f);
     }
 }
 

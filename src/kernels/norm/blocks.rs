@@ -1,7 +1,5 @@
 //! How a batch is cut for its statistics, and the sums and coefficients that passes share.
 
-use rayon::prelude::*;
-
 use super::loops;
 use crate::kernels::Real;
 use crate::kernels::alloc::Buffer;
@@ -144,11 +142,14 @@ impl Blocks {
         pieces: Vec<P>,
         f: impl Fn(usize, std::ops::Range<usize>, P) + Sync,
     ) {
-        let block = |(i, piece): (usize, P)| f(self.group(i), self.span(i), piece);
+        let block = |i: usize, piece: P| f(self.group(i), self.span(i), piece);
         if self.groups * self.rows * self.c < SERIAL {
-            pieces.into_iter().enumerate().for_each(block);
+            pieces.into_iter().enumerate().for_each(|(i, piece)| block(i, piece));
         } else {
-            pieces.into_par_iter().enumerate().for_each(block);
+            let mut pieces: Vec<Option<P>> = pieces.into_iter().map(Some).collect();
+            for_each_chunk(&mut pieces, 1, |i, piece| {
+                block(i, piece[0].take().expect("a piece is taken once"));
+            });
         }
     }
 }

@@ -40,36 +40,43 @@ impl<T: Real> Tensor<T> {
     }
 
     /// `e^x`.
+    #[inline(never)]
     pub fn exp(&self) -> Tensor<T> {
         self.map(T::exp)
     }
 
     /// Natural logarithm.
+    #[inline(never)]
     pub fn ln(&self) -> Tensor<T> {
         self.map(T::ln)
     }
 
     /// `ln(1 + x)`, with every digit of a small `x`.
+    #[inline(never)]
     pub fn ln_1p(&self) -> Tensor<T> {
         self.map(T::ln_1p)
     }
 
     /// Square root.
+    #[inline(never)]
     pub fn sqrt(&self) -> Tensor<T> {
         self.map(T::sqrt)
     }
 
     /// Hyperbolic tangent.
+    #[inline(never)]
     pub fn tanh(&self) -> Tensor<T> {
         self.map(T::tanh)
     }
 
     /// The logistic function `1 / (1 + e^-x)`.
+    #[inline(never)]
     pub fn sigmoid(&self) -> Tensor<T> {
         self.map(|x| T::ONE / (T::ONE + (-x).exp()))
     }
 
     /// `max(x, 0)`; NaN stays NaN.
+    #[inline(never)]
     pub fn relu(&self) -> Tensor<T> {
         self.map(|x| if x < T::ZERO { T::ZERO } else { x })
     }
@@ -79,27 +86,32 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the shapes differ.
     #[track_caller]
+    #[inline(never)]
     pub(crate) fn gate(&self, by: &Tensor<T>) -> Tensor<T> {
         assert!(self.shape == by.shape, "gate: shapes {:?} and {:?}", self.shape, by.shape);
         self.zip(by, "gate", |x, by| if by > T::ZERO { x } else { T::ZERO })
     }
 
     /// `factor * x`.
+    #[inline(never)]
     pub fn scale(&self, factor: T) -> Tensor<T> {
         self.map(move |x| factor * x)
     }
 
     /// `x / divisor`.
+    #[inline(never)]
     pub fn div_scalar(&self, divisor: T) -> Tensor<T> {
         self.map(move |x| x / divisor)
     }
 
     /// `x + term`.
+    #[inline(never)]
     pub fn shift(&self, term: T) -> Tensor<T> {
         self.map(move |x| x + term)
     }
 
     /// `x^exponent`.
+    #[inline(never)]
     pub fn powf(&self, exponent: T) -> Tensor<T> {
         self.map(move |x| x.powf(exponent))
     }
@@ -123,6 +135,7 @@ impl<T: Real> Tensor<T> {
     }
 
     #[track_caller]
+    #[inline(never)]
     fn accumulate(&mut self, op: &str, factor: T, other: &Tensor<T>) {
         let (a, b) = (self.shape, other.shape);
         assert!(a == b, "{op}: shapes {a:?} and {b:?} differ");
@@ -186,6 +199,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// `self *= factor`, in place where nothing else shares the memory.
+    #[inline(never)]
     pub(crate) fn scale_assign(&mut self, factor: T) {
         let _span = in_place("scale_assign", self, 2);
         elementwise::map_inplace(self.make_mut(), move |x| factor * x);
@@ -201,6 +215,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the shapes differ.
     #[track_caller]
+    #[inline(never)]
     pub fn dot(&self, other: &Tensor<T>) -> T {
         assert!(
             self.shape == other.shape,
@@ -216,7 +231,7 @@ impl<T: Real> Tensor<T> {
 /// Counts passes over `x` until dropped.
 fn in_place<T: Real>(name: &'static str, x: &Tensor<T>, passes: usize) -> Span {
     let len = x.len();
-    profile::span(name, move || Work::Bytes(passes * len * size_of::<T>()))
+    profile::span(name, Work::Bytes(passes * len * size_of::<T>()))
 }
 
 macro_rules! binary {
@@ -225,6 +240,7 @@ macro_rules! binary {
             type Output = Tensor<T>;
             /// Elementwise, with NumPy broadcasting; panics where the shapes do not broadcast.
             #[track_caller]
+            #[inline(never)]
             fn $method(self, other: &Tensor<T>) -> Tensor<T> {
                 self.zip(other, stringify!($method), |a, b| a $op b)
             }
@@ -238,6 +254,7 @@ binary!(Div, div, /);
 
 impl<T: Real> Neg for &Tensor<T> {
     type Output = Tensor<T>;
+    #[inline(never)]
     fn neg(self) -> Tensor<T> {
         self.map(|x| -x)
     }

@@ -79,11 +79,13 @@ pub(crate) struct Softmax<T: Real> {
 
 impl<T: Real> Softmax<T> {
     /// The largest score of each row that takes part, `[rows, 1]`; 0 for an infinite one.
+    #[inline(never)]
     pub(crate) fn tops(&self) -> Tensor<T> {
         Tensor::from_fn(&[self.peaks.len(), 1], |row| self.peaks[row][0])
     }
 
     /// The adjoint of [`Tensor::cross_entropy`] at `g [rows]`.
+    #[inline(never)]
     pub(crate) fn grad(&self, g: &Tensor<T>) -> Tensor<T> {
         Tensor::passed("cross_entropy_grad", self.x.len(), self.x.shape(), |dx| {
             let scores = self.targets.scores(&self.x);
@@ -92,6 +94,7 @@ impl<T: Real> Softmax<T> {
     }
 
     /// The tangent of [`Tensor::cross_entropy`] at the tangent `dx` of the scores.
+    #[inline(never)]
     pub(crate) fn tangent(&self, dx: &Tensor<T>) -> Tensor<T> {
         Tensor::passed("cross_entropy_tangent", 2 * self.x.len(), &[self.peaks.len()], |dloss| {
             let scores = self.targets.scores(&self.x);
@@ -110,6 +113,7 @@ pub(crate) struct UnitRows<T: Real> {
 
 impl<T: Real> UnitRows<T> {
     /// The derivative, which is symmetric, applied to `g`.
+    #[inline(never)]
     pub(crate) fn grad(&self, g: &Tensor<T>) -> Tensor<T> {
         Tensor::passed("l2_normalize_grad", 2 * g.len(), g.shape(), |dx| {
             unit::l2_normalize_grad(self.x.as_slice(), &self.factors, g.as_slice(), dx);
@@ -158,6 +162,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the targets are not those of as many rows and columns.
     #[track_caller]
+    #[inline(never)]
     pub(crate) fn cross_entropy(&self, targets: Targets) -> (Tensor<T>, Softmax<T>) {
         targets.scores(self).cols();
         let rows = targets.right.len();
@@ -170,6 +175,7 @@ impl<T: Real> Tensor<T> {
 
     /// Rows `[.., cols]` divided by their lengths, or by `eps` if that is more, times `length`; and
     /// what the derivative needs.
+    #[inline(never)]
     pub(crate) fn l2_normalize(&self, length: f64, eps: f64) -> (Tensor<T>, UnitRows<T>) {
         let (rows, _, _) = split(self.shape(), self.rank() - 1, "l2_normalize");
         let mut factors = vec![[T::ZERO; 2]; rows];
@@ -182,6 +188,7 @@ impl<T: Real> Tensor<T> {
 
     /// Normalises `[.., C]` over all axes but the last, in `groups` equal pieces of axis 0, after
     /// [`check_norm`]; a shortcut in the tail is as large as `self`.
+    #[inline(never)]
     pub(crate) fn batch_norm(
         &self,
         weight: &Tensor<T>,
@@ -208,6 +215,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// [`Tensor::batch_norm`] of images, 2x2 max-pooling, ReLU.
+    #[inline(never)]
     pub(crate) fn batch_norm_pool(
         &self,
         weight: &Tensor<T>,
@@ -234,6 +242,7 @@ impl<T: Real> Tensor<T> {
 
     /// The last pass of [`Tensor::batch_norm`] alone, by moments `[C]` from elsewhere, or such
     /// of each group, after [`check_moments`].
+    #[inline(never)]
     pub(crate) fn normalize(
         &self,
         [mean, inv_std]: [&Tensor<T>; 2],
@@ -252,6 +261,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// [`Tensor::normalize`] of images by moments `[C]`, 2x2 max-pooling, ReLU.
+    #[inline(never)]
     pub(crate) fn normalize_pool(
         &self,
         [mean, inv_std]: [&Tensor<T>; 2],
@@ -268,6 +278,7 @@ impl<T: Real> Tensor<T> {
 
     /// The gradients of [`Tensor::batch_norm`] in x (if wanted), weight and bias; with its bias, of
     /// a ReLU of it.
+    #[inline(never)]
     pub(crate) fn batch_norm_grad(
         &self,
         stats: &BatchNormStats<T>,
@@ -288,6 +299,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// The gradients of [`Tensor::batch_norm_pool`] in x (if wanted), weight and bias.
+    #[inline(never)]
     pub(crate) fn batch_norm_pool_grad(
         &self,
         stats: &BatchNormStats<T>,
@@ -322,7 +334,7 @@ impl<T: Real> Tensor<T> {
         let mut run = |dx: Option<&mut [T]>| fill(dx, dw.make_mut(), db.make_mut());
         let dx = wants_dx.then(|| Tensor::passed(name, n_read, self.shape(), |dx| run(Some(dx))));
         if !wants_dx {
-            let _span = profile::span(name, || Work::Bytes(n_read / 2 * size_of::<T>()));
+            let _span = profile::span(name, Work::Bytes(n_read / 2 * size_of::<T>()));
             run(None);
         }
         [dx, Some(dw), Some(db)]
@@ -330,6 +342,7 @@ impl<T: Real> Tensor<T> {
 
     /// The tangent of [`Tensor::batch_norm`] along tangents of x, weight and bias; with its bias,
     /// of a ReLU of it.
+    #[inline(never)]
     pub(crate) fn batch_norm_tangent(
         &self,
         stats: &BatchNormStats<T>,
@@ -353,6 +366,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// The tangent of [`Tensor::batch_norm_pool`] along tangents of x, weight and bias.
+    #[inline(never)]
     pub(crate) fn batch_norm_pool_tangent(
         &self,
         stats: &BatchNormStats<T>,

@@ -13,6 +13,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If `axes` is not a permutation of the axes.
     #[track_caller]
+    #[inline(never)]
     pub fn permute(&self, axes: &[usize]) -> Tensor<T> {
         let mut seen = axes.to_vec();
         seen.sort_unstable();
@@ -29,6 +30,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If `self` does not broadcast to `shape`.
     #[track_caller]
+    #[inline(never)]
     pub fn broadcast_to(&self, shape: &[usize]) -> Tensor<T> {
         let fits = broadcast_for("broadcast_to", self.shape(), shape).is_some_and(|b| *b == *shape);
         assert!(fits, "broadcast_to: {:?} does not broadcast to {shape:?}", self.shape);
@@ -43,6 +45,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If `shape` does not broadcast to `self`.
     #[track_caller]
+    #[inline(never)]
     pub fn sum_to(&self, shape: &[usize]) -> Tensor<T> {
         if *self.shape == *shape {
             return self.clone();
@@ -61,6 +64,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If a range leaves its axis or a step is 0.
     #[track_caller]
+    #[inline(never)]
     pub fn slice(&self, starts: &[usize], ends: &[usize], steps: &[usize]) -> Tensor<T> {
         let rank = self.rank();
         let fits = [starts.len(), ends.len(), steps.len()] == [rank; 3]
@@ -78,6 +82,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If an element would fall outside, or a step is 0.
     #[track_caller]
+    #[inline(never)]
     pub fn embed(&self, shape: &[usize], starts: &[usize], steps: &[usize]) -> Tensor<T> {
         let inside = |a: usize| {
             let way = self.shape[a].saturating_sub(1).checked_mul(steps[a]);
@@ -97,6 +102,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// With no operand, or if they differ off the axis.
     #[track_caller]
+    #[inline(never)]
     pub fn concat(parts: &[&Tensor<T>], axis: usize) -> Tensor<T> {
         assert!(!parts.is_empty(), "concat: no operands");
         let (outer, _, inner) = split(parts[0].shape(), axis, "concat");
@@ -131,6 +137,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the counts do not match or a position is past the end.
     #[track_caller]
+    #[inline(never)]
     pub(crate) fn take(&self, indices: &Indices, shape: &[usize]) -> Tensor<T> {
         let (x, flat) = (self.as_slice(), indices.flat());
         indices.check("take", shape, self.shape());
@@ -142,6 +149,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the counts do not match or a position is past the end.
     #[track_caller]
+    #[inline(never)]
     pub(crate) fn put_add(&self, indices: &Indices, shape: &[usize]) -> Tensor<T> {
         let (g, flat) = (self.as_slice(), indices.flat());
         indices.check("put_add", self.shape(), shape);
@@ -161,6 +169,7 @@ fn padded(shape: &[usize], rank: usize) -> Vec<usize> {
 /// Reductions.
 impl<T: Real> Tensor<T> {
     /// The sum of all elements, shape `[]`.
+    #[inline(never)]
     pub fn sum(&self) -> Tensor<T> {
         Tensor::scalar(reduce::sum(self.as_slice()))
     }
@@ -170,6 +179,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If an axis does not exist or is named twice.
     #[track_caller]
+    #[inline(never)]
     pub fn sum_axes(&self, axes: &[usize], keep: Keep) -> Tensor<T> {
         check_axes("sum_axes", &self.shape, axes);
         let sums = self.sum_to(&self.shape.reduce(axes, Keep::Keep));
@@ -181,6 +191,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the axis does not exist or is empty.
     #[track_caller]
+    #[inline(never)]
     pub fn max_axis(&self, axis: usize, keep: Keep) -> (Tensor<T>, Indices) {
         let (outer, len, inner) = split(self.shape(), axis, "max_axis");
         assert!(len > 0, "max_axis: axis {axis} of {:?} is empty", self.shape);

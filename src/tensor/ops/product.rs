@@ -23,6 +23,7 @@ impl<T: Real> Tensor<T> {
 
     /// [`Tensor::matmul_trans`] for the operation `op`, which a complaint names.
     #[track_caller]
+    #[inline(never)]
     pub(crate) fn matmul_for(
         &self,
         op: &dyn fmt::Display,
@@ -44,7 +45,7 @@ impl<T: Real> Tensor<T> {
         let batch: usize = lead.iter().product();
         let shape = Shape::of("matmul", &[lead, &[m, n]].concat());
         let (a, b) = (self.as_slice(), other.as_slice());
-        let _span = profile::span("matmul", || Work::Flop(2 * batch * m * n * k));
+        let _span = profile::span("matmul", Work::Flop(2 * batch * m * n * k));
         // A Gram matrix: half of it says all.
         let full = precision == Precision::Full;
         if trans == Trans::Nt && batch == 1 && full && std::ptr::eq(a, b) {
@@ -54,6 +55,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// `x + xᵀ` of the last two axes.
+    #[inline(never)]
     pub(crate) fn plus_transposed(&self) -> Tensor<T> {
         let (last, n) = (self.rank() - 1, self.shape()[self.rank() - 1]);
         if last > 1 {
@@ -97,11 +99,12 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the shapes are not those of the geometry.
     #[track_caller]
+    #[inline(never)]
     pub fn conv2d(&self, w: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
         let [x_shape, w_shape, y_shape] = conv_shapes("conv2d", geometry);
         check_operands("conv2d", [("x", self, x_shape), ("w", w, w_shape)]);
         let (x, w) = (self.as_slice(), w.as_slice());
-        let _span = profile::span("conv2d", || work(geometry));
+        let _span = profile::span("conv2d", work(geometry));
         Tensor::filled(y_shape, |y| conv::conv2d(geometry, x, w, y))
     }
 
@@ -110,11 +113,12 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the shapes are not those of the geometry.
     #[track_caller]
+    #[inline(never)]
     pub fn conv2d_input_grad(&self, g: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
         let [x_shape, w_shape, y_shape] = conv_shapes("conv2d_input_grad", geometry);
         check_operands("conv2d_input_grad", [("w", self, w_shape), ("g", g, y_shape)]);
         let (w, g) = (self.as_slice(), g.as_slice());
-        let _span = profile::span("conv2d_input_grad", || work(geometry));
+        let _span = profile::span("conv2d_input_grad", work(geometry));
         Tensor::filled(x_shape, |dx| conv::conv2d_input_grad(geometry, w, g, dx))
     }
 
@@ -123,11 +127,12 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the shapes are not those of the geometry.
     #[track_caller]
+    #[inline(never)]
     pub fn conv2d_weight_grad(&self, g: &Tensor<T>, geometry: &Geometry) -> Tensor<T> {
         let [x_shape, w_shape, y_shape] = conv_shapes("conv2d_weight_grad", geometry);
         check_operands("conv2d_weight_grad", [("x", self, x_shape), ("g", g, y_shape)]);
         let (x, g) = (self.as_slice(), g.as_slice());
-        let _span = profile::span("conv2d_weight_grad", || work(geometry));
+        let _span = profile::span("conv2d_weight_grad", work(geometry));
         Tensor::filled(w_shape, |dw| conv::conv2d_weight_grad(geometry, x, g, dw))
     }
 
@@ -136,6 +141,7 @@ impl<T: Real> Tensor<T> {
     /// # Panics
     /// If the window does not fit, or the padding is not below the window's side.
     #[track_caller]
+    #[inline(never)]
     pub fn max_pool2d(
         &self,
         kernel: [usize; 2],
