@@ -197,7 +197,7 @@ impl Layers {
 
 impl From<&RunConfig> for Layers {
     fn from(config: &RunConfig) -> Layers {
-        let table = Table::try_from(config).expect("settings are a TOML table");
+        let table = config.to_toml().parse().expect("settings are a TOML table");
         Layers { preset: None, settings: Vec::new(), table }
     }
 }

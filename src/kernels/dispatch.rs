@@ -62,6 +62,7 @@ impl Level {
 ///
 /// # Panics
 /// If `DIMASK_SIMD` names no level, or one that this processor lacks.
+#[inline]
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| choose(std::env::var("DIMASK_SIMD").ok().as_deref()))
@@ -187,6 +188,7 @@ pub(crate) struct TileShape {
 
 impl TileShape {
     /// The shape that kernels of element type `T` use at `level`.
+    #[inline]
     pub(crate) fn of<T: Real>(level: Level) -> Self {
         struct Ask;
         impl<T: Real> Kernel<T> for Ask {

@@ -44,12 +44,14 @@ pub const GRAIN: usize = 16 * 1024;
 pub const SERIAL: usize = 32 * 1024;
 
 /// The piece length of an elementwise loop over `len` elements: all of it, or [`GRAIN`].
+#[inline]
 pub fn grain(len: usize) -> usize {
     if len < SERIAL { len.max(1) } else { GRAIN }
 }
 
 /// The rows in a piece of a loop over `rows` rows of `row_len` elements: all of them, or about
 /// [`GRAIN`] elements' worth.
+#[inline]
 pub fn row_grain(rows: usize, row_len: usize) -> usize {
     if rows.saturating_mul(row_len) < SERIAL {
         rows.max(1)
@@ -83,6 +85,7 @@ struct Pieces<'a, T> {
 unsafe impl<T: Send> Sync for Pieces<'_, T> {}
 
 impl<'a, T> Pieces<'a, T> {
+    #[inline]
     fn new(whole: &'a mut [T], chunk: usize) -> Self {
         Pieces { start: whole.as_mut_ptr(), len: whole.len(), chunk, of: PhantomData }
     }
@@ -91,6 +94,7 @@ impl<'a, T> Pieces<'a, T> {
     ///
     /// # Safety
     /// At most once for each `i`.
+    #[inline]
     unsafe fn take(&self, i: usize) -> &'a mut [T] {
         let start = i * self.chunk;
         assert!(start < self.len, "piece {i} is outside");

@@ -27,14 +27,17 @@ pub(super) const PAIR: usize = 2 * TILE;
 pub(super) struct Packed(Scratch<f32>);
 
 impl Packed {
+    #[inline]
     pub(super) fn take(len: usize) -> Self {
         Self(Scratch::take(len.div_ceil(2)))
     }
 
+    #[inline]
     fn len(&self) -> usize {
         2 * self.0.len()
     }
 
+    #[inline]
     pub(super) fn shared(&mut self) -> SharedMut<'_, Bf16> {
         let len = self.len();
         // SAFETY: two numbers in bf16 have the size of one in f32, a smaller alignment, and any

@@ -19,21 +19,25 @@ pub(in crate::kernels) struct Cut {
 
 impl Cut {
     /// The fewest pieces of at most `most` each.
+    #[inline]
     pub(in crate::kernels) fn at_most(len: usize, most: usize) -> Self {
         Self { len, pieces: len.div_ceil(most) }
     }
 
     /// At most `pieces` pieces, none of them empty.
+    #[inline]
     pub(in crate::kernels) fn into_pieces(len: usize, pieces: usize) -> Self {
         Self { len, pieces: pieces.min(len) }
     }
 
     /// Where piece `i` begins; for `i == pieces`, the end.
+    #[inline]
     pub(in crate::kernels) fn start(&self, i: usize) -> usize {
         i * self.len / self.pieces.max(1)
     }
 
     /// Piece `i`.
+    #[inline]
     pub(in crate::kernels) fn range(&self, i: usize) -> Range<usize> {
         self.start(i)..self.start(i + 1)
     }
@@ -66,10 +70,12 @@ impl Panels {
         Self { cols, lanes: shape.lanes, cut }
     }
 
+    #[inline]
     pub(in crate::kernels) fn count(&self) -> usize {
         self.cut.pieces
     }
 
+    #[inline]
     pub(in crate::kernels) fn get(&self, i: usize) -> Panel {
         let vectors = self.cut.range(i);
         let (first, width) = (vectors.start * self.lanes, vectors.len() * self.lanes);
@@ -89,12 +95,14 @@ impl Panels {
     }
 
     /// The columns of a range of panels with the padding of the last register.
+    #[inline]
     pub(in crate::kernels) fn width(&self, range: Range<usize>) -> usize {
         let last = self.get(range.end - 1);
         last.first + last.width - self.get(range.start).first
     }
 
     /// All columns with the padding of the last register.
+    #[inline]
     pub(in crate::kernels) fn padded(&self) -> usize {
         self.cols.next_multiple_of(self.lanes)
     }

@@ -37,6 +37,7 @@ enum Block<T: Real> {
 
 impl<T: Real> Scratch<T> {
     /// Takes a block with room for `len` elements.
+    #[inline]
     pub(in crate::kernels) fn take(len: usize) -> Self {
         let bytes = len * size_of::<T>();
         let block = match bytes < LARGE_BYTES {

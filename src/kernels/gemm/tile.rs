@@ -50,16 +50,19 @@ unsafe impl<T: Send> Send for SharedMut<'_, T> {}
 unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
 
 impl<'a, T> SharedMut<'a, T> {
+    #[inline]
     pub(in crate::kernels) fn new(out: &'a mut [T]) -> Self {
         Self { start: out.as_mut_ptr(), len: out.len(), borrow: PhantomData }
     }
 
     /// The first element.
+    #[inline]
     pub(in crate::kernels) fn start(&self) -> *mut T {
         self.start
     }
 
     /// Number of elements.
+    #[inline]
     pub(in crate::kernels) fn len(&self) -> usize {
         self.len
     }
@@ -68,6 +71,7 @@ impl<'a, T> SharedMut<'a, T> {
     ///
     /// # Safety
     /// Nobody else touches these elements while the window is in use.
+    #[inline]
     pub(in crate::kernels) unsafe fn window(
         &self,
         offset: usize,
@@ -84,6 +88,7 @@ impl<'a, T> SharedMut<'a, T> {
     ///
     /// # Safety
     /// Nobody else touches these elements while the slice is in use.
+    #[inline]
     pub(in crate::kernels) unsafe fn slice(&self, offset: usize, len: usize) -> &'a mut [T] {
         assert!(offset + len <= self.len, "slice too long");
         // SAFETY: in bounds by the assertion, and exclusive by the promise of the caller.

@@ -36,22 +36,26 @@ impl Blocks {
         Blocks { groups, rows, c, unit, block_rows, per_group: rows.div_ceil(block_rows) }
     }
 
+    #[inline]
     fn len(&self) -> usize {
         self.groups * self.per_group
     }
 
     /// The group of block `i` of all.
+    #[inline]
     fn group(&self, i: usize) -> usize {
         i / self.per_group
     }
 
     /// The rows of block `i` of all.
+    #[inline]
     fn n_rows(&self, i: usize) -> usize {
         let start = (i % self.per_group) * self.block_rows;
         self.block_rows.min(self.rows - start)
     }
 
     /// The elements of block `i` of all.
+    #[inline]
     fn span(&self, i: usize) -> std::ops::Range<usize> {
         let (group, block) = (i / self.per_group, i % self.per_group);
         let start = (group * self.rows + block * self.block_rows) * self.c;
@@ -59,6 +63,7 @@ impl Blocks {
     }
 
     /// How often a row's channels are repeated, so that it is long enough for a loop.
+    #[inline]
     fn repeats(&self) -> usize {
         (LONG_ROW / self.c).max(1)
     }

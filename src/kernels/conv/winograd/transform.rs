@@ -27,10 +27,12 @@ pub(super) struct Square {
 
 impl Square {
     /// A square of which all exists.
+    #[inline]
     pub(super) fn whole(origin: usize, side: usize) -> Self {
         Self { origin, rows: 0..side, cols: 0..side }
     }
 
+    #[inline]
     fn is_whole(&self, side: usize) -> bool {
         self.rows == (0..side) && self.cols == (0..side)
     }
