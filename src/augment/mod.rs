@@ -247,7 +247,7 @@ impl Augment {
         self.require("evaluation", size);
         let [h, w, c] = size;
         let len = h * w * c;
-        let whole = images.len().is_multiple_of(len);
+        let whole = images.len() % len == 0;
         assert!(whole, "evaluation: {} bytes are not images of {size:?}", images.len());
         // A byte has 256 values: look its normalised value up.
         let table: Vec<[f32; 256]> = (0..c)

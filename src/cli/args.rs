@@ -1,6 +1,7 @@
 //! The command line's words: commands, flags, and the settings that flags become.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
@@ -11,13 +12,26 @@ use super::pictures::{MaskArgs, ReportArgs};
 use crate::config::{Layers, RunConfig};
 use crate::data::Source;
 use crate::error::{Error, Result};
+use crate::kernels::dispatch::Level;
 use crate::train::settings::caution;
+
+/// The version, with the levels of vector instructions that were built in, and the best of them
+/// that this processor has.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let built = Level::ALL.into_iter().filter(|level| level.is_built()).map(Level::name);
+        let built = built.collect::<Vec<_>>().join(", ");
+        let best = Level::best().name();
+        format!("{} (levels: {built}; this processor: {best})", env!("CARGO_PKG_VERSION"))
+    });
+    &VERSION
+}
 
 /// MetaMask: self-supervised image representations with a meta-learned dimensional mask.
 ///
 /// Without a command: `train --preset demo`, the main job on the data that come along.
 #[derive(Debug, Parser)]
-#[command(name = "dimask", version)]
+#[command(name = "dimask", version = version())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

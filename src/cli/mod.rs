@@ -134,13 +134,12 @@ fn set_threads(flag: Option<usize>) -> Result<()> {
 /// Complains about `DIMASK_SIMD` before a kernel does, which can only panic.
 fn check_level() -> Result<()> {
     let Ok(name) = std::env::var("DIMASK_SIMD") else { return Ok(()) };
+    let known = Level::ALL.into_iter().find(|level| level.name() == name);
+    let obstacle = known.map_or(Some("there is no such level"), Level::obstacle);
+    let Some(obstacle) = obstacle.filter(|_| !name.is_empty()) else { return Ok(()) };
     let usable = Level::ALL.into_iter().filter(|level| level.is_available()).map(Level::name);
-    let usable: Vec<&str> = usable.collect();
-    if name.is_empty() || usable.contains(&name.as_str()) {
-        return Ok(());
-    }
-    let reason = format!("{name:?} is none of {}, this processor's levels", usable.join(", "));
-    Err(Error::usage("DIMASK_SIMD", reason))
+    let usable = usable.collect::<Vec<_>>().join(", ");
+    Err(Error::usage("DIMASK_SIMD", format!("{name:?}: {obstacle} (available: {usable})")))
 }
 
 /// Complains about `DIMASK_CONV` before a convolution does, which can only panic.

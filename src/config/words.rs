@@ -334,7 +334,7 @@ impl Serialize for Every {
         match *self {
             Every::Steps(count) => serializer.serialize_u64(count as u64),
             Every::Seconds(seconds) => {
-                let fits = |(_, unit): &(char, u64)| seconds.is_multiple_of(*unit);
+                let fits = |(_, unit): &(char, u64)| seconds % unit == 0;
                 let (letter, unit) = UNITS.into_iter().find(fits).expect("a second always fits");
                 serializer.collect_str(&format_args!("{}{letter}", seconds / unit))
             }

@@ -47,7 +47,7 @@ pub fn plant(images: &Dataset, strength: f64, part: &str) -> Result<Dataset> {
     let mut bytes = images.read(&(0..images.len()).collect::<Vec<_>>())?;
     for (index, (image, kind)) in bytes.chunks_exact_mut(len).zip(kinds).enumerate() {
         let phase = phases.at(&[index as u64]).random_range(0.0..TAU);
-        let (vertical, periods) = (kind.is_multiple_of(2), PERIODS[kind as usize / 2]);
+        let (vertical, periods) = (kind % 2 == 0, PERIODS[kind as usize / 2]);
         for (pixel, values) in image.chunks_exact_mut(channels).enumerate() {
             let (row, column) = (pixel / width, pixel % width);
             let along = match vertical {

@@ -169,14 +169,14 @@ impl Splits {
     fn with_equal_sizes(self, package: &Package) -> Result<Splits> {
         let [train, test] =
             [Some(&self.train), self.test.as_ref()].map(|set| set.map(Dataset::size));
-        if let (Some([h, w, _]), Some([height, width, _])) = (train, test)
-            && [h, w] != [height, width]
-        {
-            let expected = format!("test images of {h}x{w} as in training");
-            let found = format!("{height}x{width}");
-            return Err(Error::format(package.place(), "the set", expected, found));
+        match (train, test) {
+            (Some([h, w, _]), Some([height, width, _])) if [h, w] != [height, width] => {
+                let expected = format!("test images of {h}x{w} as in training");
+                let found = format!("{height}x{width}");
+                Err(Error::format(package.place(), "the set", expected, found))
+            }
+            _ => Ok(self),
         }
-        Ok(self)
     }
 }
 

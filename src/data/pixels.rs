@@ -33,7 +33,7 @@ impl Pixels {
     #[track_caller]
     pub fn from_vec(bytes: Vec<u8>, image_len: usize) -> Pixels {
         assert!(
-            image_len > 0 && bytes.len().is_multiple_of(image_len),
+            image_len > 0 && bytes.len() % image_len == 0,
             "Pixels::from_vec: {} bytes are not images of {image_len}",
             bytes.len()
         );

@@ -139,10 +139,9 @@ mod tests {
     impl Observer for Steps {
         fn step(&mut self, _: &crate::train::metrics::StepRecord) {
             self.0 += 1;
-            if let Some((at, stop)) = &self.1
-                && *at == self.0
-            {
-                stop.request(2);
+            match &self.1 {
+                Some((at, stop)) if *at == self.0 => stop.request(2),
+                _ => {}
             }
         }
     }

@@ -139,7 +139,7 @@ pub fn ablation(run: &Run, extent: &Extent, observer: &mut dyn Observer) -> Resu
     let (n, d) = (labels.len(), features.shape()[1]);
     let (mut changes, mut errors) = (Vec::new(), Vec::new());
     for dimension in 0..d {
-        if dimension.is_multiple_of(32) {
+        if dimension % 32 == 0 {
             observer.note(&format!("dropping dimension {dimension} of {d}"));
         }
         let without = right(&dropped(&bank_features, dimension), &dropped(&features, dimension));

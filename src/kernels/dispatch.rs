@@ -36,16 +36,42 @@ impl Level {
         }
     }
 
-    /// Whether this processor has the level's instructions.
+    /// Whether this build has the level's kernels: those of AVX-512 need Rust 1.89.
+    pub fn is_built(self) -> bool {
+        match self {
+            Level::Scalar => true,
+            Level::Avx2 => cfg!(target_arch = "x86_64"),
+            Level::Avx512 => cfg!(avx512),
+        }
+    }
+
+    /// The best level that is available.
+    pub fn best() -> Level {
+        let available = Level::ALL.into_iter().rev().find(|level| level.is_available());
+        available.unwrap_or(Level::Scalar)
+    }
+
+    /// Why the level is not available; nothing if it is.
+    pub fn obstacle(self) -> Option<&'static str> {
+        if self.is_available() {
+            None
+        } else if self.is_built() || !cfg!(target_arch = "x86_64") {
+            Some("this processor lacks its instructions")
+        } else {
+            Some("this build lacks its kernels, which need Rust 1.89 or newer")
+        }
+    }
+
+    /// Whether this build has the level's kernels and this processor their instructions.
     #[inline]
     pub fn is_available(self) -> bool {
         match self {
             Level::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(avx512)]
             Level::Avx512 => is_x86_feature_detected!("avx512f"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(avx512))]
             _ => false,
         }
     }
@@ -61,7 +87,7 @@ impl Level {
 /// environment variable `DIMASK_SIMD` names.
 ///
 /// # Panics
-/// If `DIMASK_SIMD` names no level, or one that this processor lacks.
+/// If `DIMASK_SIMD` names no level, or one that this build or this processor lacks.
 #[inline]
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
@@ -70,15 +96,16 @@ pub fn level() -> Level {
 
 fn choose(forced: Option<&str>) -> Level {
     let Some(name) = forced.filter(|name| !name.is_empty()) else {
-        let available = Level::ALL.into_iter().rev().find(|level| level.is_available());
-        return available.unwrap_or(Level::Scalar);
+        return Level::best();
     };
     let level = Level::ALL.into_iter().find(|level| level.name() == name);
     let level = level.unwrap_or_else(|| {
         panic!("DIMASK_SIMD={name}: no such level (scalar, avx2 and avx512 are)")
     });
-    assert!(level.is_available(), "DIMASK_SIMD={name}: this processor lacks its instructions");
-    level
+    match level.obstacle() {
+        None => level,
+        Some(obstacle) => panic!("DIMASK_SIMD={name}: {obstacle}"),
+    }
 }
 
 /// Work that is written once over [`Vector`] and compiled for each level.
@@ -106,9 +133,9 @@ pub(crate) fn run<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Output {
             Level::Scalar => scalar(kernel),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2(kernel),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(avx512)]
             Level::Avx512 => avx512(kernel),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(avx512))]
             _ => unreachable!("checked above"),
         }
     }
@@ -127,7 +154,7 @@ unsafe fn avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     unsafe { kernel.run::<T::Avx2>() }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(avx512)]
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     // SAFETY: this is the shell of the level.
@@ -152,12 +179,12 @@ macro_rules! wide {
             fn body<$($generics)*>($($arg: $type),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2<$($generics)*>($($arg: $type),*) $(-> $out)? {
+            unsafe fn avx2<$($generics)*>($($arg: $type),*) $(-> $out)? {
                 body($($arg),*)
             }
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(avx512)]
             #[target_feature(enable = "avx512f")]
-            fn avx512<$($generics)*>($($arg: $type),*) $(-> $out)? {
+            unsafe fn avx512<$($generics)*>($($arg: $type),*) $(-> $out)? {
                 body($($arg),*)
             }
             use $crate::kernels::dispatch::{Level, level};
@@ -166,7 +193,7 @@ macro_rules! wide {
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
+                #[cfg(avx512)]
                 Level::Avx512 => unsafe { avx512($($arg),*) },
                 _ => body($($arg),*),
             }

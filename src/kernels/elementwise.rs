@@ -175,16 +175,14 @@ pub fn zip_broadcast<T: Real>(
         b.len()
     );
     // Short rows that one operand repeats: repeat them in a longer row first.
-    if let [rows, row] = axes[..]
-        && row.len <= SHORT_ROW
-    {
-        let c = row.len;
+    if let [rows, row] = axes[..] {
+        let (c, short) = (row.len, row.len <= SHORT_ROW);
         let whole = |strides: [usize; 2], i: usize| strides[i] == 1 && rows.strides[i] == c;
         let repeated = |i: usize| row.strides[i] == 1 && rows.strides[i] == 0;
-        if whole(row.strides, 0) && repeated(1) {
+        if short && whole(row.strides, 0) && repeated(1) {
             return zip_repeated(&a[..len], &b[..c], y, f);
         }
-        if whole(row.strides, 1) && repeated(0) {
+        if short && whole(row.strides, 1) && repeated(0) {
             return zip_repeated(&b[..len], &a[..c], y, move |b, a| f(a, b));
         }
     }

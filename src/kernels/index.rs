@@ -55,7 +55,7 @@ pub fn put_add<T: Real>(g: &[T], indices: &[u32], blocks: usize, dx: &mut [T]) {
 #[track_caller]
 fn check(op: &str, x_len: usize, n_indices: usize, blocks: usize) {
     assert!(
-        blocks > 0 && x_len.is_multiple_of(blocks) && n_indices.is_multiple_of(blocks),
+        blocks > 0 && x_len % blocks == 0 && n_indices % blocks == 0,
         "{op}: {x_len} elements and {n_indices} positions do not divide into {blocks} blocks"
     );
     assert!(n_indices == 0 || x_len > 0, "{op}: {n_indices} positions in an array of 0 elements");

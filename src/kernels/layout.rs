@@ -260,7 +260,7 @@ pub fn embed<T: Real>(
                 rest /= outer[axis];
                 let from = position.wrapping_sub(starts[axis]);
                 let hit = position >= starts[axis]
-                    && from.is_multiple_of(steps[axis])
+                    && from % steps[axis] == 0
                     && from / steps[axis] < y_shape[axis];
                 g_row = g_row.filter(|_| hit).map(|row| row + from / steps[axis] * scale);
                 scale *= y_shape[axis];

@@ -195,8 +195,9 @@ pub fn max_pool2d<T: Real>(
     y: &mut [T],
     indices: &mut [u32],
 ) {
-    let oh = (h + 2 * padding[0] - kernel[0]) / stride[0] + 1;
-    let ow = (w + 2 * padding[1] - kernel[1]) / stride[1] + 1;
+    // Added before it is subtracted: an image smaller than a window has no result.
+    let oh = (h + 2 * padding[0] + stride[0] - kernel[0]) / stride[0];
+    let ow = (w + 2 * padding[1] + stride[1] - kernel[1]) / stride[1];
     for i in 0..n * oh * ow * c {
         let at = position(i, &[n, oh, ow, c]);
         let mut window = Vec::new();

@@ -19,7 +19,7 @@ mod sealed {
         fn singles_mut(x: &mut [Self]) -> Option<&mut [f32]>;
         #[cfg(target_arch = "x86_64")]
         type Avx2: Vector<Scalar = Self>;
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(avx512)]
         type Avx512: Vector<Scalar = Self>;
     }
 }
@@ -28,8 +28,8 @@ impl sealed::Sealed for f32 {
     type Scalar = arch::scalar::Lanes<f32, 4>;
     #[cfg(target_arch = "x86_64")]
     type Avx2 = arch::x86_64::F32x8;
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = arch::x86_64::F32x16;
+    #[cfg(avx512)]
+    type Avx512 = arch::avx512::F32x16;
 
     fn singles(x: &[f32]) -> Option<&[f32]> {
         Some(x)
@@ -43,8 +43,8 @@ impl sealed::Sealed for f64 {
     type Scalar = arch::scalar::Lanes<f64, 2>;
     #[cfg(target_arch = "x86_64")]
     type Avx2 = arch::x86_64::F64x4;
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = arch::x86_64::F64x8;
+    #[cfg(avx512)]
+    type Avx512 = arch::avx512::F64x8;
 
     fn singles(_: &[f64]) -> Option<&[f32]> {
         None

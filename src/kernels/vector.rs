@@ -10,6 +10,7 @@ use super::Real;
 /// the `#[target_feature]` shell of their level ([`super::dispatch::run`] is the one that
 /// enters it); pointers must be valid for reads, or writes, of `LANES` elements and need no
 /// alignment.
+#[allow(unreachable_pub)] // Rust 1.85 does not see that it bounds the types of `Sealed`.
 pub trait Vector: Copy {
     /// The float of one lane.
     type Scalar: Real;

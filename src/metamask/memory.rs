@@ -79,7 +79,7 @@ impl<T: Real, E: Encode<T>> Memory<T, E> {
         factors: Option<&Tensor<T>>,
         z: &Tensor<T>,
     ) -> Option<Anchors<T>> {
-        let two_views = |x: &Tensor<T>| x.shape().first().is_some_and(|n| n.is_multiple_of(2));
+        let two_views = |x: &Tensor<T>| x.shape().first().is_some_and(|n| n % 2 == 0);
         match self {
             Memory::Empty => None,
             Memory::Target(target) => {

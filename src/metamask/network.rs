@@ -137,7 +137,7 @@ impl<T: Real, E: Encode<T>> Network<T, E> {
             || matches!(objective.base, Loss::BarlowTwins(_))
             || [Some(base), predictor.as_ref()].into_iter().flatten().any(norms);
         let least = if normalises { 4 } else { 2 };
-        let fits = rows.is_multiple_of(2 * ranks) && rows >= least;
+        let fits = rows % (2 * ranks) == 0 && rows >= least;
         let least = least / 2;
         assert!(fits, "{op}: a batch of {:?} is not two views of {least} images", x.shape());
         [rows / 2, width]

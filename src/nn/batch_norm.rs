@@ -62,7 +62,7 @@ impl<T: Real> BatchNorm<T> {
     pub fn forward_then(&self, x: &Var<T>, then: Then<'_, T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let name = &self.name;
         watch::layer(name);
-        let op = &format_args!("batch_norm {name}");
+        let op = &format!("batch_norm {name}");
         match pass.mode() {
             Mode::Train { groups, moments, comm } => {
                 let channels = self.weight.value().len().max(1);

@@ -53,8 +53,8 @@ impl<T: Real> Conv2d<T> {
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
         watch::layer(&self.name);
         let Conv2d { name, weight, stride, padding, precision } = self;
-        let op = &format_args!("conv2d {name}");
-        x.conv2d_for(op, weight, [*stride; 2], [*padding; 2], *precision)
+        let (stride, padding) = ([*stride; 2], [*padding; 2]);
+        x.conv2d_for(&format_args!("conv2d {name}"), weight, stride, padding, *precision)
     }
 }
 

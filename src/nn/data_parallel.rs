@@ -61,7 +61,7 @@ impl<T: Real, E: Encode<T>> Encode<T> for DataParallel<T, E> {
             return encoder.forward(x, pass).all_gather(comm);
         };
         let (views, noted) = (*groups, moments.len());
-        let fits = x.shape().first().is_some_and(|rows| rows.is_multiple_of(views));
+        let fits = x.shape().first().is_some_and(|rows| rows % views == 0);
         assert!(fits, "data_parallel: {views} views of shape {:?}", x.shape());
         if self.batch_norm == BatchNormOver::AllRanks {
             *across = Some(comm.clone());

@@ -242,7 +242,7 @@ fn mark(svg: &mut Svg, series: &Series, places: &[[f64; 2]]) {
             for &[x, y] in places.iter().filter(|at| at.iter().all(|x| x.is_finite())) {
                 let corner = |i: usize| {
                     let angle = std::f64::consts::PI * (i as f64 / 5.0 - 0.5);
-                    let radius = if i.is_multiple_of(2) { 8.0 } else { 3.4 };
+                    let radius = if i % 2 == 0 { 8.0 } else { 3.4 };
                     [x + radius * angle.cos(), y + radius * angle.sin()]
                 };
                 let star: Vec<[f64; 2]> = (0..10).map(corner).collect();

@@ -39,7 +39,7 @@ impl Indices {
     #[track_caller]
     pub(crate) fn check(&self, op: &str, picked: &[usize], whole: &[usize]) {
         let (n, size) = (self.flat.len(), whole.iter().product::<usize>());
-        let fits = picked.iter().product::<usize>() == n && size.is_multiple_of(self.blocks);
+        let fits = picked.iter().product::<usize>() == n && size % self.blocks == 0;
         assert!(fits, "{op}: {n} positions for {picked:?}, of {whole:?}");
     }
 

@@ -15,9 +15,11 @@
 //! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use fs2::FileExt;
 
 use super::container::write_atomically;
 use crate::config::RunConfig;
@@ -187,9 +189,11 @@ impl RunFolder {
             .truncate(false)
             .open(&path)
             .map_err(refused)?;
-        match file.try_lock() {
+        // The standard library has locks since Rust 1.89.
+        let held = fs2::lock_contended_error().raw_os_error();
+        match file.try_lock_exclusive() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+            Err(e) if e.raw_os_error() == held => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder); // Only for the message.
                 let holder = holder.trim();
@@ -200,8 +204,8 @@ impl RunFolder {
                 return Err(Error::usage(self.root.display().to_string(), reason));
             }
             // A file system without locks: better to run without one than not at all.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(e)) => return Err(refused(e)),
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
+            Err(e) => return Err(refused(e)),
         }
         file.set_len(0).map_err(refused)?;
         write!(file, "{}", std::process::id()).map_err(refused)?;

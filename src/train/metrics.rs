@@ -88,7 +88,7 @@ pub const MASKS: usize = 200;
 ///
 /// It depends on nothing else, so that a run which stops and goes on records the same.
 pub fn records_mask(step: usize, steps: usize) -> bool {
-    step == steps || step.is_multiple_of(steps.div_ceil(MASKS))
+    step == steps || step % steps.div_ceil(MASKS) == 0
 }
 
 /// What an epoch came to.

@@ -241,9 +241,9 @@ impl Run {
             let epoch = self.step / steps_per_epoch;
             let views = team.all(views.take())?;
             team.all(self.take_step(&views, epoch, steps_per_epoch, observer))?;
-            let ended = self.step.is_multiple_of(steps_per_epoch);
+            let ended = self.step % steps_per_epoch == 0;
             let due = match self.config.checkpoint_every {
-                Every::Steps(count) => count > 0 && self.step.is_multiple_of(count),
+                Every::Steps(count) => count > 0 && self.step % count == 0,
                 Every::Seconds(seconds) => self.saved.elapsed() >= Duration::from_secs(seconds),
             };
             let (due, signal) = team.agree(due, stop.requested());
@@ -337,7 +337,7 @@ impl Run {
         let mask_of = |f: &dyn Fn(&[f32]) -> f32| mask.as_deref().map(|mask| f64::from(f(mask)));
         let judge = Judge::new(&self.images, &self.config);
         let (knn5, knn200) = match self.config.eval.every {
-            every if every > 0 && (epoch + 1).is_multiple_of(every) => {
+            every if every > 0 && (epoch + 1) % every == 0 => {
                 judge.knn(self.state(), &self.images.bank, &self.images.test, self.step)?
             }
             _ => (None, None),

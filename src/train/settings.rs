@@ -39,7 +39,7 @@ pub fn settings(config: &RunConfig, step: usize, steps_per_epoch: usize) -> Sett
             Mode::MetaMask(Meta::FiniteDifference { r: mask.radius })
         }
     };
-    let compares = mask.compare_every > 0 && (step + 1).is_multiple_of(mask.compare_every);
+    let compares = mask.compare_every > 0 && (step + 1) % mask.compare_every == 0;
     let rate = |base: f64| rate(config, base, step, steps_per_epoch);
     Settings {
         mode,

@@ -157,7 +157,7 @@ impl Team {
                 return Err(Error::usage("the ranks", reason));
             }
         }
-        if !config.batch_size.is_multiple_of(size) {
+        if config.batch_size % size != 0 {
             let reason =
                 format!("is {}, which {size} ranks cannot share evenly", config.batch_size);
             return Err(Error::usage("batch_size", reason));

@@ -6,6 +6,7 @@
 mod support;
 
 mod book;
+mod build;
 mod collapse;
 mod conv;
 mod determinism;

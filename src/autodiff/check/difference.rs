@@ -240,11 +240,8 @@ impl<'a> Line<'a> {
     /// Compares a claimed slope with differences, at as many steps as it takes.
     pub(super) fn judge(&mut self, quantity: &Quantity<'_>, exact: f64, aim: &Aim) -> Found {
         FIRST.into_iter().for_each(|e| self.ensure(e));
-        if let Quantity::Output(k) = *quantity
-            && exact == 0.0
-            && self.here[k].is_finite()
-            && self.is_still(k)
-        {
+        let still = |k: usize| self.here[k].is_finite() && self.is_still(k);
+        if exact == 0.0 && matches!(*quantity, Quantity::Output(k) if still(k)) {
             return Found { numeric: 0.0, uncertainty: 0.0, scale: 0.0, verdict: Verdict::Right };
         }
         if aim.fine < aim.tolerance {

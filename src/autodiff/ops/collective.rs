@@ -51,7 +51,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     pub fn shard(&self, comm: &Comm<T>) -> Var<T> {
         let (mut shape, size) = (self.shape().to_vec(), comm.size());
-        let even = shape.first().is_some_and(|rows| rows.is_multiple_of(size));
+        let even = shape.first().is_some_and(|rows| rows % size == 0);
         assert!(even, "shard: {shape:?} between {size} ranks");
         shape[0] /= size;
         let len = self.value().len() / size;

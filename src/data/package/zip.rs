@@ -133,7 +133,7 @@ fn unicode_name(raw: &[u8], mut extra: &[u8]) -> Option<Vec<u8>> {
             let mut sum = flate2::Crc::new();
             sum.update(raw);
             let same = sum.sum() == u32::from_le_bytes([*w, *x, *y, *z]);
-            return (same && str::from_utf8(name).is_ok()).then(|| name.to_vec());
+            return (same && std::str::from_utf8(name).is_ok()).then(|| name.to_vec());
         }
         extra = rest;
     }

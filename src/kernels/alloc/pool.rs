@@ -231,7 +231,7 @@ impl Shelves {
 
 /// What can be split into two of a class: large memory, whose halves begin at huge pages too.
 fn twice(half: Layout) -> Option<Layout> {
-    let fits = half.align() == HUGE_PAGE_BYTES && half.size().is_multiple_of(HUGE_PAGE_BYTES);
+    let fits = half.align() == HUGE_PAGE_BYTES && half.size() % HUGE_PAGE_BYTES == 0;
     fits.then(|| class_layout(2 * half.size())).flatten()
 }
 

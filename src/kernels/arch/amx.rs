@@ -25,15 +25,18 @@ fn has_tiles() -> bool {
     const PRODUCTS_AND_TILES: u32 = 1 << 22 | 1 << 24;
     /// Bits of the register that says what the system saves of a thread: both kinds of tile data.
     const TILE_STATE: u64 = 1 << 17 | 1 << 18;
+    #[allow(unused_unsafe)] // The instruction is `unsafe` in Rust 1.89, and not in 1.95.
+    // SAFETY: every processor of x86-64 has the instruction.
+    let [first, seventh] = [0, 7].map(|leaf| unsafe { __cpuid_count(leaf, 0) });
     is_x86_feature_detected!("avx512f")
-        && __cpuid_count(0, 0).eax >= 7
-        && __cpuid_count(7, 0).edx & PRODUCTS_AND_TILES == PRODUCTS_AND_TILES
+        && first.eax >= 7
+        && seventh.edx & PRODUCTS_AND_TILES == PRODUCTS_AND_TILES
         && saved_state() & TILE_STATE == TILE_STATE
 }
 
 fn saved_state() -> u64 {
     #[target_feature(enable = "xsave")]
-    fn read() -> u64 {
+    unsafe fn read() -> u64 {
         // SAFETY: register 0 exists wherever the instruction does.
         unsafe { _xgetbv(0) }
     }

@@ -1,7 +1,10 @@
 //! One file for each kind of processor: implementations of [`super::vector::Vector`], and tiles.
 
-#[cfg_attr(not(target_arch = "x86_64"), path = "no_amx.rs")]
+#[cfg_attr(not(avx512), path = "no_amx.rs")]
 pub(super) mod amx;
+#[cfg(avx512)]
+#[clippy::msrv = "1.89"]
+pub(super) mod avx512;
 pub(super) mod scalar;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86_64;

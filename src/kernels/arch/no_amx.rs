@@ -1,4 +1,4 @@
-//! What stands for the tile registers on processors that cannot have them.
+//! What stands for the tile registers where there is no AVX-512, beside which they are used.
 
 use std::convert::Infallible;
 

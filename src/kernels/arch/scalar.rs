@@ -63,7 +63,7 @@ impl<T: Real, const N: usize> Vector for Lanes<T, N> {
     }
     #[inline(always)]
     unsafe fn zip(self, other: Self) -> (Self, Self) {
-        let pair = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
+        let pair = |i: usize| if i % 2 == 0 { self.0[i / 2] } else { other.0[i / 2] };
         (Self(std::array::from_fn(pair)), Self(std::array::from_fn(|i| pair(N + i))))
     }
 }

@@ -433,7 +433,7 @@ fn spread_rest<T: Real>(x: &[T], mean: &[T], b: &[T], d: &[T], dx: &mut [T]) {
 #[track_caller]
 fn check(op: &str, [n, h, w, c]: [usize; 4], groups: usize, x: usize, pooled: &[usize]) -> usize {
     let image = (h / 2) * (w / 2) * c;
-    let fits = groups > 0 && n.is_multiple_of(groups) && x == n * h * w * c;
+    let fits = groups > 0 && n % groups == 0 && x == n * h * w * c;
     assert!(
         fits && pooled.iter().all(|&len| len == n * image),
         "{op}: [{n}, {h}, {w}, {c}] in {groups} groups with {x} elements, pooled {pooled:?}"

@@ -111,7 +111,8 @@ pub(crate) fn contrast<T: Real>(planes: &mut [T], c: usize, factor: T) {
 #[inline(always)]
 fn sum<T: Real>(x: &[T]) -> T {
     let mut lanes = [T::ZERO; 8];
-    let (chunks, rest) = x.as_chunks::<8>();
+    let chunks = x.chunks_exact(8);
+    let rest = chunks.remainder();
     for chunk in chunks {
         for lane in 0..8 {
             lanes[lane] += chunk[lane];

@@ -393,7 +393,7 @@ impl<T: Real> Tensor<T> {
 /// Rows per group and channels of a batch to normalise.
 #[track_caller]
 pub(crate) fn norm_shape(op: impl fmt::Display, shape: &[usize], groups: usize) -> (usize, usize) {
-    let fits = shape.len() >= 2 && groups > 0 && shape[0].is_multiple_of(groups) && shape[0] > 0;
+    let fits = shape.len() >= 2 && groups > 0 && shape[0] % groups == 0 && shape[0] > 0;
     assert!(fits, "{op}: {groups} groups of shape {shape:?}");
     let c = shape[shape.len() - 1];
     (shape.iter().product::<usize>() / (groups * c.max(1)), c)

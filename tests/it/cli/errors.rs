@@ -4,6 +4,8 @@ use super::{Bench, program, run, run_command};
 use std::fs;
 use std::path::Path;
 
+use dimask::kernels::dispatch::Level;
+
 fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).expect("the file can be read");
     change(&mut bytes);
@@ -178,6 +180,34 @@ fn impossible_settings_are_refused_by_name() {
 }
 
 #[test]
+fn levels_are_told_and_one_that_is_missing_is_refused() {
+    let version = run(&["--version"]).ok().stdout;
+    let (built, best) = version
+        .strip_prefix(concat!("dimask ", env!("CARGO_PKG_VERSION"), " (levels: "))
+        .and_then(|rest| rest.strip_suffix(")\n"))
+        .and_then(|rest| rest.split_once("; this processor: "))
+        .unwrap_or_else(|| panic!("{version}"));
+    let built: Vec<&str> = built.split(", ").collect();
+    for level in Level::ALL {
+        assert_eq!(built.contains(&level.name()), level.is_built(), "{version}");
+        assert!(level.is_built() || !level.is_available(), "{version}");
+    }
+    assert_eq!(best, Level::best().name());
+
+    let refused = |name: &str, says: &str| {
+        let mut command = program(&["config"]);
+        command.env("DIMASK_SIMD", name);
+        run_command(command).fails(2, &["DIMASK_SIMD", name, says, "available: scalar"]);
+    };
+    refused("sse9", "no such level");
+    for level in Level::ALL {
+        if let Some(obstacle) = level.obstacle() {
+            refused(level.name(), obstacle);
+        }
+    }
+}
+
+#[test]
 fn settings_without_effect_are_refused_where_they_were_asked_for() {
     let cases: [(&[&str], &[&str]); 7] = [
         (&["--bt-mode", "one-head"], &["--bt-mode: has no effect", "barlow-twins"]),
@@ -235,7 +265,6 @@ fn unknown_words_are_refused() {
     run(&["fly"]).fails(2, &["fly"]);
     let help = run(&["train", "--help"]).ok();
     assert!(help.stdout.contains("--checkpoint-every") && help.stderr.is_empty());
-    assert!(run(&["--version"]).ok().stdout.starts_with("dimask "));
 }
 
 #[test]

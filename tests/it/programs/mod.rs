@@ -36,7 +36,7 @@ fn answers(seed: u64, program: &Program) -> Answers {
     let slope = push(&[&loss], &moves).remove(0).item();
     let graph = grad_graph(&loss, &wrt);
     let values = graph.iter().map(|g| g.value().clone()).collect();
-    let mixed = match seed.is_multiple_of(2) {
+    let mixed = match seed % 2 == 0 {
         true => push(&graph.iter().collect::<Vec<_>>(), &moves),
         false => {
             let still: Vec<Var<f64>> = directions.iter().cloned().map(Var::constant).collect();

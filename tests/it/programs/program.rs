@@ -131,9 +131,10 @@ impl Program {
         for source in &self.sources {
             let before = tape.len();
             arrays.push(define(source, &mut tape, &arrays).expect("it was defined before"));
-            if let (Source::Step(step, operands), Some((name, mistake))) = (source, mistake)
-                && step.name() == name
-            {
+            let (Source::Step(step, operands), Some((name, mistake))) = (source, mistake) else {
+                continue;
+            };
+            if step.name() == name {
                 let operands: Vec<&[Scalar]> =
                     operands.iter().map(|&operand| &arrays[operand].data[..]).collect();
                 tape.spoil(before..tape.len(), &operands, mistake);

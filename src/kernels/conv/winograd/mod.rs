@@ -375,7 +375,7 @@ struct Points {
 impl Points {
     fn new(squares: usize, channels: usize, lanes: usize) -> Self {
         // Steps of many lines that are a power of two would meet in a few places of the cache.
-        let apart = |len: usize| if len.is_multiple_of(256) { len + lanes } else { len };
+        let apart = |len: usize| if len % 256 == 0 { len + lanes } else { len };
         let stride = apart(channels.next_multiple_of(lanes));
         Self { stride, plane: apart(squares * stride) }
     }
