@@ -17,6 +17,9 @@ use super::vector::Vector;
 pub enum Level {
     /// What the compiler makes of plain loops for the target's smallest processor.
     Scalar,
+    /// As `Scalar`, with products by the crate matrixmultiply: the level of every processor that
+    /// no other one is written for.
+    Portable,
     /// x86-64 with AVX2 and FMA: 256-bit registers.
     Avx2,
     /// x86-64 with AVX-512F: 512-bit registers.
@@ -25,12 +28,13 @@ pub enum Level {
 
 impl Level {
     /// All levels, the plainest first.
-    pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx2, Level::Avx512];
+    pub const ALL: [Level; 4] = [Level::Scalar, Level::Portable, Level::Avx2, Level::Avx512];
 
     /// The name that `DIMASK_SIMD` takes.
     pub fn name(self) -> &'static str {
         match self {
             Level::Scalar => "scalar",
+            Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
         }
@@ -39,7 +43,7 @@ impl Level {
     /// Whether this build has the level's kernels: those of AVX-512 need Rust 1.89.
     pub fn is_built(self) -> bool {
         match self {
-            Level::Scalar => true,
+            Level::Scalar | Level::Portable => true,
             Level::Avx2 => cfg!(target_arch = "x86_64"),
             Level::Avx512 => cfg!(avx512),
         }
@@ -48,7 +52,7 @@ impl Level {
     /// The best level that is available.
     pub fn best() -> Level {
         let available = Level::ALL.into_iter().rev().find(|level| level.is_available());
-        available.unwrap_or(Level::Scalar)
+        available.unwrap_or(Level::Portable)
     }
 
     /// Why the level is not available; nothing if it is.
@@ -66,7 +70,7 @@ impl Level {
     #[inline]
     pub fn is_available(self) -> bool {
         match self {
-            Level::Scalar => true,
+            Level::Scalar | Level::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(avx512)]
@@ -100,7 +104,8 @@ fn choose(forced: Option<&str>) -> Level {
     };
     let level = Level::ALL.into_iter().find(|level| level.name() == name);
     let level = level.unwrap_or_else(|| {
-        panic!("DIMASK_SIMD={name}: no such level (scalar, avx2 and avx512 are)")
+        let names = Level::ALL.map(Level::name).join(", ");
+        panic!("DIMASK_SIMD={name}: no such level ({names} are)")
     });
     match level.obstacle() {
         None => level,
@@ -130,7 +135,7 @@ pub(crate) fn run<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Output {
     // SAFETY: each shell is entered only after the check above that its instructions exist.
     unsafe {
         match level {
-            Level::Scalar => scalar(kernel),
+            Level::Scalar | Level::Portable => scalar(kernel),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2(kernel),
             #[cfg(avx512)]
@@ -187,6 +192,7 @@ macro_rules! wide {
             unsafe fn avx512<$($generics)*>($($arg: $type),*) $(-> $out)? {
                 body($($arg),*)
             }
+            #[cfg_attr(not(target_arch = "x86_64"), allow(unused_imports))]
             use $crate::kernels::dispatch::{Level, level};
             match level() {
                 // SAFETY: `level` gives a level whose instructions this processor has.
@@ -253,10 +259,12 @@ pub(crate) mod tests {
         }
         assert_eq!(Some(&choose(None)), levels().last());
         assert_eq!(choose(Some("")), choose(None));
+        // Never chosen: a processor without a level of its own has `Portable`.
+        assert!(choose(None) > Level::Scalar);
     }
 
     #[test]
-    #[should_panic(expected = "no such level")]
+    #[should_panic(expected = "no such level (scalar, portable, avx2, avx512 are)")]
     fn unknown_level_panics() {
         choose(Some("sse9"));
     }

@@ -10,9 +10,30 @@ use super::vector::Vector;
 mod sealed {
     use super::Vector;
 
-    /// Closes [`super::Real`], and names the vectors of each level for a float type.
+    /// `C ← α A B + β C` as the crate matrixmultiply takes it: rows, steps and columns, then each
+    /// matrix with its two strides after its factor.
+    pub(super) type Gemm<T> = unsafe fn(
+        usize,
+        usize,
+        usize,
+        T,
+        *const T,
+        isize,
+        isize,
+        *const T,
+        isize,
+        isize,
+        T,
+        *mut T,
+        isize,
+        isize,
+    );
+
+    /// Closes [`super::Real`], and names the vectors of each level and the portable product for a
+    /// float type.
     pub trait Sealed: Sized {
         type Scalar: Vector<Scalar = Self>;
+        const GEMM: Gemm<Self>;
         /// The numbers as `f32`, if they are.
         fn singles(x: &[Self]) -> Option<&[f32]>;
         /// The numbers as `f32`, if they are.
@@ -26,6 +47,7 @@ mod sealed {
 
 impl sealed::Sealed for f32 {
     type Scalar = arch::scalar::Lanes<f32, 4>;
+    const GEMM: sealed::Gemm<f32> = matrixmultiply::sgemm;
     #[cfg(target_arch = "x86_64")]
     type Avx2 = arch::x86_64::F32x8;
     #[cfg(avx512)]
@@ -41,6 +63,7 @@ impl sealed::Sealed for f32 {
 
 impl sealed::Sealed for f64 {
     type Scalar = arch::scalar::Lanes<f64, 2>;
+    const GEMM: sealed::Gemm<f64> = matrixmultiply::dgemm;
     #[cfg(target_arch = "x86_64")]
     type Avx2 = arch::x86_64::F64x4;
     #[cfg(avx512)]

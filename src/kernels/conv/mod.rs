@@ -6,6 +6,7 @@
 
 mod axis;
 pub mod naive;
+mod patches;
 mod path;
 mod rows;
 mod taps;
@@ -198,6 +199,7 @@ pub fn conv2d_at<T: Real>(
     match path {
         Path::Product => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
         Path::Rows => rows::forward(level, geometry, x, w, y),
+        Path::Patches => patches::forward(geometry, x, w, y),
         Path::Winograd => winograd::Sum::forward(level, geometry, x, w).into(y),
         Path::Taps | Path::Tiles => TapSum {
             level,
@@ -235,6 +237,7 @@ pub fn conv2d_input_grad_at<T: Real>(
         Path::Product => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),
         Path::Winograd => winograd::Sum::adjoint(level, geometry, w, g).into(dx),
         Path::Rows => unreachable!("checked above"),
+        Path::Patches => patches::input_grad(geometry, w, g, dx),
         Path::Taps | Path::Tiles => TapSum {
             level,
             direction: Direction::Adjoint,
@@ -270,6 +273,7 @@ pub fn conv2d_weight_grad_at<T: Real>(
         Path::Product => gemm_at(level, Trans::Tn, 1, c, o, n * h * w, x, g, dw),
         Path::Winograd => winograd::weight_grad::weight_grad(level, geometry, x, g, dw),
         Path::Rows => rows::weight_grad(level, geometry, x, g, dw),
+        Path::Patches => patches::weight_grad(geometry, x, g, dw),
         Path::Taps => weight_grad::weight_grad(level, geometry, x, g, dw),
         Path::Tiles => {
             let numbers = T::singles(x).zip(T::singles(g)).zip(T::singles_mut(dw));

@@ -35,6 +35,8 @@ pub enum Path {
     Rows,
     /// Winograd's algorithm, for kernels of 3×3 and stride 1.
     Winograd,
+    /// Products of patches that are copied out, by the crate matrixmultiply whatever the level.
+    Patches,
     /// The processor's tiles, for f32: sums over the taps of what is rounded to bf16, in f32.
     /// Numbers below 2⁻¹²⁶ count as 0.
     Tiles,
@@ -42,7 +44,8 @@ pub enum Path {
 
 impl Path {
     /// All paths.
-    pub const ALL: [Path; 5] = [Path::Product, Path::Taps, Path::Rows, Path::Winograd, Path::Tiles];
+    pub const ALL: [Path; 6] =
+        [Path::Product, Path::Taps, Path::Rows, Path::Winograd, Path::Patches, Path::Tiles];
 
     /// Whether a convolution of this shape can be computed this way.
     pub fn is_possible(self, part: Part, geometry: &Geometry) -> bool {
@@ -50,7 +53,7 @@ impl Path {
             Path::Product => {
                 matches!(geometry, Geometry { kh: 1, kw: 1, stride: [1, 1], padding: [0, 0], .. })
             }
-            Path::Taps => true,
+            Path::Taps | Path::Patches => true,
             Path::Rows => part != Part::InputGrad,
             Path::Winograd => matches!(geometry, Geometry { kh: 3, kw: 3, stride: [1, 1], .. }),
             Path::Tiles => amx::is_available(),
@@ -112,6 +115,7 @@ impl Choice {
 /// | in bf16, from 16 images and channels on both sides, if `level` has tiles | [`Path::Tiles`] |
 /// | 1×1, stride 1, no padding | [`Path::Product`] |
 /// | f32, 3×3, stride 1, from 16 channels on both sides, with enough to save | [`Path::Winograd`] |
+/// | all other at level portable | [`Path::Patches`] |
 /// | forward and weight gradient: fewer than 6 input channels | [`Path::Rows`] |
 /// | forward: fewer than 4 images | [`Path::Rows`] |
 /// | all other | [`Path::Taps`] |
@@ -137,6 +141,9 @@ pub fn choose<T: Real>(level: Level, choice: Choice, part: Part, geometry: &Geom
         if wanted {
             return Path::Winograd;
         }
+    }
+    if level == Level::Portable {
+        return Path::Patches;
     }
     let rows = match part {
         Part::Forward => geometry.c < FEW_CHANNELS || geometry.n < FEW_IMAGES,
@@ -177,7 +184,6 @@ fn winograd_wins(part: Part, geometry: &Geometry) -> bool {
 mod tests {
     use super::*;
     use crate::kernels::bf16::Precision;
-    use crate::kernels::dispatch;
 
     #[test]
     fn names_choose() {
@@ -201,21 +207,26 @@ mod tests {
 
     #[test]
     fn the_table_is_as_it_is_stated() {
-        let level = dispatch::level();
+        Level::ALL.into_iter().for_each(check_table);
+    }
+
+    fn check_table(level: Level) {
         let at = |geometry, part| choose::<f32>(level, Choice::ByShape, part, &geometry);
+        let direct = |path| if level == Level::Portable { Path::Patches } else { path };
+        let (taps, rows) = (direct(Path::Taps), direct(Path::Rows));
         for part in Part::ALL {
             assert_eq!(at(square(64, [64, 64], 8, 1, 1), part), Path::Product);
-            assert_eq!(at(square(64, [64, 64], 8, 1, 2), part), Path::Taps);
-            assert_eq!(at(square(64, [64, 64], 32, 3, 2), part), Path::Taps);
+            assert_eq!(at(square(64, [64, 64], 8, 1, 2), part), taps);
+            assert_eq!(at(square(64, [64, 64], 32, 3, 2), part), taps);
             for (channels, side) in [(64, 32), (128, 16), (256, 8), (512, 4)] {
                 let layer = square(64, [channels; 2], side, 3, 1);
                 assert_eq!(at(layer, part), Path::Winograd);
-                assert_eq!(choose::<f32>(level, Choice::Direct, part, &layer), Path::Taps);
-                assert_eq!(choose::<f64>(level, Choice::Winograd, part, &layer), Path::Taps);
+                assert_eq!(choose::<f32>(level, Choice::Direct, part, &layer), taps);
+                assert_eq!(choose::<f64>(level, Choice::Winograd, part, &layer), taps);
                 let rounded = Geometry { precision: Precision::Bf16, ..layer };
                 let tiles = if level.has_tiles() { Path::Tiles } else { Path::Winograd };
                 assert_eq!(at(rounded, part), tiles);
-                assert_eq!(choose::<f64>(level, Choice::ByShape, part, &rounded), Path::Taps);
+                assert_eq!(choose::<f64>(level, Choice::ByShape, part, &rounded), taps);
             }
             // Too few channels, too little of a tile in the image, weights for one image.
             assert_ne!(at(square(64, [8, 64], 32, 3, 1), part), Path::Winograd);
@@ -228,9 +239,9 @@ mod tests {
             let tiny = square(1, [1, 1], 2, 3, 1);
             assert_eq!(choose::<f32>(level, Choice::Winograd, part, &tiny), Path::Winograd);
         }
-        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::Forward), Path::Rows);
-        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::WeightGrad), Path::Rows);
-        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::InputGrad), Path::Taps);
-        assert_eq!(at(square(2, [64, 64], 32, 3, 2), Part::Forward), Path::Rows);
+        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::Forward), rows);
+        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::WeightGrad), rows);
+        assert_eq!(at(square(64, [3, 64], 32, 3, 1), Part::InputGrad), taps);
+        assert_eq!(at(square(2, [64, 64], 32, 3, 2), Part::Forward), rows);
     }
 }

@@ -15,6 +15,12 @@ fn paths(geometry: &Geometry) -> impl Iterator<Item = Path> {
     exact.filter(|path| path.is_possible(Part::Forward, geometry))
 }
 
+/// The processor's tiles, if it has them, at the level of this process.
+fn tiles(geometry: &Geometry) -> Option<(Level, Path)> {
+    let possible = Path::Tiles.is_possible(Part::Forward, geometry);
+    possible.then(|| (dispatch::level(), Path::Tiles))
+}
+
 /// The three maps of `[x, w, g]`.
 fn parts<T: Real>(
     level: Level,
@@ -122,17 +128,17 @@ fn the_number_of_threads_changes_no_bit() {
     let base = Geometry { padding: [1, 1], ..sizes };
     for geometry in [base, Geometry { stride: [2, 2], ..base }, Geometry { c: 3, ..base }] {
         let [x, w, g] = operands::<f32>(&geometry);
-        let tiles = Some(Path::Tiles).filter(|path| path.is_possible(Part::Forward, &geometry));
-        for path in paths(&geometry).chain(tiles) {
+        let exact =
+            levels().into_iter().flat_map(|level| paths(&geometry).map(move |p| (level, p)));
+        for (level, path) in exact.chain(tiles(&geometry)) {
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let level = dispatch::level();
                 let all = pool.install(|| parts(level, path, &geometry, [&x, &w, &g]));
                 all.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
             };
             let one = run(1);
             for threads in [2, 3, 7] {
-                assert!(run(threads) == one, "{path:?} {geometry:?} on {threads} threads");
+                assert!(run(threads) == one, "{level:?} {path:?} {geometry:?}: {threads} threads");
             }
         }
     }
@@ -142,9 +148,9 @@ fn the_number_of_threads_changes_no_bit() {
 fn a_value_that_is_not_finite_reaches_all_it_should() {
     let sizes = Geometry { n: 9, h: 5, w: 6, c: 3, kh: 3, kw: 3, o: 17, ..Geometry::ONE };
     let geometry = Geometry { stride: [2, 1], padding: [1, 1], ..sizes };
-    let tiles = Some(Path::Tiles).filter(|path| path.is_possible(Part::Forward, &geometry));
-    let tiles = tiles.map(|path| (dispatch::level(), path));
-    for (level, path) in levels().into_iter().map(|level| (level, Path::Taps)).chain(tiles) {
+    let direct = |path| levels().into_iter().map(move |level| (level, path));
+    let direct = direct(Path::Taps).chain(direct(Path::Patches));
+    for (level, path) in direct.chain(tiles(&geometry)) {
         let ones = |len: usize| vec![1.0f32; len];
         let (mut x, w) = (ones(geometry.x_len()), vec![0.0; geometry.w_len()]);
         x[100] = f32::INFINITY;

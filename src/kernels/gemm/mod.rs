@@ -17,10 +17,13 @@
 //! 3. Work is cut by problem size and k by fixed blocks, so that the bits do not depend on the
 //!    number of threads.
 //!
+//! At level portable all of this is left to the crate matrixmultiply, in `portable.rs`.
+//!
 //! Known limits: with fewer columns than one register holds, lanes idle.
 
 pub(super) mod cut;
 pub(super) mod pack;
+pub(super) mod portable;
 pub(super) mod scratch;
 #[cfg(test)]
 pub(super) mod tests;
@@ -203,6 +206,9 @@ struct Product<'a, T> {
 
 impl<T: Real> Product<'_, T> {
     fn into(self, out: &SharedMut<'_, T>) {
+        if self.level == Level::Portable {
+            return self.in_pieces(out);
+        }
         let (cut_n, cut_k) = (Cut::at_most(self.n, BLOCK_MN), Cut::at_most(self.k, BLOCK_K));
         let cut_m = Cut::at_most(self.m, BLOCK_MN);
         for cols in (0..cut_n.pieces).map(|i| cut_n.range(i)) {

@@ -138,18 +138,25 @@ fn tiles_multiply_matrices_of_any_size() {
 fn the_number_of_threads_changes_no_bit() {
     let (m, n, k) = (203, 317, 1100);
     let (a, b) = (noise::<f32>(m * k, 3), noise::<f32>(k * n, 4));
-    let both = [Precision::Full, Precision::Bf16];
-    for (trans, precision) in TRANS.into_iter().flat_map(|t| both.map(|precision| (t, precision))) {
+    let check = |what: &str, product: &(dyn Fn(&mut [f32]) + Sync)| {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut c = vec![0.0; m * n];
-            pool.install(|| gemm_batched(precision, trans, 1, m, n, k, &a, &b, &mut c));
+            pool.install(|| product(&mut c));
             c.into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
         let one = run(1);
         for threads in [2, 3, 7] {
-            assert!(run(threads) == one, "{trans:?} {precision:?} on {threads} threads");
+            assert!(run(threads) == one, "{what} on {threads} threads");
         }
+    };
+    for trans in TRANS {
+        for level in levels() {
+            let product = |c: &mut [f32]| gemm_at(level, trans, 1, m, n, k, &a, &b, c);
+            check(&format!("{trans:?} {level:?}"), &product);
+        }
+        let product = |c: &mut [f32]| gemm_batched(Precision::Bf16, trans, 1, m, n, k, &a, &b, c);
+        check(&format!("{trans:?} in bf16"), &product);
     }
 }
 

@@ -98,10 +98,10 @@ impl<'a, T> SharedMut<'a, T> {
 
 /// A rectangle of an output that its holder alone may write.
 pub(in crate::kernels) struct Window<'a, T> {
-    start: *mut T,
-    rows: usize,
-    cols: usize,
-    stride: usize,
+    pub(super) start: *mut T,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) stride: usize,
     borrow: PhantomData<&'a mut [T]>,
 }
 

@@ -32,7 +32,7 @@ use std::ops::Range;
 use super::Geometry;
 use super::taps::Direction;
 use crate::kernels::Real;
-use crate::kernels::dispatch::{self, Level, TileShape};
+use crate::kernels::dispatch::{self, Level};
 use crate::kernels::gemm::cut::{Cut, Panels, for_each};
 use crate::kernels::gemm::scratch::Scratch;
 use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
@@ -114,7 +114,7 @@ impl<'a, T: Real> Sum<'a, T> {
     ///
     /// Formula: winograd-1.
     pub(super) fn into(self, target: &mut [T]) {
-        let shape = TileShape::of::<T>(self.level);
+        let shape = Tile::<T>::shape(self.level);
         let (steps, channels) = (self.from[2], self.to[2]);
         if target.is_empty() || steps == 0 {
             return target.fill(T::ZERO);
@@ -194,7 +194,7 @@ impl<'a, T: Real> Sum<'a, T> {
         packed: &[T],
         out: &SharedMut<'_, T>,
     ) {
-        let shape = TileShape::of::<T>(self.level);
+        let shape = Tile::<T>::shape(self.level);
         let [height, width, steps] = self.from;
         let inputs = Points::new(block.len(), steps, shape.lanes);
         let products = Points::new(block.len(), group.channels().len(), shape.lanes);
@@ -264,7 +264,7 @@ impl<'a, T: Real> Sum<'a, T> {
         x: &[T],
         y: &mut [T],
     ) {
-        let shape = TileShape::of::<T>(self.level);
+        let shape = Tile::<T>::shape(self.level);
         let steps = self.from[2];
         let rows = Cut::at_most(tiles, shape.rows);
         let passes = Cut::at_most(steps, BLOCK_K);
@@ -287,10 +287,8 @@ impl<'a, T: Real> Sum<'a, T> {
                         let a = &x[rows.start * inputs.stride..];
                         let (vectors, b_stride) = (panel.vectors, panel.width);
                         let a_strides = [inputs.stride, 1];
-                        dispatch::run(
-                            self.level,
-                            Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
-                        );
+                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store }
+                            .run_at(self.level);
                     }
                 }
             }

@@ -61,7 +61,7 @@ pub(in crate::kernels::conv) fn weight_grad<T: Real>(
         return dw.fill(T::ZERO);
     }
     let Geometry { n, c, o, .. } = *geometry;
-    let shape = TileShape::of::<T>(level);
+    let shape = Tile::<T>::shape(level);
     let tiles = Tiles::new(n, [geometry.out_h(), geometry.out_w()]);
     let panels = Panels::new(o, shape);
     let problem = WeightGrad { level, geometry: *geometry, tiles, shape, panels, x, g };
@@ -169,10 +169,8 @@ impl<T: Real> WeightGrad<'_, T> {
                     let a = &x[rows.start..];
                     let (vectors, b_stride) = (panel.vectors, g_layout.stride);
                     let a_strides = [1, x_layout.stride];
-                    dispatch::run(
-                        self.level,
-                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
-                    );
+                    Tile { vectors, a, a_strides, b, b_stride, segments, c, store }
+                        .run_at(self.level);
                 }
             }
         }
