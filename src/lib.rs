@@ -29,6 +29,7 @@
 //! [`kernels`], [`comm`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`];
 //! [`data`], [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`,
 //! `train`, `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
+//! The feature `images`, part of `cli`, reads PNG and JPEG files.
 
 #[cfg(feature = "cli")]
 pub mod cli;
