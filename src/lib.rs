@@ -20,6 +20,15 @@
 //! assert!((meta - by_hand).abs() < 1e-12);
 //! ```
 //!
+//! # Debug builds
+//! Profiles do not reach a dependency: in a debug build the kernels are not optimised, and a
+//! program is tens of times slower than in release. These lines in its `Cargo.toml` mend it:
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
+//!
 //! # Letters
 //! N batch, H W space, C and O channels in and out, K a kernel's side, D features.
 //! Images are `[N, H, W, C]`, convolution weights `[K, K, C, O]`, linear weights `[in, out]`;
@@ -29,6 +38,7 @@
 //! [`kernels`], [`comm`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`];
 //! [`data`], [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`,
 //! `train`, `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
+//! The feature `images`, part of `cli`, reads PNG and JPEG files.
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,26 +1,26 @@
-//! One PNG or JPEG file to the bytes of an image, within stated limits; resizing on the way.
+//! PNG and JPEG files to the bytes of images, within stated limits: a few files at a time on all
+//! threads, kept in the order of names.
 
-use super::{Loading, whole};
-use crate::augment::ops::resized_crop;
+use super::files::LeftOut;
+use super::package::Package;
+use super::pixels::Picture;
+use super::{Collector, Loading, whole};
+use crate::error::{Error, Result};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use rayon::prelude::*;
 use std::io::Cursor;
 
+/// Files in memory at a time.
+const AT_A_TIME: usize = 64;
 /// The most bytes of an encoded image: 64 MiB.
-pub(super) const MOST_FILE_BYTES: u64 = 64 << 20;
+const MOST_FILE_BYTES: u64 = 64 << 20;
 /// The longest side of an image, in pixels.
 const LONGEST_SIDE: u32 = 16_384;
 /// The most pixels of an image: 64 Mi, 192 MiB once decoded.
 const MOST_PIXELS: u64 = 64 << 20;
 /// The most bytes that a decoder may take for itself.
 const MOST_DECODER_BYTES: u64 = 512 << 20;
-
-/// An image as bytes, `[H, W, C]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub(super) bytes: Vec<u8>,
-    pub(super) size: [usize; 3],
-}
 
 /// Decodes a PNG or JPEG file to red, green and blue; grey ones are expanded.
 ///
@@ -62,23 +62,64 @@ pub(super) fn decode(file: &[u8]) -> Result<Picture, [String; 2]> {
     Ok(Picture { bytes: image.into_raw(), size })
 }
 
-impl Loading {
-    /// Whether an image of this size is taken as it is.
-    pub(super) fn fits(&self, [h, w, _]: [usize; 3]) -> bool {
-        self.size.is_none_or(|side| [h, w] == [side, side])
-    }
-
-    /// The image in the size that was asked for: its largest central square, resized.
-    pub(super) fn fit(&self, picture: Picture) -> Picture {
-        let (Some(side), [h, w, c]) = (self.size, picture.size) else { return picture };
-        if self.fits(picture.size) {
-            return picture;
+/// Reads the images of some files, each with its label, into `images`; returns the labels of those
+/// that were read, and tells `out` of the others.
+///
+/// # Errors
+/// `Format` for a file that is no image or of another size than the first one, `Io` for one that
+/// the system refuses: the first of them, or with [`Bad::Skip`] only if no image is left.
+pub(super) fn read_files(
+    package: &Package,
+    files: &[(String, u32)],
+    loading: &Loading,
+    images: &mut Collector<'_>,
+    out: &mut LeftOut,
+) -> Result<Vec<u32>> {
+    let (mut labels, mut first) = (Vec::new(), None);
+    for some in files.chunks(AT_A_TIME) {
+        // The packages' cursors are nobody's but this thread's; decoding is the work.
+        let read = some.iter().map(|(name, _)| package.read(name, MOST_FILE_BYTES));
+        let read: Vec<Result<Vec<u8>>> = read.collect();
+        let decoded: Vec<Result<Result<Picture, [String; 2]>>> = read
+            .into_par_iter()
+            .map(|file| file.map(|file| decode(&file).map(|picture| loading.fit(picture))))
+            .collect();
+        for ((name, label), picture) in some.iter().zip(decoded) {
+            let wrong = |[expected, found]: [String; 2]| {
+                Error::format(package.path(name), "the file", expected, found)
+            };
+            let of_one_size = |picture: Picture| match images.size() {
+                Some(size) if size != picture.size => {
+                    let [[h, w, _], [height, width, _]] = [size, picture.size];
+                    let expected = format!(
+                        "an image of {h}x{w} like those before it (set data.size to resize all \
+                         of them)"
+                    );
+                    Err(wrong([expected, format!("{height}x{width}")]))
+                }
+                _ => Ok(picture),
+            };
+            match picture.and_then(|picture| picture.map_err(wrong)).and_then(of_one_size) {
+                Ok(picture) => {
+                    images.push(&picture.bytes, picture.size)?;
+                    labels.push(*label);
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    out.leave(error, loading)?;
+                    first.get_or_insert(text);
+                }
+            }
         }
-        let square = h.min(w);
-        let values: Vec<f32> = picture.bytes.into_iter().map(f32::from).collect();
-        let (top, left) = ((h - square) / 2, (w - square) / 2);
-        let fitted = resized_crop(&values, h, w, c, top, left, square, square, side, side);
-        let bytes = fitted.into_iter().map(|x| x.round() as u8).collect();
-        Picture { bytes, size: [side, side, c] }
     }
+    if images.is_empty() {
+        // Whoever looks for the reason finds it in the first one.
+        let found = match first {
+            Some(first) => format!("{} that cannot be read, the first: {first}", files.len()),
+            None => "none".into(),
+        };
+        let expected = "at least one PNG or JPEG image";
+        return Err(Error::format(package.place(), "the files", expected, found));
+    }
+    Ok(labels)
 }

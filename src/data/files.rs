@@ -1,14 +1,12 @@
-//! Sets of one file an image: decoded a few at a time on all threads, kept in the order of names.
+//! Sets of one file an image: which files are images, and what is said of those left out.
 
-use super::decode::{self, MOST_FILE_BYTES, Picture};
+#[cfg(feature = "images")]
+pub(super) use super::decode::read_files;
 use super::package::Package;
-use super::{Bad, Collector, Loading};
+use super::{Bad, Loading};
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Files in memory at a time.
-const AT_A_TIME: usize = 64;
 /// Files that are named when some are left out; all are counted.
 const NAMED: usize = 5;
 /// Kinds of files that are named; all files are counted.
@@ -148,64 +146,19 @@ fn with_advice(error: Error) -> Error {
     }
 }
 
-/// Reads the images of some files, each with its label, into `images`; returns the labels of those
-/// that were read, and tells `out` of the others.
+/// Reads the images of some files; this build has no decoders.
 ///
 /// # Errors
-/// `Format` for a file that is no image or of another size than the first one, `Io` for one that
-/// the system refuses: the first of them, or with [`Bad::Skip`] only if no image is left.
+/// `Format`, which names the feature that has them.
+#[cfg(not(feature = "images"))]
 pub(super) fn read_files(
     package: &Package,
-    files: &[(String, u32)],
-    loading: &Loading,
-    images: &mut Collector<'_>,
-    out: &mut LeftOut,
+    _files: &[(String, u32)],
+    _loading: &Loading,
+    _images: &mut super::Collector<'_>,
+    _out: &mut LeftOut,
 ) -> Result<Vec<u32>> {
-    let (mut labels, mut first) = (Vec::new(), None);
-    for some in files.chunks(AT_A_TIME) {
-        // The packages' cursors are nobody's but this thread's; decoding is the work.
-        let read = some.iter().map(|(name, _)| package.read(name, MOST_FILE_BYTES));
-        let read: Vec<Result<Vec<u8>>> = read.collect();
-        let decoded: Vec<Result<Result<Picture, [String; 2]>>> = read
-            .into_par_iter()
-            .map(|file| file.map(|file| decode::decode(&file).map(|picture| loading.fit(picture))))
-            .collect();
-        for ((name, label), picture) in some.iter().zip(decoded) {
-            let wrong = |[expected, found]: [String; 2]| {
-                Error::format(package.path(name), "the file", expected, found)
-            };
-            let of_one_size = |picture: Picture| match images.size() {
-                Some(size) if size != picture.size => {
-                    let [[h, w, _], [height, width, _]] = [size, picture.size];
-                    let expected = format!(
-                        "an image of {h}x{w} like those before it (set data.size to resize all \
-                         of them)"
-                    );
-                    Err(wrong([expected, format!("{height}x{width}")]))
-                }
-                _ => Ok(picture),
-            };
-            match picture.and_then(|picture| picture.map_err(wrong)).and_then(of_one_size) {
-                Ok(picture) => {
-                    images.push(&picture.bytes, picture.size)?;
-                    labels.push(*label);
-                }
-                Err(error) => {
-                    let text = error.to_string();
-                    out.leave(error, loading)?;
-                    first.get_or_insert(text);
-                }
-            }
-        }
-    }
-    if images.is_empty() {
-        // Whoever looks for the reason finds it in the first one.
-        let found = match first {
-            Some(first) => format!("{} that cannot be read, the first: {first}", files.len()),
-            None => "none".into(),
-        };
-        let expected = "at least one PNG or JPEG image";
-        return Err(Error::format(package.place(), "the files", expected, found));
-    }
-    Ok(labels)
+    let expected = "a build of dimask with the feature `images`, which decodes PNG and JPEG (in \
+                    Cargo.toml: features = [\"images\"])";
+    Err(Error::format(package.place(), "the images", expected, "a build without it"))
 }

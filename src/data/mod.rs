@@ -18,6 +18,7 @@ use package::Package;
 pub mod check;
 pub mod cifar;
 pub mod confounder;
+#[cfg(feature = "images")]
 mod decode;
 mod files;
 pub mod folder;
@@ -30,6 +31,7 @@ mod source;
 mod spool;
 pub mod stl;
 pub mod tiny_imagenet;
+#[cfg(feature = "images")]
 mod whole;
 
 pub use pixels::{Budget, Collector, Pixels};

@@ -1,7 +1,8 @@
 //! The bytes of many images of one size: in memory up to a limit, beyond it in a temporary file.
 
+use super::Loading;
 use super::spool::Spool;
-use super::{Loading, decode::Picture};
+use crate::augment::ops::resized_crop;
 use crate::error::{Error, Result};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -242,5 +243,33 @@ impl<'a> Collector<'a> {
         };
         let image_len = size.iter().product();
         Ok((Pixels { store: Arc::new(store), image_len, rows: None }, size))
+    }
+}
+
+/// An image as bytes, `[H, W, C]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    pub(super) bytes: Vec<u8>,
+    pub(super) size: [usize; 3],
+}
+
+impl Loading {
+    /// Whether an image of this size is taken as it is.
+    pub(super) fn fits(&self, [h, w, _]: [usize; 3]) -> bool {
+        self.size.is_none_or(|side| [h, w] == [side, side])
+    }
+
+    /// The image in the size that was asked for: its largest central square, resized.
+    pub(super) fn fit(&self, picture: Picture) -> Picture {
+        let (Some(side), [h, w, c]) = (self.size, picture.size) else { return picture };
+        if self.fits(picture.size) {
+            return picture;
+        }
+        let square = h.min(w);
+        let values: Vec<f32> = picture.bytes.into_iter().map(f32::from).collect();
+        let (top, left) = ((h - square) / 2, (w - square) / 2);
+        let fitted = resized_crop(&values, h, w, c, top, left, square, square, side, side);
+        let bytes = fitted.into_iter().map(|x| x.round() as u8).collect();
+        Picture { bytes, size: [side, side, c] }
     }
 }

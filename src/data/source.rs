@@ -238,7 +238,8 @@ impl Source {
     ///
     /// # Errors
     /// `Io` if its files are nowhere (the error lists where they were looked for) or cannot be
-    /// read; `Format` if they are not what they should be.
+    /// read; `Format` if they are not what they should be, or are PNG and JPEG images and the
+    /// build is without the feature `images`.
     pub fn load(&self, loading: &Loading) -> Result<Splits> {
         let entry = self.name.entry();
         let place = self.locate(env::var_os("DIMASK_DATA"))?;

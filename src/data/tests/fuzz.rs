@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 
 /// The files of the tests, drawn by the script beside them.
+#[cfg(feature = "images")]
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fixtures/data");
 
 /// Changes a few things of a file: bytes, its end, a piece doubled or taken out.
@@ -90,6 +91,7 @@ fn records_and_lists_survive_any_damage() {
     });
 }
 
+#[cfg(feature = "images")]
 #[test]
 fn images_survive_any_damage() {
     for (name, count) in [

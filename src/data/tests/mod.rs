@@ -1,11 +1,13 @@
 //! Malformed files name file, place and expectation; choices are balanced and repeatable.
 
+#[cfg(feature = "images")]
 mod folders;
 mod fuzz;
 #[cfg(feature = "cli")]
 mod packages;
 #[cfg(feature = "cli")]
 mod tars;
+#[cfg(feature = "images")]
 mod whole;
 #[cfg(feature = "cli")]
 mod zips;
@@ -39,6 +41,7 @@ impl Drop for Folder {
 }
 
 /// A PNG of one colour.
+#[cfg(feature = "images")]
 fn picture(height: u32, width: u32, value: u8) -> Vec<u8> {
     let image = image::RgbImage::from_pixel(width, height, image::Rgb([value, 1, 2]));
     let mut file = std::io::Cursor::new(Vec::new());
@@ -54,6 +57,7 @@ fn load_images(path: &Path, bad: Bad) -> Result<Splits> {
 }
 
 /// The classes of the training images, each with the first byte of its images; `-` without any.
+#[cfg(feature = "images")]
 fn contents(splits: &Splits) -> Vec<String> {
     let train = &splits.train;
     let first = |at: usize| train.read(&[at]).unwrap()[0].to_string();
@@ -84,6 +88,28 @@ fn idx_images(count: u32, height: u32, width: u32, bytes: &[u8]) -> Vec<u8> {
 
 fn idx_labels(count: u32, labels: &[u8]) -> Vec<u8> {
     [[0x801, count].map(u32::to_be_bytes).concat(), labels.to_vec()].concat()
+}
+
+/// Folders of images and Tiny-ImageNet need a decoder; the sets beside them do not.
+#[cfg(not(feature = "images"))]
+#[test]
+fn without_decoders_the_error_names_the_feature() {
+    let folder = Folder::new("no-decoders");
+    for name in ["train/n01/images/n01_0.JPEG", "val/images/val_0.JPEG"] {
+        fs::create_dir_all(folder.0.join(name).parent().unwrap()).unwrap();
+        folder.write(name, b"\xff\xd8");
+    }
+    folder.write("val/val_annotations.txt", b"val_0.JPEG\tn01\t0\t0\t1\t1\n");
+    let parts = ["no-decoders", "feature `images`", "Cargo.toml: features = [\"images\"]"];
+    for bad in [Bad::Refuse, Bad::Skip] {
+        check(load_images(&folder.0, bad), &parts);
+    }
+    check(load("tiny-imagenet", &folder.0), &parts);
+    folder.write("data_batch_1.bin", &cifar_record(1, 2));
+    folder.write("test_batch.bin", &cifar_record(1, 2));
+    let source: Source = format!("cifar10:{}", folder.0.display()).parse().unwrap();
+    let splits = source.load(&Loading { size: Some(8), ..Loading::default() }).unwrap();
+    assert_eq!((splits.train.size(), &bytes(&splits.train)[..3]), ([8, 8, 3], &[2, 3, 4][..]));
 }
 
 /// Reads a set from a folder or an archive, with everything as it is.
