@@ -22,7 +22,8 @@
 //!
 //! # Debug builds
 //! Profiles do not reach a dependency: in a debug build the kernels are not optimised, and a
-//! program is tens of times slower than in release. These lines in its `Cargo.toml` mend it:
+//! program is tens of times slower than in release. These lines in its `Cargo.toml` mend it: a
+//! small network that took 28.8 s in a debug build takes 0.57 s, in release 0.26 s.
 //!
 //! ```toml
 //! [profile.dev.package."*"]

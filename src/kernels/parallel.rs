@@ -194,3 +194,66 @@ pub fn range(n_items: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
         each(n_pieces, &|i| f(i * grain..((i + 1) * grain).min(n_items)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a plain loop over the pieces leaves: the piece's number and its length, in each place.
+    fn marks(len: usize, chunk: usize) -> Vec<(usize, usize)> {
+        let mut marks = vec![(0, 0); len];
+        for (i, piece) in marks.chunks_mut(chunk).enumerate() {
+            mark(i, piece);
+        }
+        marks
+    }
+
+    /// Adds, so that a place which two calls get is wrong.
+    fn mark(i: usize, piece: &mut [(usize, usize)]) {
+        let len = piece.len();
+        piece.iter_mut().for_each(|place| *place = (place.0 + i + 1, place.1 + len));
+    }
+
+    #[test]
+    fn pieces_are_those_of_a_plain_loop_each_once() {
+        let zeros = |len: usize| vec![(0, 0); len];
+        for (len, chunk) in [(0, 3), (1, 3), (3, 3), (4, 3), (9, 3), (1001, 10), (64, 1)] {
+            let mut out = zeros(len);
+            for_each_chunk(&mut out, chunk, mark);
+            assert_eq!(out, marks(len, chunk), "{len} by {chunk}");
+
+            // The second output has pieces of twice the length.
+            let (mut a, mut b) = (zeros(len), zeros(2 * len));
+            for_each_chunk2(&mut a, chunk, &mut b, 2 * chunk, |i, a, b| {
+                mark(i, a);
+                mark(i, b);
+            });
+            assert_eq!((a, b), (marks(len, chunk), marks(2 * len, 2 * chunk)));
+
+            let mut out = [0; 3].map(|_| zeros(len));
+            for_each_chunk3(out.each_mut().map(|out| &mut out[..]), chunk, |i, pieces| {
+                pieces.into_iter().for_each(|piece| mark(i, piece));
+            });
+            assert_eq!(out, [0; 3].map(|_| marks(len, chunk)));
+
+            let ranges = std::sync::Mutex::new(Vec::new());
+            range(len, chunk, |range| ranges.lock().unwrap().push(range));
+            let mut ranges = ranges.into_inner().unwrap();
+            ranges.sort_by_key(|range| range.start);
+            let expected = (0..len).step_by(chunk).map(|i| i..(i + chunk).min(len));
+            assert_eq!(ranges, expected.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "for_each_chunk2: the outputs have different numbers of pieces")]
+    fn outputs_of_different_numbers_of_pieces_are_refused() {
+        for_each_chunk2(&mut [0; 9], 3, &mut [0; 6], 3, |_, _, _| {});
+    }
+
+    #[test]
+    #[should_panic(expected = "for_each_chunk3: the lengths differ")]
+    fn outputs_of_different_lengths_are_refused() {
+        for_each_chunk3([&mut [0; 9], &mut [0; 9], &mut [0; 6]], 3, |_, _| {});
+    }
+}
