@@ -3,6 +3,7 @@
 mod data;
 mod errors;
 mod experiments;
+mod kept;
 #[cfg(unix)]
 mod kills;
 mod pictures;
