@@ -1,16 +1,12 @@
 //! The reverse engine: find the path, walk it from the last node to the first, add up, free.
 //!
-//! Ids replace sorting: a child's id is larger than its parents', so "largest open id first" is a
-//! topological order, without recursion and the same on every machine and thread count.
-//!
-//! One exception: the gradient of a variable that several ranks have goes off to be added up as
-//! soon as it is whole, and the walk goes on meanwhile.
+//! A node is visited once all nodes that read it have been, and of several the one with the largest
+//! id comes first: the order is the same on every machine and at every thread count.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::op::{Context, Node, Op};
+use super::op::{Context, Node};
 use super::var::Var;
 use super::vjp::vjp;
 use super::watch::{self, Direction};
@@ -106,16 +102,16 @@ fn pull_for<T: Real>(
     wrt: &[&Var<T>],
 ) -> Vec<Tensor<T>> {
     let ends = end_ids(op, wrt);
-    let mut open = Open::new(false);
     let mut roots = Vec::new();
     for (output, cotangent) in outputs {
         check(op, &output, cotangent.shape());
         let (_, node) = output.into_parts();
         roots.extend(node.map(|node| (node, Var::constant(cotangent))));
     }
-    let path = path(roots.iter().map(|(node, _)| node), &ends);
-    roots.into_iter().for_each(|(node, g)| open.add(node, g));
-    open.walk(&path, &ends, wrt).into_iter().map(Var::into_value).collect()
+    let mut sums = Buckets::default();
+    let mut walk = Walk::new(roots.iter().map(|(node, _)| node), &ends, &mut sums);
+    roots.into_iter().for_each(|(node, g)| walk.add(&node, Some(g)));
+    walk.run(wrt).into_iter().map(Var::into_value).collect()
 }
 
 /// [`pull`] with recording on: the results can be differentiated, also in the cotangents.
@@ -135,15 +131,12 @@ fn pull_graph_for<T: Real>(
     wrt: &[&Var<T>],
 ) -> Vec<Var<T>> {
     let ends = end_ids(op, wrt);
-    let mut open = Open::new(true);
-    for (output, cotangent) in outputs {
-        check(op, output, cotangent.shape());
-        if let Some(node) = output.node() {
-            open.add(Arc::clone(node), (*cotangent).clone());
-        }
-    }
-    let path = path(outputs.iter().filter_map(|(output, _)| output.node()), &ends);
-    open.walk(&path, &ends, wrt)
+    outputs.iter().for_each(|(output, cotangent)| check(op, output, cotangent.shape()));
+    let roots = || outputs.iter().filter_map(|(output, g)| Some((output.node()?, *g)));
+    let mut hook = Recording;
+    let mut walk = Walk::new(roots().map(|(node, _)| node), &ends, &mut hook);
+    roots().for_each(|(node, g)| walk.add(node, Some(g.clone())));
+    walk.run(wrt)
 }
 
 #[track_caller]
@@ -157,53 +150,35 @@ fn check<T: Real>(op: &str, output: &Var<T>, cotangent: &[usize]) {
     assert!(output.shape() == cotangent, "{op}: {:?}, cotangent {cotangent:?}", output.shape());
 }
 
-/// The nodes behind some roots that depend on one of some ends (or are one).
-///
-/// Ids only: holding the nodes would keep the walk from freeing them.
-pub(crate) struct Path {
-    /// Their ids, ascending.
-    pub(crate) ids: Vec<u64>,
-    /// For a node, the replicated variables that no earlier node reads: a walk from last to first
-    /// has their whole gradients once it has passed the node.
-    whole_after: HashMap<u64, Vec<u64>>,
-}
-
-impl Path {
-    pub(crate) fn has<T: Real>(&self, node: &Node<T>) -> bool {
-        self.ids.binary_search(&node.id).is_ok()
-    }
-}
+/// The nodes behind some roots that depend on one of some ends (or are one), by id; each with the
+/// number of times that the others read it, to which being a root adds one.
+pub(crate) type Path<'a, T> = BTreeMap<u64, (&'a Arc<Node<T>>, usize)>;
 
 /// The path from `roots` to the nodes `ends`.
 pub(crate) fn path<'a, T: Real>(
     roots: impl Iterator<Item = &'a Arc<Node<T>>>,
     ends: &[u64],
-) -> Path {
+) -> Path<'a, T> {
     // A node made before all ends cannot depend on one: a definition's walk stays inside it.
     let first = ends.iter().min().copied().unwrap_or(u64::MAX);
-    let mut found: BTreeMap<u64, &Node<T>> = BTreeMap::new();
-    let mut todo: Vec<&Node<T>> = roots.map(Arc::as_ref).collect();
+    let roots: Vec<_> = roots.collect();
+    let (mut todo, mut found) = (roots.clone(), BTreeMap::new());
     while let Some(node) = todo.pop() {
         if node.id >= first && found.insert(node.id, node).is_none() {
-            todo.extend(node.parent_nodes().map(Arc::as_ref));
+            todo.extend(node.parent_nodes());
         }
     }
-    let mut path = Path { ids: Vec::new(), whole_after: HashMap::new() };
-    let (mut read, mut replicated) = (HashSet::new(), HashSet::new());
-    for (&id, node) in &found {
-        let operands: Vec<_> = node.parent_nodes().filter(|parent| path.has(parent)).collect();
-        if ends.contains(&id) || !operands.is_empty() {
-            path.ids.push(id);
-            for Node { id: parent, op, .. } in operands.into_iter().map(Arc::as_ref) {
-                if matches!(op, Op::Replicate(_)) && read.insert(*parent) {
-                    path.whole_after.entry(id).or_default().push(*parent);
-                }
-                // What is replicated once more gets a part of its gradient later.
-                replicated.extend(matches!(node.op, Op::Replicate(_)).then_some(*parent));
-            }
+    let mut path = Path::new();
+    let read = |path: &mut Path<'a, T>, node: &Arc<Node<T>>| {
+        path.get_mut(&node.id).map(|(_, readers)| *readers += 1).is_some()
+    };
+    for (id, node) in found {
+        let reads = node.parent_nodes().filter(|parent| read(&mut path, parent)).count();
+        if reads > 0 || ends.contains(&id) {
+            path.insert(id, (node, 0));
         }
     }
-    path.whole_after.values_mut().for_each(|all| all.retain(|id| !replicated.contains(id)));
+    roots.into_iter().for_each(|root| _ = read(&mut path, root));
     path
 }
 
@@ -221,102 +196,117 @@ pub(crate) fn end_ids<T: Real>(op: &str, ends: &[&Var<T>]) -> Vec<u64> {
     ids
 }
 
-/// A node and what its cotangent has come to.
-type Reached<T> = (Arc<Node<T>>, Var<T>);
+/// What a backward walk does with a cotangent besides taking its node's derivative.
+pub(super) trait Hook<T: Real> {
+    /// Whether the cotangents can be differentiated.
+    fn records(&self) -> bool;
 
-/// Nodes whose cotangents are still being added up.
-struct Open<T: Real> {
-    nodes: BTreeMap<u64, Reached<T>>,
-    recording: bool,
+    /// Takes the whole cotangent `g` of `node` over, if it returns true: the walk does not visit
+    /// the node, and the cotangents of its operands arrive later.
+    fn takes(&mut self, node: &Node<T>, g: &Var<T>) -> bool;
+
+    /// Cotangents that have arrived for nodes; the walk is about to visit the node `next`.
+    fn arrived(&mut self, next: Option<u64>) -> Vec<(Arc<Node<T>>, Var<T>)>;
 }
 
-impl<T: Real> Open<T> {
-    fn new(recording: bool) -> Self {
-        Open { nodes: BTreeMap::new(), recording }
+/// A walk that records what it does, and nothing besides.
+struct Recording;
+
+impl<T: Real> Hook<T> for Recording {
+    fn records(&self) -> bool {
+        true
+    }
+    fn takes(&mut self, _: &Node<T>, _: &Var<T>) -> bool {
+        false
+    }
+    fn arrived(&mut self, _: Option<u64>) -> Vec<(Arc<Node<T>>, Var<T>)> {
+        Vec::new()
+    }
+}
+
+/// A walk along a path, from its last node to its first.
+struct Walk<'a, T: Real> {
+    ends: &'a [u64],
+    hook: &'a mut dyn Hook<T>,
+    /// For each node on the path, how many cotangents it waits for, and the sum of those before.
+    sums: HashMap<u64, (usize, Option<Var<T>>)>,
+    /// The nodes that wait for none, with their cotangents.
+    whole: BTreeMap<u64, (Arc<Node<T>>, Var<T>)>,
+    /// The cotangents of the ends.
+    found: HashMap<u64, Var<T>>,
+}
+
+impl<'a, T: Real> Walk<'a, T> {
+    fn new<'b>(
+        roots: impl Iterator<Item = &'b Arc<Node<T>>>,
+        ends: &'a [u64],
+        hook: &'a mut dyn Hook<T>,
+    ) -> Self {
+        // No nodes: the walk could not free what it holds.
+        let sums = path(roots, ends).into_iter().map(|(id, (_, readers))| (id, (readers, None)));
+        let (sums, whole, found) = (sums.collect(), BTreeMap::new(), HashMap::new());
+        Walk { ends, hook, sums, whole, found }
     }
 
+    /// Visits the nodes; the cotangents of `wrt`, which are the ends.
     #[inline(never)]
-    fn add(&mut self, node: Arc<Node<T>>, g: Var<T>) {
-        // Broadcasting is undone here, once, for all rules.
-        let g = g.sum_to(&node.shape);
-        match self.nodes.entry(node.id) {
-            Entry::Vacant(entry) => {
-                entry.insert((node, g));
-            }
-            Entry::Occupied(mut entry) => {
-                let sum = &mut entry.get_mut().1;
-                *sum = match self.recording {
-                    true => &*sum + &g,
-                    false => add_in_place(std::mem::replace(sum, Var::scalar(0.0)), &g),
-                };
-                watch::see("add", sum.value(), &[&g]);
-            }
-        }
-    }
-
-    /// Visits the path from its last node to its first; the cotangents that reached `wrt`.
-    #[inline(never)]
-    fn walk(mut self, path: &Path, ends: &[u64], wrt: &[&Var<T>]) -> Vec<Var<T>> {
-        let mut results: Vec<Option<Var<T>>> = vec![None; wrt.len()];
-        let (mut whole, mut buckets) = (Vec::new(), Buckets::default());
-        while let Some((id, (node, g))) = self.next(&mut whole, &mut buckets) {
-            for (result, _) in results.iter_mut().zip(ends).filter(|&(_, &end)| end == id) {
-                *result = Some(g.clone());
-            }
-            let on_path = |parent: &&Arc<Node<T>>| path.has(parent);
-            let wanted: Vec<bool> = node
-                .parents
-                .iter()
-                .map(|(_, parent)| parent.as_ref().as_ref().is_some_and(on_path))
-                .collect();
-            if !wanted.contains(&true) {
-                continue;
-            }
-            if let (Op::Replicate(comm), false) = (&node.op, self.recording) {
-                let parents = node.parent_nodes().map(Arc::clone);
-                parents.for_each(|parent| buckets.add(comm, parent, g.value().as_slice()));
-                continue;
-            }
+    fn run(mut self, wrt: &[&Var<T>]) -> Vec<Var<T>> {
+        while let Some((node, g)) = self.next() {
+            let on_path = |node: &Arc<Node<T>>| self.sums.contains_key(&node.id);
+            let wanted = node.parents.iter().map(|(_, node)| node.as_ref().is_some_and(on_path));
+            let wanted: Vec<bool> = wanted.collect();
+            let context = Context { node: &node, recording: self.hook.records(), wanted: &wanted };
             let _rule = watch::rule(Direction::Backward, &node);
-            let rule = Context { node: &node, recording: self.recording, wanted: &wanted };
-            let cotangents = vjp(&g, &rule);
+            let cotangents = vjp(&g, &context);
             for dx in cotangents.iter().flatten() {
                 watch::see(node.op.name(), dx.value(), &[&g]);
             }
             drop(g);
-            for ((_, parent), cotangent) in node.parents.iter().zip(cotangents) {
-                if let (Some(parent), Some(g)) = (parent.as_ref().filter(on_path), cotangent) {
-                    self.add(Arc::clone(parent), g);
+            for ((_, parent), dx) in node.parents.iter().zip(cotangents) {
+                if let Some(parent) = parent {
+                    self.add(parent, dx);
                 }
             }
-            whole.extend(path.whole_after.get(&id).into_iter().flatten());
         }
         let zeros = |v: &Var<T>| Var::constant(Tensor::zeros(v.shape()));
-        results.into_iter().zip(wrt).map(|(g, v)| g.unwrap_or_else(|| zeros(v))).collect()
+        let found =
+            |(id, v): (&u64, &&Var<T>)| self.found.get(id).cloned().unwrap_or_else(|| zeros(v));
+        self.ends.iter().zip(wrt).map(found).collect()
     }
 
-    /// The next node to visit, with its cotangent: a replicated variable whose gradient is whole,
-    /// or else the last one, once nothing that is on its way could still reach it.
-    #[inline(never)]
-    fn next(
-        &mut self,
-        whole: &mut Vec<u64>,
-        buckets: &mut Buckets<T, Arc<Node<T>>>,
-    ) -> Option<(u64, Reached<T>)> {
-        while let Some(id) = whole.pop() {
-            if let Some(found) = self.nodes.remove_entry(&id) {
-                return Some(found);
+    /// The next node, with its cotangent.
+    fn next(&mut self) -> Option<(Arc<Node<T>>, Var<T>)> {
+        loop {
+            let arrived = self.hook.arrived(self.whole.last_key_value().map(|(&id, _)| id));
+            if arrived.is_empty() {
+                return self.whole.pop_last().map(|(_, next)| next);
             }
+            arrived.into_iter().for_each(|(node, g)| self.add(&node, Some(g)));
         }
-        let last = self.nodes.last_key_value().map(|(&id, _)| id);
-        if buckets.places().map(|node| node.id).max() >= last {
-            buckets.finish(|node, sum| {
-                let g = Var::constant(Tensor::from_slice(sum, &node.shape));
-                watch::see("replicate", g.value(), &[]);
-                self.add(node, g);
-            });
+    }
+
+    /// Adds one of the cotangents that `node` waits for, or `None` where another one holds it too.
+    #[inline(never)]
+    fn add(&mut self, node: &Arc<Node<T>>, g: Option<Var<T>>) {
+        let Some((waits, sum)) = self.sums.get_mut(&node.id) else { return };
+        *waits -= 1;
+        // Broadcasting is undone here, once, for all rules.
+        let terms = sum.take().into_iter().chain(g.map(|g| g.sum_to(&node.shape)));
+        *sum = terms.reduce(|sum, g| match self.hook.records() {
+            true => sum + g,
+            false => add_in_place(sum, &g),
+        });
+        if *waits > 0 {
+            return;
         }
-        self.nodes.pop_last()
+        let Some(g) = sum.take() else { return };
+        if self.ends.contains(&node.id) {
+            self.found.insert(node.id, g.clone());
+        }
+        let inner = node.parent_nodes().any(|parent| self.sums.contains_key(&parent.id));
+        if inner && !self.hook.takes(node, &g) {
+            self.whole.insert(node.id, (Arc::clone(node), g));
+        }
     }
 }
 
@@ -325,5 +315,6 @@ impl<T: Real> Open<T> {
 pub(crate) fn add_in_place<T: Real>(sum: Var<T>, g: &Var<T>) -> Var<T> {
     let mut total = sum.into_value();
     total.add_assign(g.value());
+    watch::see("add", &total, &[g]);
     Var::constant(total)
 }

@@ -22,9 +22,12 @@
 //! The kinds are not checked. Between collectives operands must be of one kind: a common value that
 //! meets split or own ones goes through `replicate` first, or its gradient is that of one rank.
 
-use crate::autodiff::Var;
-use crate::autodiff::op::Op;
-use crate::comm::Comm;
+use std::sync::Arc;
+
+use crate::autodiff::op::{Node, Op};
+use crate::autodiff::pull::Hook;
+use crate::autodiff::{Var, watch};
+use crate::comm::{Buckets, Comm};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -78,5 +81,32 @@ impl<T: Real> Var<T> {
     /// The mean over the ranks, for each of them.
     pub(crate) fn mean_over(&self, comm: &Comm<T>) -> Var<T> {
         self.scale(1.0 / comm.size() as f64).all_reduce_sum(comm).replicate(comm)
+    }
+}
+
+/// A backward walk that goes on while the gradients of replicated variables are added up over the
+/// ranks, each from when it is whole; it waits for them when nothing else can come before them.
+impl<T: Real> Hook<T> for Buckets<T, Arc<Node<T>>> {
+    fn records(&self) -> bool {
+        false
+    }
+
+    fn takes(&mut self, node: &Node<T>, g: &Var<T>) -> bool {
+        let Op::Replicate(comm) = &node.op else { return false };
+        let operands = node.parent_nodes().map(Arc::clone);
+        operands.for_each(|operand| self.add(comm, operand, g.value().as_slice()));
+        true
+    }
+
+    fn arrived(&mut self, next: Option<u64>) -> Vec<(Arc<Node<T>>, Var<T>)> {
+        let mut arrived = Vec::new();
+        if self.places().map(|node| node.id).max() >= next {
+            self.finish(|node, sum| {
+                let g = Var::constant(Tensor::from_slice(sum, &node.shape));
+                watch::see("replicate", g.value(), &[]);
+                arrived.push((node, g));
+            });
+        }
+        arrived
     }
 }
