@@ -109,7 +109,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::CrossEntropy(saved) if !c.recording => Var::constant(saved.tangent(dx().value())),
         Op::CrossEntropy(saved) => cross_entropy_pushed(&c.input(0, &saved.x), saved, dx()),
         Op::BatchNorm(saved) => {
-            let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
+            let SavedBatchNorm { x, weight, bias, stats, tail, .. } = &**saved;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));
             let shortcut = tangents.get(3).and_then(Option::as_ref);
             match (c.recording, tail) {
@@ -123,7 +123,7 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
                     let dy = own.iter().any(Option::is_some).then(|| match recording {
                         false => Var::constant(x.batch_norm_tangent(stats, weight, None, own)),
                         true => through(c, &[x, weight, bias], &tangents[..3], |inputs| {
-                            batch_norm_definition(inputs, stats, *eps)
+                            batch_norm_definition(inputs, saved)
                         }),
                     });
                     after_tail(c, tail, dy, shortcut)

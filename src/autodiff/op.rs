@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::var::Var;
+use super::watch::Watch;
 use crate::comm::Comm;
 use crate::kernels::Real;
 use crate::tensor::{
@@ -131,6 +132,8 @@ pub(crate) struct SavedBatchNorm<T: Real> {
     pub(crate) weight: Tensor<T>,
     pub(crate) bias: Tensor<T>,
     pub(crate) stats: BatchNormStats<T>,
+    /// The ranks that the batch lies on, if not all of it is here.
+    pub(crate) comm: Option<Comm<T>>,
     pub(crate) eps: f64,
     pub(crate) tail: SavedTail<T>,
 }
@@ -330,13 +333,15 @@ pub(crate) struct Context<'a, T: Real> {
     pub(crate) recording: bool,
     /// Which parents' cotangents (in reverse) are asked for.
     pub(crate) wanted: &'a [bool],
+    /// Who watches the derivative.
+    pub(crate) watch: Option<&'a Watch>,
 }
 
 impl<T: Real> Context<'_, T> {
     /// The saved operand `i`.
     pub(crate) fn input(&self, i: usize, value: &Tensor<T>) -> Var<T> {
         let node = self.node.parents[i].1.as_ref().filter(|_| self.recording);
-        Var::with_node(value.clone(), node.cloned())
+        self.watched(Var::with_node(value.clone(), node.cloned()))
     }
 
     /// The saved operand `i`, which may have to be made again.
@@ -350,7 +355,14 @@ impl<T: Real> Context<'_, T> {
 
     /// The saved result.
     pub(crate) fn output(&self, value: &Tensor<T>) -> Var<T> {
-        Var::with_node(value.clone(), self.recording.then(|| Arc::clone(self.node)))
+        self.watched(Var::with_node(value.clone(), self.recording.then(|| Arc::clone(self.node))))
+    }
+
+    fn watched(&self, saved: Var<T>) -> Var<T> {
+        match self.watch {
+            Some(watch) => saved.watched(watch),
+            None => saved,
+        }
     }
 
     /// Whether operand `i`'s cotangent is asked for.

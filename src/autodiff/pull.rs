@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::op::{Context, Node};
 use super::var::Var;
 use super::vjp::vjp;
-use super::watch::{self, Direction};
+use super::watch::Direction;
 use crate::comm::Buckets;
 use crate::kernels::Real;
 use crate::tensor::Tensor;
@@ -105,8 +105,9 @@ fn pull_for<T: Real>(
     let mut roots = Vec::new();
     for (output, cotangent) in outputs {
         check(op, &output, cotangent.shape());
+        let cotangent = Var::constant(cotangent).watched_like(&output);
         let (_, node) = output.into_parts();
-        roots.extend(node.map(|node| (node, Var::constant(cotangent))));
+        roots.extend(node.map(|node| (node, cotangent)));
     }
     let mut sums = Buckets::default();
     let mut walk = Walk::new(roots.iter().map(|(node, _)| node), &ends, &mut sums);
@@ -132,10 +133,12 @@ fn pull_graph_for<T: Real>(
 ) -> Vec<Var<T>> {
     let ends = end_ids(op, wrt);
     outputs.iter().for_each(|(output, cotangent)| check(op, output, cotangent.shape()));
-    let roots = || outputs.iter().filter_map(|(output, g)| Some((output.node()?, *g)));
+    let watched = |output: &Var<T>, g: &Var<T>| g.clone().watched_like(output);
+    let roots =
+        || outputs.iter().filter_map(|(output, g)| Some((output.node()?, watched(output, g))));
     let mut hook = Recording;
     let mut walk = Walk::new(roots().map(|(node, _)| node), &ends, &mut hook);
-    roots().for_each(|(node, g)| walk.add(node, Some(g.clone())));
+    roots().for_each(|(node, g)| walk.add(node, Some(g)));
     walk.run(wrt)
 }
 
@@ -255,12 +258,16 @@ impl<'a, T: Real> Walk<'a, T> {
             let on_path = |node: &Arc<Node<T>>| self.sums.contains_key(&node.id);
             let wanted = node.parents.iter().map(|(_, node)| node.as_ref().is_some_and(on_path));
             let wanted: Vec<bool> = wanted.collect();
-            let context = Context { node: &node, recording: self.hook.records(), wanted: &wanted };
-            let _rule = watch::rule(Direction::Backward, &node);
-            let cotangents = vjp(&g, &context);
-            for dx in cotangents.iter().flatten() {
-                watch::see(node.op.name(), dx.value(), &[&g]);
-            }
+            let context = Context {
+                node: &node,
+                recording: self.hook.records(),
+                wanted: &wanted,
+                watch: g.watch(),
+            };
+            let _rule = g.watch().map(|watch| watch.rule(Direction::Backward, &node));
+            let cotangents = vjp(&g, &context).into_iter();
+            let made = |dx: Var<T>| dx.made_by(|| node.op.name(), &[&g]);
+            let cotangents: Vec<_> = cotangents.map(|dx| dx.map(made)).collect();
             drop(g);
             for ((_, parent), dx) in node.parents.iter().zip(cotangents) {
                 if let Some(parent) = parent {
@@ -294,7 +301,7 @@ impl<'a, T: Real> Walk<'a, T> {
         let terms = sum.take().into_iter().chain(g.map(|g| g.sum_to(&node.shape)));
         *sum = terms.reduce(|sum, g| match self.hook.records() {
             true => sum + g,
-            false => add_in_place(sum, &g),
+            false => add_in_place(sum, &g).made_by(|| "add", &[&g]),
         });
         if *waits > 0 {
             return;
@@ -315,6 +322,5 @@ impl<'a, T: Real> Walk<'a, T> {
 pub(crate) fn add_in_place<T: Real>(sum: Var<T>, g: &Var<T>) -> Var<T> {
     let mut total = sum.into_value();
     total.add_assign(g.value());
-    watch::see("add", &total, &[g]);
     Var::constant(total)
 }

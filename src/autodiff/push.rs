@@ -9,7 +9,7 @@ use super::jvp::jvp;
 use super::op::{Context, Node};
 use super::pull::{end_ids, path};
 use super::var::Var;
-use super::watch::{self, Direction};
+use super::watch::Direction;
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 
@@ -64,7 +64,10 @@ pub(crate) fn walk<T: Real>(
     // Each is kept until its last reader is done.
     let mut moving: HashMap<u64, Var<T>> = HashMap::new();
     for (&id, (x, dx)) in ends.iter().zip(tangents) {
-        assert!(moving.insert(id, (*dx).clone()).is_none(), "{op}: two tangents for {x:?}");
+        assert!(
+            moving.insert(id, (*dx).clone().watched_like(x)).is_none(),
+            "{op}: two tangents for {x:?}"
+        );
     }
     let mut readers: HashMap<u64, usize> =
         path.iter().map(|(&id, &(_, readers))| (id, readers)).collect();
@@ -76,10 +79,11 @@ pub(crate) fn walk<T: Real>(
         let parent = |node: &Option<Arc<Node<T>>>| moving.get(&node.as_ref()?.id).cloned();
         let operands: Vec<_> = node.parents.iter().map(|(_, node)| parent(node)).collect();
         let wanted: Vec<bool> = operands.iter().map(Option::is_some).collect();
-        let _rule = watch::rule(Direction::Forward, node);
-        let dy = jvp(&operands, &Context { node, recording, wanted: &wanted });
         let moved: Vec<&Var<T>> = operands.iter().flatten().collect();
-        watch::see(node.op.name(), dy.value(), &moved);
+        let watch = moved.iter().find_map(|dx| dx.watch());
+        let _rule = watch.map(|watch| watch.rule(Direction::Forward, node));
+        let dy = jvp(&operands, &Context { node, recording, wanted: &wanted, watch });
+        let dy = dy.made_by(|| node.op.name(), &moved);
         drop(operands);
         moving.insert(id, dy);
         for Node { id, .. } in node.parent_nodes().map(Arc::as_ref) {

@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::op::{Node, Op};
-use super::watch;
+use super::watch::Watch;
 use crate::kernels::Real;
 use crate::tensor::{Shape, Tensor};
 
 /// A [`Tensor`] and, maybe, the recorded operation that made it.
 ///
 /// Operations on variables are recorded as soon as one operand is; constants cost nothing.
-/// Cloning is cheap and shares both. `Send + Sync`, because a graph is plain immutable data.
+/// A [`Watch`] sees what is made of a variable that is under it.
+/// Cloning is cheap and shares all. `Send + Sync`, because a graph is plain immutable data.
 ///
 /// ```
 /// use dimask::{Tensor, Var, grad};
@@ -23,11 +24,12 @@ use crate::tensor::{Shape, Tensor};
 pub struct Var<T: Real = f32> {
     value: Tensor<T>,
     node: Option<Arc<Node<T>>>,
+    watch: Option<Watch>,
 }
 
 impl<T: Real> Clone for Var<T> {
     fn clone(&self) -> Self {
-        Var { value: self.value.clone(), node: self.node.clone() }
+        Var { value: self.value.clone(), node: self.node.clone(), watch: self.watch.clone() }
     }
 }
 
@@ -35,12 +37,12 @@ impl<T: Real> Var<T> {
     /// A variable to differentiate with respect to.
     pub fn leaf(value: Tensor<T>) -> Var<T> {
         let node = Node::new(Op::Leaf, Shape::new(value.shape()), Vec::new());
-        Var { value, node: Some(node) }
+        Var::with_node(value, Some(node))
     }
 
     /// A value that no derivative reaches.
     pub fn constant(value: Tensor<T>) -> Var<T> {
-        Var { value, node: None }
+        Var::with_node(value, None)
     }
 
     /// A constant with the shape `[]`.
@@ -49,7 +51,7 @@ impl<T: Real> Var<T> {
     }
 
     pub(crate) fn with_node(value: Tensor<T>, node: Option<Arc<Node<T>>>) -> Var<T> {
-        Var { value, node }
+        Var { value, node, watch: None }
     }
 
     /// The result of an operation: recorded if an operand is, with what `op` saves.
@@ -61,10 +63,7 @@ impl<T: Real> Var<T> {
         if Var::any_recorded(operands) {
             return Var::with_op(value, operands, op());
         }
-        if watch::is_on() {
-            watch::see(op().name(), &value, operands);
-        }
-        Var::constant(value)
+        Var::constant(value).made_by(|| op().name(), operands)
     }
 
     #[inline(never)]
@@ -74,11 +73,13 @@ impl<T: Real> Var<T> {
 
     #[inline(never)]
     fn with_op(value: Tensor<T>, operands: &[&Var<T>], op: Op<T>) -> Var<T> {
-        watch::see(op.name(), &value, operands);
+        let (name, shape) = (op.name(), Shape::new(value.shape()));
         let parents = operands.iter().map(|v| (Shape::new(v.shape()), v.node.clone())).collect();
-        let node = Node::new(op, Shape::new(value.shape()), parents);
-        watch::made(node.id);
-        Var { value, node: Some(node) }
+        let node = Node::new(op, shape, parents);
+        let id = node.id;
+        let made = Var::with_node(value, Some(node)).made_by(|| name, operands);
+        made.watch.iter().for_each(|watch| watch.note(id));
+        made
     }
 
     /// The value.
@@ -112,7 +113,44 @@ impl<T: Real> Var<T> {
 
     /// The same value as a constant.
     pub fn detach(&self) -> Var<T> {
-        Var::constant(self.value.clone())
+        Var::constant(self.value.clone()).watched_like(self)
+    }
+
+    /// The same value as a leaf of a new graph.
+    pub fn as_leaf(&self) -> Var<T> {
+        Var::leaf(self.value.clone()).watched_like(self)
+    }
+
+    /// This variable under a watch, which what is computed from it inherits.
+    #[must_use]
+    pub fn watched(mut self, watch: &Watch) -> Var<T> {
+        self.watch = Some(watch.clone());
+        self
+    }
+
+    /// This variable under the watch of another one, if that has one.
+    #[must_use]
+    pub fn watched_like(self, other: &Var<T>) -> Var<T> {
+        match &other.watch {
+            Some(watch) => self.watched(watch),
+            None => self,
+        }
+    }
+
+    /// This result of the operation `op`, seen by the watch of its operands.
+    pub(crate) fn made_by(self, op: impl FnOnce() -> &'static str, operands: &[&Var<T>]) -> Var<T> {
+        match operands.iter().find_map(|operand| operand.watch.as_ref()) {
+            Some(watch) => {
+                watch.see(op(), &self.value, operands);
+                self.watched(watch)
+            }
+            None => self,
+        }
+    }
+
+    /// The watch that this variable is under.
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     /// Whether derivatives can reach this variable.

@@ -130,7 +130,7 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
             l2_normalize_definition(&inputs[0], axis, saved.eps).scale(saved.length)
         }),
         Op::BatchNorm(saved) => {
-            let SavedBatchNorm { x, weight, bias, stats, eps, tail } = &**saved;
+            let SavedBatchNorm { x, weight, bias, stats, tail, .. } = &**saved;
             let mut found = match (c.recording, tail) {
                 // The kernels know these tails.
                 (false, SavedTail::Nothing | SavedTail::Relu) => {
@@ -149,7 +149,7 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
                 }
                 (true, _) => {
                     let g = before_tail(c, saved, g);
-                    let definition = |inputs: &[Var<T>]| batch_norm_definition(inputs, stats, *eps);
+                    let definition = |inputs: &[Var<T>]| batch_norm_definition(inputs, saved);
                     let mut all = through(c, &[x, weight, bias], &g, definition);
                     all.push(Some(g));
                     all

@@ -1,13 +1,12 @@
 //! The first value that is not finite, of all that a computation makes, in the order of making.
 //!
-//! For a step that has gone wrong and is taken once more: [`watch`] runs it, and every operation
-//! of its forward passes, its reverse passes and its pushes shows what it has made. Nothing is
-//! computed otherwise, so what is found is what happened. Only the thread that watches looks;
-//! elsewhere an operation pays for one look at a flag of its own thread.
+//! A [`Watch`] belongs to its caller, who puts variables under it ([`Var::watched`]); all that is
+//! computed from them, derivatives included, inherits it and is seen by it. The values are the same
+//! as without it. An operation on other variables pays for one look at its operands.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Var;
 use super::op::Node;
@@ -17,7 +16,7 @@ use crate::tensor::Tensor;
 /// Where a value came from that is not finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// The part of the computation, as [`enter`] named it.
+    /// The part of the computation that was entered last.
     pub part: String,
     /// The layer that was entered last.
     pub layer: String,
@@ -106,9 +105,9 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What is known while a computation is watched.
-#[derive(Default)]
-struct Watch {
+/// What a watch knows.
+#[derive(Debug, Default)]
+struct Seen {
     part: &'static str,
     layer: String,
     /// The layers that recorded operations belong to, by their nodes.
@@ -118,118 +117,89 @@ struct Watch {
     found: Option<Finding>,
 }
 
-thread_local! {
-    static ON: Cell<bool> = const { Cell::new(false) };
-    static WATCH: RefCell<Watch> = RefCell::default();
-}
-
-/// Ends looking, also where a computation panics.
-struct Off;
-
-impl Drop for Off {
-    fn drop(&mut self) {
-        ON.set(false);
-    }
-}
-
-/// Runs `work` on this thread; the first value in it that is not finite, if there is one.
+/// Keeps the first value that is not finite; cloning shares it.
 ///
 /// ```
-/// use dimask::{Tensor, Var, autodiff::watch::watch};
-/// let x = Var::leaf(Tensor::<f32>::scalar(100.0));
-/// let (_, found) = watch(|| x.exp() * &Var::scalar(0.0));
-/// assert_eq!(found.unwrap().op, "exp");
+/// use dimask::{Tensor, Var, autodiff::watch::Watch};
+/// let watch = Watch::default();
+/// let x = Var::leaf(Tensor::<f32>::scalar(100.0)).watched(&watch);
+/// let y = x.exp() * &Var::scalar(0.0);
+/// assert!(y.item().is_nan());
+/// assert_eq!(watch.found().unwrap().op, "exp");
 /// ```
-pub fn watch<R>(work: impl FnOnce() -> R) -> (R, Option<Finding>) {
-    WATCH.take();
-    let off = Off;
-    ON.set(true);
-    let result = work();
-    drop(off);
-    (result, WATCH.take().found)
-}
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Mutex<Seen>>);
 
-/// A part of a computation begins, such as `the trial step`.
-pub fn enter(part: &'static str) {
-    if ON.get() {
-        WATCH.with_borrow_mut(|watch| (watch.part, watch.layer) = (part, String::new()));
+impl Watch {
+    /// The first value that was not finite, if there has been one.
+    pub fn found(&self) -> Option<Finding> {
+        self.seen().found.clone()
     }
-}
 
-/// What follows belongs to the layer `name`, until another one is named.
-pub fn layer(name: &str) {
-    if ON.get() {
-        WATCH.with_borrow_mut(|watch| watch.layer = name.to_string());
+    /// A part of the computation begins, such as `the trial step`.
+    pub fn enter(&self, part: &'static str) {
+        let mut seen = self.seen();
+        (seen.part, seen.layer) = (part, String::new());
     }
-}
 
-/// Whether this thread's values are watched.
-#[inline]
-pub(super) fn is_on() -> bool {
-    ON.get()
-}
-
-/// The operation `op` has made `y`.
-#[inline]
-pub(super) fn see<T: Real>(op: &'static str, y: &Tensor<T>, inputs: &[&Var<T>]) {
-    if is_on() {
-        look(op, y, inputs);
+    /// What follows belongs to the layer `name`, until another one is named.
+    pub fn layer(&self, name: &str) {
+        self.seen().layer = name.to_string();
     }
-}
 
-#[inline(never)]
-fn look<T: Real>(op: &'static str, y: &Tensor<T>, inputs: &[&Var<T>]) {
-    if y.is_finite() {
-        return;
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    WATCH.with_borrow_mut(|watch| {
-        watch.found.get_or_insert_with(|| Finding {
-            part: watch.part.to_string(),
-            layer: watch.layer.clone(),
+
+    /// The operation `op` has made `y`.
+    #[inline(never)]
+    pub(super) fn see<T: Real>(&self, op: &'static str, y: &Tensor<T>, inputs: &[&Var<T>]) {
+        if y.is_finite() {
+            return;
+        }
+        let mut seen = self.seen();
+        let Seen { part, layer, rules, found, .. } = &mut *seen;
+        found.get_or_insert_with(|| Finding {
+            part: part.to_string(),
+            layer: layer.clone(),
             op,
-            within: watch.rules.last().copied(),
+            within: rules.last().copied(),
             value: Statistics::of(y),
             inputs: inputs.iter().map(|x| Statistics::of(x.value())).collect(),
         });
-    });
-}
+    }
 
-/// A node has been made.
-#[inline]
-pub(super) fn made(id: u64) {
-    if ON.get() {
-        WATCH.with_borrow_mut(|watch| drop(watch.layers.insert(id, watch.layer.clone())));
+    /// A node has been made.
+    pub(super) fn note(&self, id: u64) {
+        let mut seen = self.seen();
+        let layer = seen.layer.clone();
+        seen.layers.insert(id, layer);
+    }
+
+    /// The derivative of `node` begins, until the result is dropped: what follows belongs to the
+    /// layer of the node.
+    pub(super) fn rule<T: Real>(&self, direction: Direction, node: &Node<T>) -> Rule {
+        let mut seen = self.seen();
+        seen.rules.push((direction, node.op.name()));
+        let own = seen.layers.get(&node.id).cloned().unwrap_or_default();
+        let after = std::mem::replace(&mut seen.layer, own);
+        Rule { watch: self.clone(), after }
     }
 }
 
 /// The derivative of a node's operation is being taken, until this is dropped.
 #[must_use]
 pub(super) struct Rule {
-    /// The layer that goes on afterwards; absent where nobody watches.
-    after: Option<String>,
-}
-
-/// The derivative of `node` begins: what follows belongs to the layer of the node.
-#[inline]
-pub(super) fn rule<T: Real>(direction: Direction, node: &Node<T>) -> Rule {
-    let begin = || {
-        WATCH.with_borrow_mut(|watch| {
-            watch.rules.push((direction, node.op.name()));
-            let own = watch.layers.get(&node.id).cloned().unwrap_or_default();
-            std::mem::replace(&mut watch.layer, own)
-        })
-    };
-    Rule { after: ON.get().then(begin) }
+    watch: Watch,
+    /// The layer that continues afterwards.
+    after: String,
 }
 
 impl Drop for Rule {
     fn drop(&mut self) {
-        if let Some(layer) = self.after.take() {
-            WATCH.with_borrow_mut(|watch| {
-                watch.rules.pop();
-                watch.layer = layer;
-            });
-        }
+        let mut seen = self.watch.seen();
+        seen.rules.pop();
+        seen.layer = std::mem::take(&mut self.after);
     }
 }
 
@@ -239,29 +209,26 @@ mod tests {
     use crate::autodiff::{grad, push};
 
     /// `2 √x` at 0, whose values are finite and whose derivative is not; the root in layer `a`.
-    fn twice_the_root() -> (Var<f64>, Var<f64>) {
-        let x = Var::leaf(Tensor::scalar(0.0));
-        enter("the part");
-        layer("a");
+    fn twice_the_root(watch: &Watch) -> (Var<f64>, Var<f64>) {
+        let x = Var::leaf(Tensor::scalar(0.0)).watched(watch);
+        watch.enter("the part");
+        watch.layer("a");
         let y = x.sqrt();
-        layer("b");
+        watch.layer("b");
         (y * &Var::scalar(2.0), x)
     }
 
     #[test]
     fn a_derivative_is_of_the_layer_of_its_operation() {
-        let (_, found) = watch(twice_the_root);
-        assert_eq!(found, None, "all values are finite");
-        let (_, backward) = watch(|| {
-            let (z, x) = twice_the_root();
-            grad(z, &[&x])
-        });
-        let (_, forward) = watch(|| {
-            let (z, x) = twice_the_root();
-            push(&[&z], &[(&x, &Tensor::scalar(1.0))])
-        });
-        for (found, direction) in [(backward, Direction::Backward), (forward, Direction::Forward)] {
-            let found = found.expect("1 / 0 is infinite");
+        let [values, backward, forward] = [(); 3].map(|()| Watch::default());
+        twice_the_root(&values);
+        assert_eq!(values.found(), None, "all values are finite");
+        let (z, x) = twice_the_root(&backward);
+        grad(z, &[&x]);
+        let (z, x) = twice_the_root(&forward);
+        push(&[&z], &[(&x, &Tensor::scalar(1.0))]);
+        for (watch, direction) in [(backward, Direction::Backward), (forward, Direction::Forward)] {
+            let found = watch.found().expect("1 / 0 is infinite");
             assert_eq!((&*found.part, &*found.layer), ("the part", "a"), "{found:?}");
             assert_eq!(found.within, Some((direction, "sqrt")));
             assert_eq!((found.op, found.value.infinite), ("div", 1));
@@ -270,12 +237,17 @@ mod tests {
 
     #[test]
     fn only_what_is_watched_is_looked_at() {
-        let overflow = || Var::leaf(Tensor::<f32>::scalar(100.0)).exp();
-        overflow();
-        assert_eq!(watch(|| ()).1, None, "what was before does not count");
-        let panicked = std::panic::catch_unwind(|| watch(|| panic!("while it is watched")));
-        assert!(panicked.is_err() && !ON.get());
-        let first = watch(|| (overflow(), overflow().sqrt())).1;
-        assert_eq!(first.expect("there are two").op, "exp");
+        let overflow = |x: Var<f32>| x.exp();
+        let x = || Var::leaf(Tensor::<f32>::scalar(100.0));
+        let (watch, other) = (Watch::default(), Watch::default());
+        overflow(x());
+        overflow(x().watched(&other));
+        assert_eq!(watch.found(), None, "neither of them is under this watch");
+        let y = overflow(x().watched(&watch)).detach().as_leaf();
+        y.sqrt();
+        assert_eq!(watch.found().expect("there are two").op, "exp");
+        let late = Watch::default();
+        (Var::scalar(0.0) * &overflow(x()).watched(&late)).square();
+        assert_eq!(late.found().expect("0 · ∞").op, "mul");
     }
 }

@@ -44,7 +44,7 @@ impl<T: Real> Cut<T> {
     ) -> Cut<T> {
         let network = leaves(network);
         let features = network.encoder.forward(&Var::constant(x.clone()), pass);
-        let h = Var::leaf(features.value().clone());
+        let h = features.as_leaf();
         let a = mask.map(|mask| Var::leaf(mask.logits.clone()));
         let masked = match (&a, mask) {
             (Some(a), Some(mask)) => &h * &mask.form.factors(a),

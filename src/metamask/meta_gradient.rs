@@ -38,9 +38,9 @@
 
 use super::cut::{Cut, Graph};
 use super::{Anchors, Heads, Mask, Network, Objective};
-use crate::autodiff::{Var, grad, grad_graph, push, push_graph, watch};
+use crate::autodiff::{Var, grad, grad_graph, push, push_graph};
 use crate::kernels::Real;
-use crate::nn::{Encode, Module, Pass, leaves, params, with_params};
+use crate::nn::{Encode, Module, Pass, enter, leaves, params, with_params};
 use crate::optim::{Optimizer, OptimizerState, norm};
 use crate::tensor::Tensor;
 
@@ -184,7 +184,7 @@ pub fn unrolled<T: Real, E: Encode<T>>(
 ) -> MetaGradient<T> {
     assert!(steps > 0, "unrolled: there is no trial step");
     problem.check("unrolled");
-    watch::enter("the trial steps");
+    enter(problem.network, "the trial steps");
     let a = Var::leaf(problem.mask.logits.clone());
     let mut network = leaves(problem.network);
     // The slots of each parameter.
@@ -286,11 +286,11 @@ impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
         let Graph { features, theta } = graph.expect("the trial step keeps its graph");
         let (outer, u) = self.outer(&grads, moved);
 
-        watch::enter("the second-order part");
+        enter(self.network, "the second-order part");
         let (u_theta, u_phi) = u.split_at(theta.len());
         let h_dot = push(&[&features], &theta.iter().zip(u_theta).collect::<Vec<_>>()).remove(0);
         // From here on only the features' value is needed; the encoder's graph goes.
-        let h = Var::leaf(features.value().clone());
+        let h = features.as_leaf();
         drop((features, theta));
 
         let heads = leaves(&self.network.heads);
@@ -317,7 +317,7 @@ impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
             let none = Tensor::zeros(outer.first_order.shape());
             return outer.with(none);
         }
-        watch::enter("the second-order part");
+        enter(self.network, "the second-order part");
         let step = r / length;
         let probe = |step: f64| {
             let mut u = u.iter();
@@ -325,7 +325,7 @@ impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
             let moved = self.network.map_params(&mut |_, var, _| {
                 let mut value = var.value().clone();
                 value.add_scaled(T::from_f64(step), u.next().expect("one direction a parameter"));
-                Var::constant(value)
+                Var::constant(value).watched_like(var)
             });
             let a = Var::leaf(self.mask.logits.clone());
             let h = moved.encoder.forward(&Var::constant(self.x.clone()), &mut Pass::train(2));
@@ -362,7 +362,7 @@ impl<T: Real, E: Encode<T>> Problem<'_, T, E> {
     /// The trial step's loss at ω, differentiated down to the features.
     #[track_caller]
     fn cut(&self) -> Cut<T> {
-        watch::enter("the trial step");
+        enter(self.network, "the trial step");
         let loss = |heads: &Heads<T>, masked: &Var<T>, _: &mut Pass<'_, T>| {
             self.trial_loss(self.trial, heads, masked)
         };
@@ -394,7 +394,7 @@ impl<T: Real> Outer<T> {
     /// Formula: meta-2.
     #[track_caller]
     fn at<E: Encode<T>>(problem: &Problem<'_, T, E>, moved: &Network<T, E>) -> Outer<T> {
-        watch::enter("the loss after the trial step");
+        enter(moved, "the loss after the trial step");
         let mut value = T::ZERO;
         let loss = |heads: &Heads<T>, masked: &Var<T>, _: &mut Pass<'_, T>| {
             let loss = problem.trial_loss(TrialStep::Contrastive, heads, masked);

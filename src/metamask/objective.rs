@@ -1,9 +1,9 @@
 //! The two losses on masked features, and their weighted sum.
 
 use super::{Anchors, Heads, Projections};
-use crate::autodiff::{Var, watch};
+use crate::autodiff::Var;
 use crate::kernels::Real;
-use crate::nn::Pass;
+use crate::nn::{Pass, enter_layer};
 use crate::ssl::{BarlowTwins, Loss, barlow_twins};
 
 /// What the networks minimise: `L = w_drr · L_drr + w_con · L_con`.
@@ -68,7 +68,7 @@ impl Objective {
         projections: &Projections<T>,
         anchors: Option<&Anchors<T>>,
     ) -> Var<T> {
-        watch::layer("L_con");
+        enter_layer(&projections.p, "L_con");
         check_views("contrastive_of", &projections.p);
         let [p0, p1] = views(&projections.p);
         self.base.value(&p0, &p1, anchors)
@@ -110,10 +110,10 @@ impl Objective {
         let mut drr = None;
         if let Some(head) = &heads.redundancy {
             let [z0, z1] = views(&head.forward(features, pass));
-            watch::layer("L_drr");
+            enter_layer(&z0, "L_drr");
             drr = Some(barlow_twins(&z0, &z1, &self.redundancy));
         }
-        watch::layer("L");
+        enter_layer(&con, "L");
         let weighted = con.scale(self.w_con);
         let total = match &drr {
             Some(drr) => drr.scale(self.w_drr) + weighted,

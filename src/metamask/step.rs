@@ -4,9 +4,11 @@ use super::cut::Cut;
 use super::meta_gradient::{self, MetaGradient, Problem, Trial, TrialStep};
 use super::state::first_non_finite_layer;
 use super::{Anchors, Joint, Mask, Memory, Moved, Network, NonFinite, Objective, State};
-use crate::autodiff::{Var, watch};
+use crate::autodiff::Var;
 use crate::kernels::Real;
-use crate::nn::{Encode, LayerMoments, Module, Moments, Pass, into_params, params, with_params};
+use crate::nn::{
+    Encode, LayerMoments, Module, Moments, Pass, enter, into_params, params, with_params,
+};
 use crate::optim::{Optimizer, Sgd, norm};
 use crate::tensor::Tensor;
 
@@ -255,7 +257,7 @@ struct Look<T: Real> {
 /// The forward pass of the regular step, differentiated down to the features.
 #[track_caller]
 fn look<T: Real, E: Encode<T>>(state: &State<T, E>, x: &Tensor<T>, settings: &Settings) -> Look<T> {
-    watch::enter("the regular step");
+    enter(&state.network, "the regular step");
     let mask = (settings.mode != Mode::Plain).then_some(&state.mask);
     let mut pass = Pass::train(2);
     let (mut z, mut anchors, mut losses) = (None, None, None);

@@ -1,8 +1,8 @@
 //! Batch normalisation over every axis but the last.
 
 use super::pass::Mode;
-use super::{LayerMoments, Layout, Module, Pass};
-use crate::autodiff::{Then, Var, watch};
+use super::{LayerMoments, Layout, Module, Pass, enter_layer};
+use crate::autodiff::{Then, Var};
 use crate::kernels::Real;
 use crate::tensor::{Tensor, check_norm};
 
@@ -61,7 +61,7 @@ impl<T: Real> BatchNorm<T> {
     #[track_caller]
     pub fn forward_then(&self, x: &Var<T>, then: Then<'_, T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let name = &self.name;
-        watch::layer(name);
+        enter_layer(&self.weight, name);
         let op = &format!("batch_norm {name}");
         match pass.mode() {
             Mode::Train { groups, moments, comm } => {

@@ -1,7 +1,7 @@
 //! The convolution layer, without bias: a batch-norm always follows it here and brings its own.
 
-use super::{Init, Layout, Module};
-use crate::autodiff::{Var, watch};
+use super::{Init, Layout, Module, enter_layer};
+use crate::autodiff::Var;
 use crate::kernels::Real;
 use crate::tensor::Precision;
 
@@ -51,7 +51,7 @@ impl<T: Real> Conv2d<T> {
     /// If `x` is not `[N, H, W, C]`, or the window does not fit into it.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
-        watch::layer(&self.name);
+        enter_layer(&self.weight, &self.name);
         let Conv2d { name, weight, stride, padding, precision } = self;
         let (stride, padding) = ([*stride; 2], [*padding; 2]);
         x.conv2d_for(&format_args!("conv2d {name}"), weight, stride, padding, *precision)

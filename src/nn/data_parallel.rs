@@ -18,7 +18,7 @@ pub enum BatchNormOver {
 
 /// An encoder whose batch lies on several ranks and whose features every rank gets, of all images.
 ///
-/// In are this rank's images, `[G · n, ..]`, and out come all features, `[G · size · n, D]`, in
+/// It takes this rank's images, `[G · n, ..]`, and returns all features, `[G · size · n, D]`, in
 /// each of the pass's G views those of rank 0 first: the features that one process computes for the
 /// whole batch. The parameters are the same on all ranks, and so are their gradients, in which the
 /// contributions of all ranks are added up; so whatever is computed from the features and
@@ -57,22 +57,20 @@ impl<T: Real, E: Encode<T>> Encode<T> for DataParallel<T, E> {
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let comm = &self.comm;
         let encoder = self.encoder.map_params(&mut |_, var, _| var.replicate(comm));
-        let Mode::Train { groups, moments, comm: across } = pass.mode() else {
+        let Mode::Train { groups, moments, .. } = pass.mode() else {
             return encoder.forward(x, pass).all_gather(comm);
         };
-        let (views, noted) = (*groups, moments.len());
+        let views = *groups;
         let fits = x.shape().first().is_some_and(|rows| rows % views == 0);
         assert!(fits, "data_parallel: {views} views of shape {:?}", x.shape());
-        if self.batch_norm == BatchNormOver::AllRanks {
-            *across = Some(comm.clone());
+        let over_all = self.batch_norm == BatchNormOver::AllRanks;
+        let mut own = Pass::train_over(views, over_all.then(|| comm.clone()));
+        let features = encoder.forward(x, &mut own);
+        let mut seen = own.into_moments();
+        if !over_all {
+            average(&mut seen, comm);
         }
-        let features = encoder.forward(x, pass);
-        if let Mode::Train { moments, comm: across, .. } = pass.mode() {
-            *across = None;
-            if self.batch_norm == BatchNormOver::EachRank {
-                average(&mut moments[noted..], comm);
-            }
-        }
+        moments.extend(seen);
         let (shape, size) = (features.shape(), comm.size());
         let (rows, features_of) = (shape[0] / views, shape[1]);
         // Rank by rank as they come, then view by view.

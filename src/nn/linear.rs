@@ -1,7 +1,7 @@
 //! The fully connected layer.
 
-use super::{Init, Layout, Module};
-use crate::autodiff::{Var, watch};
+use super::{Init, Layout, Module, enter_layer};
+use crate::autodiff::Var;
 use crate::kernels::Real;
 use crate::tensor::{Precision, Trans};
 
@@ -53,7 +53,7 @@ impl<T: Real> Linear<T> {
     /// If `x` does not have `in` columns.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>) -> Var<T> {
-        watch::layer(&self.name);
+        enter_layer(&self.weight, &self.name);
         let (name, w) = (&self.name, &self.weight);
         let y = x.matmul_broadcast(&format_args!("linear {name}"), w, Trans::Nn, self.precision);
         let Some(bias) = &self.bias else { return y };

@@ -128,12 +128,14 @@ pub fn with_params<T: Real, M: Module<T>>(module: &M, params: Vec<Var<T>>) -> M 
     module.visit(&mut |_, _, _| wanted += 1);
     assert!(given == wanted, "with_params: {given} given, {wanted} wanted");
     let mut rest = params.into_iter();
-    module.map_params(&mut |_, _, _| rest.next().expect("as many as counted above"))
+    module.map_params(&mut |_, old, _| {
+        rest.next().expect("as many as counted above").watched_like(old)
+    })
 }
 
 /// The module with each parameter as a fresh leaf of a graph: what a gradient is taken for.
 pub fn leaves<T: Real, M: Module<T>>(module: &M) -> M {
-    module.map_params(&mut |_, var, _| Var::leaf(var.value().clone()))
+    module.map_params(&mut |_, var, _| var.as_leaf())
 }
 
 /// Takes the parameters out of a module, in traversal order, and leaves it hollow.
@@ -145,9 +147,19 @@ pub fn into_params<T: Real, M: Module<T>>(module: M) -> (M, Vec<Tensor<T>>) {
     let mut taken = Vec::new();
     let hollow = module.map_params(&mut |_, var, _| {
         taken.push(var.value().clone());
-        Var::constant(Tensor::scalar(T::ZERO))
+        Var::scalar(0.0).watched_like(var)
     });
     (hollow, taken)
+}
+
+/// The part of a computation that a watch over the module's parameters enters.
+pub(crate) fn enter<T: Real>(module: &impl Module<T>, part: &'static str) {
+    module.visit(&mut |_, var, _| var.watch().into_iter().for_each(|watch| watch.enter(part)));
+}
+
+/// The layer that a watch over the variable `var` of it enters.
+pub(crate) fn enter_layer<T: Real>(var: &Var<T>, name: &str) {
+    var.watch().into_iter().for_each(|watch| watch.layer(name));
 }
 
 #[cfg(test)]

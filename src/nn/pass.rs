@@ -50,8 +50,14 @@ impl<T: Real> Pass<'static, T> {
     /// If there are no views.
     #[track_caller]
     pub fn train(groups: usize) -> Self {
+        Pass::train_over(groups, None)
+    }
+
+    /// [`Pass::train`] with the moments of all of a batch of which a part lies on each rank.
+    #[track_caller]
+    pub(super) fn train_over(groups: usize, comm: Option<Comm<T>>) -> Self {
         assert!(groups > 0, "Pass::train: a batch of no views");
-        Pass { mode: Mode::Train { groups, moments: Vec::new(), comm: None } }
+        Pass { mode: Mode::Train { groups, moments: Vec::new(), comm } }
     }
 }
 

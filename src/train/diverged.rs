@@ -16,12 +16,13 @@ use super::images::Images;
 use super::model::{self, State};
 use super::settings::{instructions, settings};
 use super::start::last_state;
-use crate::autodiff::watch::{Statistics, watch};
+use crate::autodiff::Var;
+use crate::autodiff::watch::{Statistics, Watch};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::kernels::NUMERICS;
-use crate::metamask::step;
-use crate::nn::named_params;
+use crate::metamask::{Memory, step};
+use crate::nn::{Layout, Module, named_params};
 use crate::tensor::Tensor;
 
 /// A step to be taken again.
@@ -70,8 +71,15 @@ impl Dump {
     /// statistics and those of what it was made of, a line each; nothing if all are finite.
     pub fn cause(&self) -> Vec<String> {
         let settings = settings(&self.config, self.step, self.steps_per_epoch);
-        let ((after, report), found) = watch(|| step(self.state.clone(), &self.views, &settings));
-        if let Some(found) = found {
+        let (watch, mut state) = (Watch::default(), self.state.clone());
+        let watched = &mut |_: &str, var: &Var, _: Layout| var.clone().watched(&watch);
+        state.network = state.network.map_params(watched);
+        if let Memory::Target(target) = &mut state.memory {
+            target.encoder = target.encoder.map_params(watched);
+            target.projector = target.projector.map_params(watched);
+        }
+        let (after, report) = step(state, &self.views, &settings);
+        if let Some(found) = watch.found() {
             let inputs = found.inputs.iter().enumerate();
             let inputs = inputs.map(|(i, input)| format!("  operand {}, {input}", i + 1));
             return [found.to_string(), format!("  result, {}", found.value)]

@@ -24,9 +24,10 @@
 
 use std::sync::Arc;
 
+use crate::autodiff::Var;
 use crate::autodiff::op::{Node, Op};
 use crate::autodiff::pull::Hook;
-use crate::autodiff::{Var, watch};
+use crate::autodiff::watch::Watch;
 use crate::comm::{Buckets, Comm};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
@@ -86,24 +87,29 @@ impl<T: Real> Var<T> {
 
 /// A backward walk that goes on while the gradients of replicated variables are added up over the
 /// ranks, each from when it is whole; it waits for them when nothing else can come before them.
-impl<T: Real> Hook<T> for Buckets<T, Arc<Node<T>>> {
+impl<T: Real> Hook<T> for Buckets<T, (Arc<Node<T>>, Option<Watch>)> {
     fn records(&self) -> bool {
         false
     }
 
     fn takes(&mut self, node: &Node<T>, g: &Var<T>) -> bool {
         let Op::Replicate(comm) = &node.op else { return false };
-        let operands = node.parent_nodes().map(Arc::clone);
-        operands.for_each(|operand| self.add(comm, operand, g.value().as_slice()));
+        for operand in node.parent_nodes() {
+            let place = (Arc::clone(operand), g.watch().cloned());
+            self.add(comm, place, g.value().as_slice());
+        }
         true
     }
 
     fn arrived(&mut self, next: Option<u64>) -> Vec<(Arc<Node<T>>, Var<T>)> {
         let mut arrived = Vec::new();
-        if self.places().map(|node| node.id).max() >= next {
-            self.finish(|node, sum| {
-                let g = Var::constant(Tensor::from_slice(sum, &node.shape));
-                watch::see("replicate", g.value(), &[]);
+        if self.places().map(|(node, _)| node.id).max() >= next {
+            self.finish(|(node, watch), sum| {
+                let mut g = Var::constant(Tensor::from_slice(sum, &node.shape));
+                if let Some(watch) = watch {
+                    watch.see("replicate", g.value(), &[]);
+                    g = g.watched(&watch);
+                }
                 arrived.push((node, g));
             });
         }

@@ -5,12 +5,13 @@
 //! families, which keeps digits that the definition's would lose.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
-use crate::kernels::Real;
-use crate::tensor::{BatchNormStats, Softmax, Tail, Targets, Tensor};
+use crate::kernels::{Real, norm::Rest};
+use crate::tensor::{Softmax, Tail, Targets, Tensor};
 use crate::tensor::{check_moments, check_norm, images, norm_shape};
 
 impl<T: Real> Var<T> {
@@ -108,8 +109,9 @@ impl<T: Real> Var<T> {
         check_norm(op, x, [w, b], groups);
         then.check(op, x.shape());
         let mut operands = vec![self, weight, bias];
+        let rest = comm.map(|comm| Arc::new(comm.clone()) as Arc<dyn Rest<T>>);
         let plain =
-            |tail: Tail<'_, T>| x.batch_norm(w, b, T::from_f64(eps), groups, tail, comm.cloned());
+            |tail: Tail<'_, T>| x.batch_norm(w, b, T::from_f64(eps), groups, tail, rest.clone());
         let (y, stats, picks) = match then {
             Then::Nothing => with_none(plain(Tail::Nothing)),
             Then::Relu => with_none(plain(Tail::Relu)),
@@ -119,7 +121,7 @@ impl<T: Real> Var<T> {
             }
             Then::MaxPoolRelu => {
                 let (y, stats, picks) =
-                    x.batch_norm_pool(w, b, T::from_f64(eps), groups, comm.cloned());
+                    x.batch_norm_pool(w, b, T::from_f64(eps), groups, rest.clone());
                 (y, stats, Some(picks))
             }
         };
@@ -134,8 +136,8 @@ impl<T: Real> Var<T> {
                 (_, Some(picks)) => SavedTail::MaxPoolRelu { y: saved, picks },
             };
             let (x, weight, bias) = (x.clone(), w.clone(), b.clone());
-            let stats = stats.clone();
-            Op::BatchNorm(Box::new(SavedBatchNorm { x, weight, bias, stats, eps, tail }))
+            let (stats, comm) = (stats.clone(), comm.cloned());
+            Op::BatchNorm(Box::new(SavedBatchNorm { x, weight, bias, stats, comm, eps, tail }))
         });
         BatchNorm { y, mean: stats.mean, var: stats.var }
     }
@@ -321,19 +323,18 @@ pub(crate) fn after_tail<T: Real>(
 /// What [`Var::batch_norm`] computes from `[x, weight, bias]`, in primitive operations.
 pub(crate) fn batch_norm_definition<T: Real>(
     inputs: &[Var<T>],
-    stats: &BatchNormStats<T>,
-    eps: f64,
+    SavedBatchNorm { stats, comm, eps, .. }: &SavedBatchNorm<T>,
 ) -> Var<T> {
     let [x, weight, bias] = inputs else { unreachable!("batch norm alone has three operands") };
     let groups = stats.mean.shape()[0];
     let (rows, c) = norm_shape("batch_norm", x.shape(), groups);
     let grouped = x.reshape(&[groups, rows, c]);
-    let mean = |x: &Var<T>| match &stats.comm {
+    let mean = |x: &Var<T>| match comm {
         None => x.mean_axes(&[1], Keep::Keep),
         Some(comm) => x.mean_axes(&[1], Keep::Keep).mean_over(comm),
     };
     let deviation = &grouped - &mean(&grouped);
-    let std = mean(&deviation.square()).shift(eps).sqrt();
+    let std = mean(&deviation.square()).shift(*eps).sqrt();
     let normal = (deviation / std).reshape(x.shape());
     normal * weight + bias
 }

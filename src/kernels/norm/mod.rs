@@ -10,6 +10,8 @@ mod blocks;
 mod loops;
 mod pooled;
 
+use std::fmt::Debug;
+
 use super::Real;
 use blocks::{Affine, Blocks, Line};
 
@@ -32,7 +34,7 @@ pub enum Tail<'a, T> {
 ///
 /// Statistics are then those of the whole: between its two passes a kernel has its sums added up
 /// over the parts. What is not a statistic (outputs, `dweight`, `dbias`) is this part's own.
-pub trait Rest<T> {
+pub trait Rest<T>: Debug + Send + Sync {
     /// How many parts there are, this one included; their groups have equally many rows.
     fn parts(&self) -> usize;
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::comm::Comm;
 use crate::kernels::alloc::Buffer;
 use crate::kernels::cross_entropy::{self, Scores};
 use crate::kernels::profile::{self, Work};
@@ -130,29 +129,16 @@ pub struct BatchNormStats<T: Real> {
     pub var: Tensor<T>,
     /// `1 / sqrt(var + eps)`.
     pub inv_std: Tensor<T>,
-    /// The ranks that the batch lies on, if not all of it is here.
-    pub comm: Option<Comm<T>>,
+    /// The rest of the batch, if not all of it is here.
+    pub rest: Option<Arc<dyn Rest<T>>>,
 }
 
 impl<T: Real> BatchNormStats<T> {
     /// Room for the statistics.
-    fn room(groups: usize, c: usize, comm: Option<Comm<T>>) -> BatchNormStats<T> {
+    fn room(groups: usize, c: usize, rest: Option<Arc<dyn Rest<T>>>) -> BatchNormStats<T> {
         let empty = || Tensor::zeros(&[groups, c]);
-        BatchNormStats { mean: empty(), var: empty(), inv_std: empty(), comm }
+        BatchNormStats { mean: empty(), var: empty(), inv_std: empty(), rest }
     }
-}
-
-impl<T: Real> Rest<T> for Comm<T> {
-    fn parts(&self) -> usize {
-        self.size()
-    }
-    fn sum(&self, values: &mut [T]) {
-        self.all_reduce_sum(values);
-    }
-}
-
-fn rest<T: Real>(comm: &Option<Comm<T>>) -> Option<&dyn Rest<T>> {
-    comm.as_ref().map(|comm| comm as _)
 }
 
 /// Fused operations; their definitions stand in `autodiff`.
@@ -196,11 +182,11 @@ impl<T: Real> Tensor<T> {
         eps: T,
         groups: usize,
         tail: Tail<'_, T>,
-        comm: Option<Comm<T>>,
+        rest: Option<Arc<dyn Rest<T>>>,
     ) -> (Tensor<T>, BatchNormStats<T>) {
         let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
-        let mut stats = BatchNormStats::room(groups, c, comm);
-        let rest = rest(&stats.comm);
+        let mut stats = BatchNormStats::room(groups, c, rest);
+        let rest = stats.rest.as_deref();
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
         let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
@@ -222,11 +208,11 @@ impl<T: Real> Tensor<T> {
         bias: &Tensor<T>,
         eps: T,
         groups: usize,
-        comm: Option<Comm<T>>,
+        rest: Option<Arc<dyn Rest<T>>>,
     ) -> (Tensor<T>, BatchNormStats<T>, Picks) {
         let shape @ [n, h, w, c] = images(self.shape(), "batch_norm");
-        let mut stats = BatchNormStats::room(groups, c, comm);
-        let rest = rest(&stats.comm);
+        let mut stats = BatchNormStats::room(groups, c, rest);
+        let rest = stats.rest.as_deref();
         let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
         let inv_std = stats.inv_std.make_mut();
         let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
@@ -291,7 +277,7 @@ impl<T: Real> Tensor<T> {
         let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = rest(&stats.comm);
+        let rest = stats.rest.as_deref();
         let bias = relu_bias.map(Tensor::as_slice);
         self.with_slopes("batch_norm_grad", [c, 4 * self.len()], wants_dx, |dx, dw, db| {
             norm::batch_norm_grad(x, mean, inv_std, w, bias, g, groups, rows, c, rest, dx, dw, db);
@@ -311,7 +297,7 @@ impl<T: Real> Tensor<T> {
         let groups = stats.mean.shape()[0];
         let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = rest(&stats.comm);
+        let rest = stats.rest.as_deref();
         let (shape, picks) = (picks.shape, &picks.bytes);
         let n_read = 2 * (self.len() + g.len());
         self.with_slopes("batch_norm_pool_grad", [shape[3], n_read], wants_dx, |dx, dw, db| {
@@ -354,7 +340,7 @@ impl<T: Real> Tensor<T> {
         let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
         let (x, w) = (self.as_slice(), weight.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = rest(&stats.comm);
+        let rest = stats.rest.as_deref();
         let bias = relu_bias.map(Tensor::as_slice);
         let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
         let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
@@ -377,7 +363,7 @@ impl<T: Real> Tensor<T> {
         let groups = stats.mean.shape()[0];
         let (x, w) = (self.as_slice(), weight.as_slice());
         let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = rest(&stats.comm);
+        let rest = stats.rest.as_deref();
         let (shape @ [n, h, width, c], picks) = (picks.shape, &picks.bytes);
         let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
         let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
