@@ -341,7 +341,7 @@ impl<T: Real> Context<'_, T> {
     /// The saved operand `i`.
     pub(crate) fn input(&self, i: usize, value: &Tensor<T>) -> Var<T> {
         let node = self.node.parents[i].1.as_ref().filter(|_| self.recording);
-        self.watched(Var::with_node(value.clone(), node.cloned()))
+        Var::with_node(value.clone(), node.cloned()).under(self.watch)
     }
 
     /// The saved operand `i`, which may have to be made again.
@@ -355,14 +355,8 @@ impl<T: Real> Context<'_, T> {
 
     /// The saved result.
     pub(crate) fn output(&self, value: &Tensor<T>) -> Var<T> {
-        self.watched(Var::with_node(value.clone(), self.recording.then(|| Arc::clone(self.node))))
-    }
-
-    fn watched(&self, saved: Var<T>) -> Var<T> {
-        match self.watch {
-            Some(watch) => saved.watched(watch),
-            None => saved,
-        }
+        let node = self.recording.then(|| Arc::clone(self.node));
+        Var::with_node(value.clone(), node).under(self.watch)
     }
 
     /// Whether operand `i`'s cotangent is asked for.

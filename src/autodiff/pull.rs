@@ -202,14 +202,20 @@ pub(crate) fn end_ids<T: Real>(op: &str, ends: &[&Var<T>]) -> Vec<u64> {
 /// What a backward walk does with a cotangent besides taking its node's derivative.
 pub(super) trait Hook<T: Real> {
     /// Whether the cotangents can be differentiated.
-    fn records(&self) -> bool;
+    fn records(&self) -> bool {
+        false
+    }
 
-    /// Takes the whole cotangent `g` of `node` over, if it returns true: the walk does not visit
+    /// Takes the whole cotangent of a node over, if it returns true: the walk does not visit
     /// the node, and the cotangents of its operands arrive later.
-    fn takes(&mut self, node: &Node<T>, g: &Var<T>) -> bool;
+    fn takes(&mut self, _node: &Node<T>, _g: &Var<T>) -> bool {
+        false
+    }
 
-    /// Cotangents that have arrived for nodes; the walk is about to visit the node `next`.
-    fn arrived(&mut self, next: Option<u64>) -> Vec<(Arc<Node<T>>, Var<T>)>;
+    /// Cotangents that have arrived for nodes; the walk is about to visit the node of this id.
+    fn arrived(&mut self, _next: Option<u64>) -> Vec<(Arc<Node<T>>, Var<T>)> {
+        Vec::new()
+    }
 }
 
 /// A walk that records what it does, and nothing besides.
@@ -218,12 +224,6 @@ struct Recording;
 impl<T: Real> Hook<T> for Recording {
     fn records(&self) -> bool {
         true
-    }
-    fn takes(&mut self, _: &Node<T>, _: &Var<T>) -> bool {
-        false
-    }
-    fn arrived(&mut self, _: Option<u64>) -> Vec<(Arc<Node<T>>, Var<T>)> {
-        Vec::new()
     }
 }
 

@@ -123,29 +123,28 @@ impl<T: Real> Var<T> {
 
     /// This variable under a watch, which what is computed from it inherits.
     #[must_use]
-    pub fn watched(mut self, watch: &Watch) -> Var<T> {
-        self.watch = Some(watch.clone());
-        self
+    pub fn watched(self, watch: &Watch) -> Var<T> {
+        self.under(Some(watch))
     }
 
     /// This variable under the watch of another one, if that has one.
     #[must_use]
     pub fn watched_like(self, other: &Var<T>) -> Var<T> {
-        match &other.watch {
-            Some(watch) => self.watched(watch),
-            None => self,
+        self.under(other.watch())
+    }
+
+    pub(super) fn under(mut self, watch: Option<&Watch>) -> Var<T> {
+        if watch.is_some() {
+            self.watch = watch.cloned();
         }
+        self
     }
 
     /// This result of the operation `op`, seen by the watch of its operands.
-    pub(crate) fn made_by(self, op: impl FnOnce() -> &'static str, operands: &[&Var<T>]) -> Var<T> {
-        match operands.iter().find_map(|operand| operand.watch.as_ref()) {
-            Some(watch) => {
-                watch.see(op(), &self.value, operands);
-                self.watched(watch)
-            }
-            None => self,
-        }
+    pub(super) fn made_by(self, op: impl FnOnce() -> &'static str, operands: &[&Var<T>]) -> Var<T> {
+        let watch = operands.iter().find_map(|operand| operand.watch());
+        let watch = watch.inspect(|watch| watch.see(op(), &self.value, operands));
+        self.under(watch)
     }
 
     /// The watch that this variable is under.

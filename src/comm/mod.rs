@@ -29,7 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::kernels::{Real, norm::Rest};
+use crate::kernels::Real;
 use background::Background;
 pub use background::Pending;
 pub use buckets::{BUCKET, Buckets};
@@ -58,15 +58,6 @@ pub trait Communicator<T>: fmt::Debug + Send + Sync {
 
 /// A communicator that graphs and networks can hold.
 pub type Comm<T> = Arc<dyn Communicator<T>>;
-
-impl<T> Rest<T> for Comm<T> {
-    fn parts(&self) -> usize {
-        self.size()
-    }
-    fn sum(&self, values: &mut [T]) {
-        self.all_reduce_sum(values);
-    }
-}
 
 /// What this rank has received from others since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub use crate::kernels::bf16::Precision;
 pub use crate::kernels::conv::Geometry;
 pub use crate::kernels::gemm::Trans;
 pub(crate) use crate::kernels::maxima::places_above;
+pub use crate::kernels::norm::Rest;
 pub use index::Indices;
 pub use ops::BatchNormStats;
 pub(crate) use ops::{

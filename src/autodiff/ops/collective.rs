@@ -30,7 +30,7 @@ use crate::autodiff::pull::Hook;
 use crate::autodiff::watch::Watch;
 use crate::comm::{Buckets, Comm};
 use crate::kernels::Real;
-use crate::tensor::Tensor;
+use crate::tensor::{Rest, Tensor};
 
 impl<T: Real> Var<T> {
     /// The rows of all ranks, one rank after the other: `[n, ..]` → `[size · n, ..]`.
@@ -85,13 +85,19 @@ impl<T: Real> Var<T> {
     }
 }
 
-/// A backward walk that goes on while the gradients of replicated variables are added up over the
+/// A batch-norm whose batch lies on several ranks takes its statistics from all of them.
+impl<T: Real> Rest<T> for Comm<T> {
+    fn parts(&self) -> usize {
+        self.size()
+    }
+    fn sum(&self, values: &mut [T]) {
+        self.all_reduce_sum(values);
+    }
+}
+
+/// A backward walk that continues while the gradients of replicated variables are added up over the
 /// ranks, each from when it is whole; it waits for them when nothing else can come before them.
 impl<T: Real> Hook<T> for Buckets<T, (Arc<Node<T>>, Option<Watch>)> {
-    fn records(&self) -> bool {
-        false
-    }
-
     fn takes(&mut self, node: &Node<T>, g: &Var<T>) -> bool {
         let Op::Replicate(comm) = &node.op else { return false };
         for operand in node.parent_nodes() {
@@ -105,12 +111,9 @@ impl<T: Real> Hook<T> for Buckets<T, (Arc<Node<T>>, Option<Watch>)> {
         let mut arrived = Vec::new();
         if self.places().map(|(node, _)| node.id).max() >= next {
             self.finish(|(node, watch), sum| {
-                let mut g = Var::constant(Tensor::from_slice(sum, &node.shape));
-                if let Some(watch) = watch {
-                    watch.see("replicate", g.value(), &[]);
-                    g = g.watched(&watch);
-                }
-                arrived.push((node, g));
+                let g = Var::constant(Tensor::from_slice(sum, &node.shape));
+                let watch = watch.inspect(|watch| watch.see("replicate", g.value(), &[]));
+                arrived.push((node, g.under(watch.as_ref())));
             });
         }
         arrived

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm, SavedTail};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
-use crate::kernels::{Real, norm::Rest};
-use crate::tensor::{Softmax, Tail, Targets, Tensor};
+use crate::kernels::Real;
+use crate::tensor::{Rest, Softmax, Tail, Targets, Tensor};
 use crate::tensor::{check_moments, check_norm, images, norm_shape};
 
 impl<T: Real> Var<T> {
