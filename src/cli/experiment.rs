@@ -15,8 +15,8 @@ use crate::experiments::confounder::confounder;
 use crate::experiments::table::budget::{self, Budget, Fixed, Plan};
 use crate::experiments::table::{self, Request, Rounds, Variant};
 use crate::experiments::tune::{self, Search};
+use crate::run::folder::{free_folder, shell_word};
 use crate::train::Stop;
-use crate::train::folder::{free_folder, shell_word};
 use crate::train::images::Images;
 
 /// Which question.

@@ -6,7 +6,7 @@ use crate::augment::{Augment, pair};
 use crate::config::Layers;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::train::container::write_atomically;
+use crate::files::write_atomically;
 use crate::train::images::augments;
 
 /// Images in a row of the sheet, and rows.

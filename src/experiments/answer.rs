@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::figures;
+use crate::files::write_atomically;
 use crate::report::Table;
 use crate::report::page::{Figure, Page, Section};
-use crate::train::container::write_atomically;
 
 /// The answer to an experiment's question.
 #[derive(Clone, Debug)]

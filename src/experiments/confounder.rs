@@ -20,9 +20,9 @@ use crate::eval::KNN200;
 use crate::eval::dimensions::{correlation_ratio, spearman};
 use crate::eval::interval::{Interval, Sign};
 use crate::eval::knn::knn;
+use crate::files::write_atomically;
 use crate::report::Table;
 use crate::tensor::Tensor;
-use crate::train::container::write_atomically;
 use crate::train::evaluate::{Judge, masked};
 use crate::train::{Observer, Stop, load};
 
@@ -305,7 +305,7 @@ fn verdict(measured: &[Measured], strength: f64) -> String {
 mod tests {
     use super::*;
     use crate::config::Layers;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::tests::{TempDir, write_cifar};
 
     fn run(variant: Variant, seed: u64, accuracy: f64, answer: Option<f64>) -> Measured {
         let mut figures = [None; 9];

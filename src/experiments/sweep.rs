@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{RunConfig, difference};
 use crate::error::{Error, Result};
-use crate::train::folder::RunFolder;
-use crate::train::metrics::Summary;
+use crate::run::folder::RunFolder;
+use crate::run::metrics::Summary;
 use crate::train::{Observer, Outcome, Stop, init_sha256, resume, run};
 
 /// One run of a sweep.
@@ -120,7 +120,7 @@ fn differing(cell: &RunConfig, found: &RunConfig) -> Option<[String; 2]> {
 mod tests {
     use super::*;
     use crate::config::Layers;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::tests::{TempDir, write_cifar};
 
     fn cell(dir: &TempDir, lr: f64) -> Cell {
         let mut layers = Layers::preset("small").unwrap();
@@ -137,7 +137,7 @@ mod tests {
     struct Steps(usize, Option<(usize, Stop)>);
 
     impl Observer for Steps {
-        fn step(&mut self, _: &crate::train::metrics::StepRecord) {
+        fn step(&mut self, _: &crate::run::metrics::StepRecord) {
             self.0 += 1;
             match &self.1 {
                 Some((at, stop)) if *at == self.0 => stop.request(2),

@@ -11,8 +11,8 @@ use super::sweep::{Cell, Ended, run_cell};
 use super::table::{Request, Variant};
 use crate::config::{Method, RunConfig};
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::report::Table;
-use crate::train::container::write_atomically;
 use crate::train::{Observer, Stop};
 
 /// A setting that is searched, and how far up and down from the preset, as a factor.
@@ -270,7 +270,7 @@ pub fn table(found: &[Tuned]) -> Table {
 mod tests {
     use super::*;
     use crate::config::Layers;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::tests::{TempDir, write_cifar};
 
     #[test]
     fn trials_start_at_the_preset_and_stay_in_reach() {

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::{Request, Rounds, Variant};
 use crate::config::{self, Amount};
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::metamask::step;
-use crate::train::container::write_atomically;
+use crate::run::model;
+use crate::run::settings::settings;
 use crate::train::estimate::Judging;
 use crate::train::images::Images;
-use crate::train::settings::settings;
-use crate::train::{Observer, Stop, model};
+use crate::train::{Observer, Stop};
 
 /// What the user has decided; the plan decides the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -441,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_budget_goes_on_with_the_time_that_its_seeds_took() {
-        let dir = crate::train::tests_support::TempDir::new("budget");
+        let dir = crate::run::tests::TempDir::new("budget");
         let path = dir.path().join("budget.json");
         let plan = solve(&costs(), Fixed::default(), 1000.0).unwrap();
         let kept = Kept {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::sweep::{Cell, Ended, run_cell};
 use crate::config::{Layers, Method, RunConfig};
 use crate::error::{Error, Result};
-use crate::train::container::write_atomically;
+use crate::files::write_atomically;
 use crate::train::{Observer, Stop};
 use results::{Results, Row};
 

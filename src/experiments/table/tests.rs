@@ -6,9 +6,9 @@ use std::path::Path;
 use super::results::Column;
 use super::*;
 use crate::eval::Scores;
-use crate::train::evaluate::Judgement;
-use crate::train::metrics::Summary;
-use crate::train::tests_support::{TempDir, small, write_cifar};
+use crate::run::metrics::Judgement;
+use crate::run::metrics::Summary;
+use crate::run::tests::{TempDir, small, write_cifar};
 
 fn request(dir: &Path, methods: &[Method], variants: &[Variant]) -> Request {
     let settings = [
