@@ -11,7 +11,7 @@
 //! | `best.safetensors` | the state after the best epoch, if images are held out for that choice |
 //! | `summary.json` | the final figures; written when the run is finished |
 //! | `profile.json` | where the time went, if the run was profiled |
-//! | `report.html`, `report-figures`, `mask-figures` | drawings of `dimask report` and `dimask mask` |
+//! | `report.html`, `report-figures`, `mask-figures` | drawings of `dimask report` and `mask` |
 //! | `.lock` | held by the training process; the system releases it when the process ends |
 
 use std::ffi::OsStr;

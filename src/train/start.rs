@@ -1,7 +1,7 @@
 //! The state that a run starts or resumes from: a fresh one, or the last undamaged checkpoint.
 //!
-//! A run keeps its last two checkpoints. If the last one is damaged or missing, the run resumes from
-//! the previous one and notes it: it repeats some steps and ends with the same bits.
+//! A run keeps its last two checkpoints. If the last one is damaged or missing, the run resumes
+//! from the previous one and notes it: it repeats some steps and ends with the same bits.
 
 use std::fs;
 use std::io::ErrorKind;
