@@ -6,7 +6,7 @@
 //! another one brings the end closer to the budget, so that a machine that becomes slower costs
 //! seeds, not time.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Request, Rounds, Variant};
 use crate::config::{self, Amount};
 use crate::error::{Error, Result};
+use crate::experiments::sweep::Campaign;
 use crate::files::write_atomically;
 use crate::metamask::step;
 use crate::run::model;
@@ -86,11 +87,10 @@ impl Budget {
         request: &Request,
         fixed: Fixed,
         seconds: f64,
-        out: &Path,
-        observer: &mut dyn Observer,
-        stop: &Stop,
+        campaign: &mut Campaign,
     ) -> Result<Budget> {
         let began = Instant::now();
+        let out = campaign.out;
         let path = out.join("budget.json");
         let asked = describe(request, fixed)?;
         if path.exists() {
@@ -106,8 +106,8 @@ impl Budget {
             }
             return Ok(Budget { path, kept, began });
         }
-        observer.note("measuring the first steps of every side");
-        let costs = Costs::measure(request, seconds, stop)?;
+        campaign.note("measuring the first steps of every side");
+        let costs = Costs::measure(request, seconds, campaign.stop)?;
         let measuring = began.elapsed().as_secs_f64();
         let plan = solve(&costs, fixed, seconds - measuring)?;
         let seeds_fixed = fixed.seeds.is_some();
