@@ -121,15 +121,16 @@ pub struct Norm<'a, T: Real> {
     pub tail: Tail<&'a Var<T>>,
 }
 
-/// Where a batch normalisation has its mean and biased variance from.
+/// Where a batch normalisation takes its mean and biased variance from.
 #[derive(Clone, Copy, Debug)]
 pub enum Stats<'a, T: Real> {
     /// The batch's own, separately in each of `groups` equal pieces of axis 0: the views of a batch
     /// keep their own statistics.
     ///
-    /// With a `comm`, what is given is one of the equal parts of the batch that the ranks hold, and
-    /// the statistics are those of the whole; of a group, each rank holds as many rows. Weight and
-    /// bias are taken as the rank's own, as everything on it: see [`Var::replicate`].
+    /// With a `comm`, the variable is one of the equal parts of the batch that the ranks hold, and
+    /// the statistics are those of the whole batch. Each rank holds the same number of rows of a
+    /// group. Weight and bias are taken as the rank's own, as everything on it: see
+    /// [`Var::replicate`].
     Batch {
         /// How many pieces.
         groups: usize,
@@ -228,8 +229,8 @@ pub(crate) fn l2_normalize_definition<T: Real>(x: &Var<T>, axis: usize, eps: f64
     x / &squares.clamp(Some(eps * eps), None).sqrt()
 }
 
-/// The derivative, backward, of what the kernels leave of a tail: from a cotangent of the whole that
-/// of the normalisation, in operations of the other families; a shortcut's is the same.
+/// The derivative, backward, of what the kernels leave of a tail: from a cotangent of the whole
+/// that of the normalisation, in operations of the other families; a shortcut's is the same.
 pub(crate) fn before_tail<T: Real>(c: &Context<T>, normed: &Normed<T>, g: &Var<T>) -> Var<T> {
     match normed.tail {
         Tail::Relu | Tail::MaxPoolRelu if !c.recording => g.clone(),
