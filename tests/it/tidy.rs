@@ -10,7 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("kernels", &[]),
     ("comm", &["kernels::Real"]),
-    ("tensor", &["kernels", "comm"]),
+    ("tensor", &["kernels"]),
     ("autodiff", &["tensor", "comm", "rng", "kernels::Real"]),
     ("nn", &["autodiff", "tensor", "comm", "rng", "kernels::Real"]),
     ("optim", &["autodiff", "tensor", "kernels::Real"]),
