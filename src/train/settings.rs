@@ -13,13 +13,13 @@ use crate::ssl::{BarlowTwins, Dcl, Hcl, Loss, Normalization};
 
 /// The instructions that a run's sums are computed with: with others they round otherwise.
 pub fn instructions(config: &RunConfig) -> String {
-    let tiles = config.model.precision == Precision::Bf16 && level().has_tiles();
+    let tiles = config.model.precision == Precision::Bf16 && level().has_amx();
     format!("{}{}", level().name(), if tiles { " with tiles" } else { "" })
 }
 
 /// What to know before a run on this machine, if anything.
 pub fn caution(config: &RunConfig) -> Option<&'static str> {
-    let slow = config.model.precision == Precision::Bf16 && !level().has_tiles();
+    let slow = config.model.precision == Precision::Bf16 && !level().has_amx();
     slow.then_some("note: bf16 takes longer than f32 here: it is fast with AMX, under Linux")
 }
 
