@@ -2,19 +2,13 @@
 
 use super::*;
 use crate::kernels::dispatch::tests::{has_amx, levels};
+use crate::kernels::tests::xorshift;
 
 const TRANS: [Trans; 3] = [Trans::Nn, Trans::Nt, Trans::Tn];
 
 /// Numbers in (-1, 1) without a pattern that a kernel could share.
 pub(in crate::kernels) fn noise<T: Real>(len: usize, seed: u64) -> Vec<T> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        T::from_f64((state >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
-    };
-    (0..len).map(|_| next()).collect()
+    xorshift(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, len)
 }
 
 /// Fails unless the largest difference is small beside the largest value of `want`, or one.

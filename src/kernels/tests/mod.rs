@@ -24,7 +24,12 @@ const LENGTHS: [usize; 13] = [0, 1, 7, 8, 9, 31, 32, 33, 101, 16_384, 32_767, 32
 
 /// The same `len` values in (−1, 1) for the same seed.
 fn random<T: Real>(seed: u64, len: usize) -> Vec<T> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x2545_f491_4f6c_dd1d);
+    let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x2545_f491_4f6c_dd1d);
+    xorshift(state, len)
+}
+
+/// `len` values in (−1, 1) from a state that is not 0.
+pub(super) fn xorshift<T: Real>(mut state: u64, len: usize) -> Vec<T> {
     let mut next = || {
         // Marsaglia's xorshift, of which the upper bits are used.
         state ^= state << 13;
