@@ -13,13 +13,13 @@ use crate::ssl::{BarlowTwins, Dcl, Hcl, Loss, Normalization};
 
 /// The instruction set that a run computes with: sums round differently with another one.
 pub fn instructions(config: &RunConfig) -> String {
-    let tiles = config.model.precision == Precision::Bf16 && level().has_tiles();
+    let tiles = config.model.precision == Precision::Bf16 && level().has_amx();
     format!("{}{}", level().name(), if tiles { " with tiles" } else { "" })
 }
 
 /// A warning about this machine before a run, if any.
 pub fn caution(config: &RunConfig) -> Option<&'static str> {
-    let slow = config.model.precision == Precision::Bf16 && !level().has_tiles();
+    let slow = config.model.precision == Precision::Bf16 && !level().has_amx();
     slow.then_some("note: bf16 takes longer than f32 here: it is fast with AMX, under Linux")
 }
 

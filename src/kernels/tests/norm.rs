@@ -133,7 +133,7 @@ fn batch_norm_kernels_are_their_definitions<T: Real>() {
 }
 
 #[test]
-fn batch_norm_kernels_are_their_definitions_in_both_types() {
+pub(super) fn batch_norm_kernels_are_their_definitions_in_both_types() {
     batch_norm_kernels_are_their_definitions::<f32>();
     batch_norm_kernels_are_their_definitions::<f64>();
 }

@@ -105,7 +105,7 @@ fn relu_kernels_are_their_definitions<T: Real>() {
 }
 
 #[test]
-fn relu_kernels_are_their_definitions_in_both_types() {
+pub(super) fn relu_kernels_are_their_definitions_in_both_types() {
     relu_kernels_are_their_definitions::<f32>();
     relu_kernels_are_their_definitions::<f64>();
 }
@@ -188,7 +188,7 @@ fn pooled_kernels_are_their_definitions<T: Real>() {
 }
 
 #[test]
-fn pooled_kernels_are_their_definitions_in_both_types() {
+pub(super) fn pooled_kernels_are_their_definitions_in_both_types() {
     pooled_kernels_are_their_definitions::<f32>();
     pooled_kernels_are_their_definitions::<f64>();
 }
