@@ -13,10 +13,10 @@ use dimask::augment::{Augment, ops};
 use dimask::config::RunConfig;
 use dimask::data::{Dataset, Pixels};
 use dimask::metamask::step;
+use dimask::run::model::first_state;
+use dimask::run::settings::settings;
 use dimask::train::images::Images;
-use dimask::train::model::first_state;
 use dimask::train::prefetch::{Course, Prefetch};
-use dimask::train::settings::settings;
 
 #[path = "support/mod.rs"]
 mod support;

@@ -7,7 +7,7 @@
 
 mod support;
 
-use dimask::autodiff::{Then, Var, pull};
+use dimask::autodiff::{Norm, Tail, Var, pull};
 use dimask::kernels::pool::max_pool2d;
 use dimask::optim::{Adam, AdamDecay, Clip, Lars, LarsForm, Optimizer, Scope, Sgd};
 use dimask::tensor::Tensor;
@@ -25,7 +25,7 @@ fn main() {
     let b = Var::leaf(Tensor::full(&[64], 0.1));
     let g = Tensor::from_vec(noise::<f32>(PASS / 4), &shape);
     let pooled = g.slice(&[0; 4], &[64, 32, 32, 64], &[1, 2, 2, 1]);
-    let norm = |then: Then<'_, f32>| x.batch_norm_then(&w, &b, 1e-5, 1, then).y;
+    let norm = |tail| x.batch_norm(Norm { tail, ..Norm::new(&w, &b, 1e-5, 1) }).y;
     let (own, all) = (&[&x, &w, &b][..], &[&x, &w, &b, &other][..]);
     // `wrt` are those that are reached: the others would be given zeros, a pass more.
     let run = |name: &str,
@@ -39,16 +39,16 @@ fn main() {
             });
         }
     };
-    run("bn_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Then::Nothing));
-    run("bn_relu_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Then::Relu));
-    run("bn_then_relu_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Then::Nothing).relu());
-    run("bn_add_relu_fwd_bwd_64x32x32x64", &g, 12, all, &|| norm(Then::AddRelu(&other)));
+    run("bn_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Tail::Nothing));
+    run("bn_relu_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Tail::Relu));
+    run("bn_then_relu_fwd_bwd_64x32x32x64", &g, 8, own, &|| norm(Tail::Nothing).relu());
+    run("bn_add_relu_fwd_bwd_64x32x32x64", &g, 12, all, &|| norm(Tail::AddRelu(&other)));
     run("bn_then_add_relu_fwd_bwd_64x32x32x64", &g, 12, all, &|| {
-        (norm(Then::Nothing) + &other).relu()
+        (norm(Tail::Nothing) + &other).relu()
     });
-    run("bn_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, own, &|| norm(Then::MaxPoolRelu));
+    run("bn_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, own, &|| norm(Tail::MaxPoolRelu));
     run("bn_then_pool_relu_fwd_bwd_64x32x32x64", &pooled, 6, own, &|| {
-        norm(Then::Nothing).max_pool2d([2, 2], [2, 2], [0, 0]).relu()
+        norm(Tail::Nothing).max_pool2d([2, 2], [2, 2], [0, 0]).relu()
     });
     if bench.wants("max_pool2_fwd_64x32x32x64") {
         let (mut y, mut at) = (vec![0.0; PASS / 16], vec![0; PASS / 16]);

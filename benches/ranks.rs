@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use dimask::comm::{Ranks, Slice, SliceMut, Traffic, Transport};
 use dimask::config::{Layers, RunConfig};
+use dimask::run::model::{State, first_state};
+use dimask::run::settings::settings;
 use dimask::tensor::Tensor;
-use dimask::train::model::{State, first_state};
-use dimask::train::settings::settings;
 use dimask::train::team::Team;
 use dimask::train::traffic;
 

@@ -49,7 +49,6 @@ fn of<T: Real>() -> Vec<*const ()> {
         Var::<T>::max_pool2d,
         Var::<T>::avg_pool2d,
         Var::<T>::batch_norm,
-        Var::<T>::batch_norm_then,
         Var::<T>::cross_entropy,
         Var::<T>::cross_entropy_without,
         Var::<T>::logsumexp,

@@ -38,7 +38,7 @@
 //! # Modules, from the bottom up
 //! [`kernels`], [`comm`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`];
 //! [`data`], [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`,
-//! `train`, `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
+//! `run`, `train`, `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
 //! The feature `images`, part of `cli`, reads PNG and JPEG files.
 
 #[cfg(feature = "cli")]
@@ -52,6 +52,8 @@ pub mod figures;
 #[cfg(feature = "cli")]
 pub mod report;
 #[cfg(feature = "cli")]
+pub mod run;
+#[cfg(feature = "cli")]
 pub mod train;
 
 pub mod augment;
@@ -61,6 +63,8 @@ pub mod data;
 pub mod error;
 pub mod eval;
 pub mod explain;
+#[cfg(feature = "cli")]
+mod files;
 pub mod gradcheck;
 #[doc(hidden)]
 pub mod instances;

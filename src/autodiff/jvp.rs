@@ -4,13 +4,13 @@
 //! multiplies by the derivative that [`vjp`](super::vjp) uses.
 
 use super::Var;
-use super::op::{Context, Op, SavedBatchNorm, SavedTail};
+use super::op::{Context, Op};
 use super::ops::fused::{after_tail, batch_norm_definition, cross_entropy_pushed};
 use super::pull::add_in_place;
 use super::push::walk;
 use super::vjp::{fence, vjp};
 use crate::kernels::Real;
-use crate::tensor::Tensor;
+use crate::tensor::{Normed, Tensor};
 
 /// The tangent of the result; an operand that does not move has none.
 #[inline(never)]
@@ -109,26 +109,18 @@ pub(crate) fn jvp<T: Real>(tangents: &[Option<Var<T>>], c: &Context<T>) -> Var<T
         Op::CrossEntropy(saved) if !c.recording => Var::constant(saved.tangent(dx().value())),
         Op::CrossEntropy(saved) => cross_entropy_pushed(&c.input(0, &saved.x), saved, dx()),
         Op::BatchNorm(saved) => {
-            let SavedBatchNorm { x, weight, bias, stats, tail, .. } = &**saved;
+            let Normed { x, weight, bias, .. } = &saved.normed;
             let own = [0, 1, 2].map(|i| moving(i).map(Var::value));
-            let shortcut = tangents.get(3).and_then(Option::as_ref);
-            match (c.recording, tail) {
-                (false, SavedTail::Relu) => {
-                    Var::constant(x.batch_norm_tangent(stats, weight, Some(bias), own))
+            let dy = own.iter().any(Option::is_some).then(|| {
+                if c.recording {
+                    let definition = |inputs: &[Var<T>]| batch_norm_definition(inputs, saved);
+                    through(c, &[x, weight, bias], &tangents[..3], definition)
+                } else {
+                    Var::constant(saved.normed.tangent(own, saved.rest()))
                 }
-                (false, SavedTail::MaxPoolRelu { picks, .. }) => {
-                    Var::constant(x.batch_norm_pool_tangent(stats, weight, picks, own))
-                }
-                (recording, _) => {
-                    let dy = own.iter().any(Option::is_some).then(|| match recording {
-                        false => Var::constant(x.batch_norm_tangent(stats, weight, None, own)),
-                        true => through(c, &[x, weight, bias], &tangents[..3], |inputs| {
-                            batch_norm_definition(inputs, saved)
-                        }),
-                    });
-                    after_tail(c, tail, dy, shortcut)
-                }
-            }
+            });
+            let shortcut = tangents.get(3).cloned().flatten();
+            after_tail(c, &saved.normed, sum([dy, shortcut]))
         }
     }
 }

@@ -49,11 +49,11 @@ mod vjp;
 pub mod watch;
 
 pub use op::OP_NAMES;
-pub use ops::fused::{BatchNorm, Then};
+pub use ops::fused::{BatchNorm, Norm, Stats};
 pub use ops::reduce::Reduction;
 pub use ops::window::CountPad;
 pub use pull::{grad, grad_graph, hvp, pull, pull_graph};
 pub use push::{push, push_graph};
 pub use var::Var;
 
-pub use crate::tensor::Keep;
+pub use crate::tensor::{Keep, Tail};

@@ -8,8 +8,7 @@ use super::watch::Watch;
 use crate::comm::Comm;
 use crate::kernels::Real;
 use crate::tensor::{
-    BatchNormStats, Geometry, Indices, Picks, Precision, Shape, Softmax, Tail, Tensor, Trans,
-    UnitRows,
+    Geometry, Indices, Normed, Precision, Rest, Shape, Softmax, Tail, Tensor, Trans, UnitRows,
 };
 
 /// An operation with the values that its derivatives need: no edges, so no cycles.
@@ -108,7 +107,12 @@ impl<T: Real> Saved<T> {
     /// An operand of an operation.
     pub(crate) fn of(operand: &Var<T>) -> Saved<T> {
         match operand.node().map(|node| &node.op) {
-            Some(Op::BatchNorm(saved)) if saved.tail.is_made_again() => Saved::MadeAgain,
+            Some(Op::BatchNorm(saved))
+                if matches!(saved.y, Saved::MadeAgain)
+                    && !matches!(saved.normed.tail, Tail::Nothing) =>
+            {
+                Saved::MadeAgain
+            }
             _ => Saved::Value(operand.value().clone()),
         }
     }
@@ -117,7 +121,7 @@ impl<T: Real> Saved<T> {
     pub(crate) fn of_sum(y: Tensor<T>, shortcut: &Var<T>) -> Saved<T> {
         match shortcut.node().map(|node| &node.op) {
             Some(Op::BatchNorm(saved))
-                if matches!(saved.tail, SavedTail::Nothing | SavedTail::Relu) =>
+                if matches!(saved.normed.tail, Tail::Nothing | Tail::Relu) =>
             {
                 Saved::MadeAgain
             }
@@ -128,27 +132,16 @@ impl<T: Real> Saved<T> {
 
 /// What a batch normalisation saves; boxed, because it is more than any other operation does.
 pub(crate) struct SavedBatchNorm<T: Real> {
-    pub(crate) x: Tensor<T>,
-    pub(crate) weight: Tensor<T>,
-    pub(crate) bias: Tensor<T>,
-    pub(crate) stats: BatchNormStats<T>,
+    pub(crate) normed: Normed<T>,
     /// The ranks that the batch lies on, if not all of it is here.
     pub(crate) comm: Option<Comm<T>>,
-    pub(crate) eps: f64,
-    pub(crate) tail: SavedTail<T>,
+    /// The result.
+    pub(crate) y: Saved<T>,
 }
 
-/// What the tail of a batch normalisation saves; `y` is the result.
-pub(crate) enum SavedTail<T: Real> {
-    Nothing,
-    Relu,
-    AddRelu { y: Saved<T> },
-    MaxPoolRelu { y: Tensor<T>, picks: Picks },
-}
-
-impl<T: Real> SavedTail<T> {
-    fn is_made_again(&self) -> bool {
-        matches!(self, SavedTail::Relu | SavedTail::AddRelu { y: Saved::MadeAgain })
+impl<T: Real> SavedBatchNorm<T> {
+    pub(crate) fn rest(&self) -> Option<&dyn Rest<T>> {
+        self.comm.as_ref().map(|comm| comm as _)
     }
 }
 
@@ -240,11 +233,11 @@ impl<T: Real> Op<T> {
             Op::Shard(_) => "shard",
             Op::AllReduceSum(_) => "all_reduce_sum",
             Op::Replicate(_) => "replicate",
-            Op::BatchNorm(saved) => match saved.tail {
-                SavedTail::Nothing => "batch_norm",
-                SavedTail::Relu => "batch_norm_relu",
-                SavedTail::AddRelu { .. } => "batch_norm_add_relu",
-                SavedTail::MaxPoolRelu { .. } => "batch_norm_max_pool_relu",
+            Op::BatchNorm(saved) => match saved.normed.tail {
+                Tail::Nothing => "batch_norm",
+                Tail::Relu => "batch_norm_relu",
+                Tail::AddRelu(()) => "batch_norm_add_relu",
+                Tail::MaxPoolRelu => "batch_norm_max_pool_relu",
             },
         }
     }
@@ -289,17 +282,13 @@ impl<T: Real> Node<T> {
         let Op::BatchNorm(saved) = &self.op else {
             unreachable!("{} saves its result", self.op.name())
         };
-        let SavedBatchNorm { x, weight, bias, stats, tail, .. } = &**saved;
-        let make = |tail| x.normalize([&stats.mean, &stats.inv_std], [weight, bias], tail);
-        match tail {
-            SavedTail::AddRelu { y: Saved::Value(y) } | SavedTail::MaxPoolRelu { y, .. } => {
-                y.clone()
-            }
-            SavedTail::Nothing => make(Tail::Nothing),
-            SavedTail::Relu => make(Tail::Relu),
-            SavedTail::AddRelu { y: Saved::MadeAgain } => {
-                let shortcut = self.parents[3].1.as_ref().expect("it is a normalisation's");
-                make(Tail::AddRelu(shortcut.output().as_slice()))
+        match &saved.y {
+            Saved::Value(y) => y.clone(),
+            Saved::MadeAgain => {
+                let shortcut = self.parents.get(3).map(|(_, node)| {
+                    node.as_ref().expect("the shortcut is a normalisation's").output()
+                });
+                saved.normed.output(shortcut.as_ref())
             }
         }
     }

@@ -4,13 +4,13 @@
 //! broadcasting: the [engine](super::pull) adds, un-broadcasts, prunes and frees.
 
 use super::Var;
-use super::op::{Context, Op, SavedBatchNorm, SavedTail};
+use super::op::{Context, Op};
 use super::ops::fused::{
     batch_norm_definition, before_tail, cross_entropy_pulled, l2_normalize_definition,
 };
 use super::pull::pull_graph;
 use crate::kernels::Real;
-use crate::tensor::{Tensor, Trans};
+use crate::tensor::{Normed, Tensor, Trans};
 
 /// The cotangents of the operands, `None` where none is asked for.
 #[inline(never)]
@@ -130,39 +130,20 @@ pub(crate) fn vjp<T: Real>(g: &Var<T>, c: &Context<T>) -> Vec<Option<Var<T>>> {
             l2_normalize_definition(&inputs[0], axis, saved.eps).scale(saved.length)
         }),
         Op::BatchNorm(saved) => {
-            let SavedBatchNorm { x, weight, bias, stats, tail, .. } = &**saved;
-            let mut found = match (c.recording, tail) {
-                // The kernels know these tails.
-                (false, SavedTail::Nothing | SavedTail::Relu) => {
-                    let relu_bias = matches!(tail, SavedTail::Relu).then_some(bias);
-                    let wants_dx = c.wants(0);
-                    constants(x.batch_norm_grad(stats, weight, relu_bias, g.value(), wants_dx))
-                }
-                (false, SavedTail::MaxPoolRelu { picks, .. }) => {
-                    constants(x.batch_norm_pool_grad(stats, weight, picks, g.value(), c.wants(0)))
-                }
-                (false, SavedTail::AddRelu { .. }) => {
-                    let g = g.gate(&c.node.output());
-                    let all =
-                        constants(x.batch_norm_grad(stats, weight, None, g.value(), c.wants(0)));
-                    all.into_iter().chain([Some(g)]).collect()
-                }
-                (true, _) => {
-                    let g = before_tail(c, saved, g);
-                    let definition = |inputs: &[Var<T>]| batch_norm_definition(inputs, saved);
-                    let mut all = through(c, &[x, weight, bias], &g, definition);
-                    all.push(Some(g));
-                    all
-                }
+            let Normed { x, weight, bias, .. } = &saved.normed;
+            let g = before_tail(c, &saved.normed, g);
+            let mut found = if c.recording {
+                let definition = |inputs: &[Var<T>]| batch_norm_definition(inputs, saved);
+                through(c, &[x, weight, bias], &g, definition)
+            } else {
+                let found = saved.normed.grad(g.value(), saved.rest(), c.wants(0));
+                found.into_iter().map(|found| found.map(Var::constant)).collect()
             };
+            found.push(Some(g));
             found.truncate(c.wanted.len());
             found
         }
     }
-}
-
-fn constants<T: Real>(found: [Option<Tensor<T>>; 3]) -> Vec<Option<Var<T>>> {
-    found.into_iter().map(|found| found.map(Var::constant)).collect()
 }
 
 /// The permutation that undoes `axes`.

@@ -13,7 +13,7 @@ use crate::config::{Layers, RunConfig};
 use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::kernels::dispatch::Level;
-use crate::train::settings::caution;
+use crate::run::settings::caution;
 
 /// The version, with the levels of vector instructions that were built in, and the best of them
 /// that this processor has.

@@ -8,7 +8,7 @@ use super::{output, sheet};
 use crate::data::check::{Found, Report};
 use crate::data::{Dataset, Loading};
 use crate::error::{Error, Result};
-use crate::train::container::check_writable;
+use crate::files::check_writable;
 
 /// Classes that are listed one a line.
 const LISTED: usize = 30;

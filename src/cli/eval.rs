@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::eval::KNN200;
 use crate::eval::knn::{Vote, knn};
 use crate::eval::statistics::confusion;
+use crate::run::folder::RunFolder;
+use crate::run::model::{self, State};
 use crate::tensor::Tensor;
 use crate::train::evaluate::{Judge, masked};
 use crate::train::fine_tune::{FineTune, fine_tune};
-use crate::train::folder::RunFolder;
 use crate::train::images::Images;
-use crate::train::model::{self, State};
 use crate::train::{self, Observer, Stop};
 
 /// Prints the table that the run ended with, of the checkpoint as it is now, and what else was

@@ -12,11 +12,12 @@ use super::{output, report};
 use crate::config::Layers;
 use crate::error::{Error, Result};
 use crate::experiments::confounder::confounder;
+use crate::experiments::sweep::Campaign;
 use crate::experiments::table::budget::{self, Budget, Fixed, Plan};
 use crate::experiments::table::{self, Request, Rounds, Variant};
 use crate::experiments::tune::{self, Search};
+use crate::run::folder::{free_folder, shell_word};
 use crate::train::Stop;
-use crate::train::folder::{free_folder, shell_word};
 use crate::train::images::Images;
 
 /// Which question.
@@ -136,11 +137,24 @@ pub(super) fn experiment(command: &ExperimentCommand) -> Result<()> {
     }
 }
 
-/// What is watched while an experiment goes on, and the signals that stop it.
-pub(super) fn watch() -> Result<(Progress, Stop)> {
-    let (progress, stop) = (Progress::new(), Stop::default());
+/// Runs an experiment in the folder `out`, with progress on the terminal, until a signal stops it;
+/// then says how to resume it.
+pub(super) fn conduct<R>(
+    out: &Path,
+    experiment: impl FnOnce(&mut Campaign) -> Result<R>,
+) -> Result<R> {
+    let (mut progress, stop) = (Progress::new(), Stop::default());
     watch_signals(&stop)?;
-    Ok((progress, stop))
+    output::progress(&format!("in {}", out.display()));
+    let words = std::env::args_os().skip(1).map(|word| shell_word(&word));
+    let words: Vec<String> = std::iter::once("dimask".to_string()).chain(words).collect();
+    let command = &words.join(" ");
+    let result = experiment(&mut Campaign { command, out, observer: &mut progress, stop: &stop });
+    progress.clear();
+    if let Err(Error::Interrupted { .. }) = result {
+        output::progress(&format!("resume with: {command}"));
+    }
+    result
 }
 
 fn run_confounder(args: &ConfounderArgs) -> Result<()> {
@@ -164,12 +178,8 @@ fn run_confounder(args: &ConfounderArgs) -> Result<()> {
     };
     check_effects(&request, &[Variant::Plain, Variant::Masked])?;
     let out = folder(args.out.as_deref(), "confounder");
-    let (mut progress, stop) = watch()?;
-    output::progress(&format!("in {}", out.display()));
-    let command = command_line();
-    let made = confounder(&request, &strengths, args.seeds, &command, &out, &mut progress, &stop);
-    progress.clear();
-    output::print(&made.inspect_err(|e| going_on(e, &command))?)?;
+    let text = conduct(&out, |campaign| confounder(&request, &strengths, args.seeds, campaign))?;
+    output::print(&text)?;
     output::progress(&format!("written to {}", out.join("confounder.md").display()));
     Ok(())
 }
@@ -194,12 +204,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<()> {
         score: args.score.clone(),
     };
     let out = folder(args.out.as_deref(), "tune");
-    let (mut progress, stop) = watch()?;
-    output::progress(&format!("in {}", out.display()));
-    let command = command_line();
-    let found = tune::tune(&request, &search, &out, &mut progress, &stop);
-    progress.clear();
-    let found = found.inspect_err(|e| going_on(e, &command))?;
+    let found = conduct(&out, |campaign| tune::tune(&request, &search, campaign))?;
     output::print(&tune::table(&found).to_markdown())?;
     for tuned in &found {
         let name = format!("{}-{}.toml", tuned.method.key(), tuned.variant.key());
@@ -222,12 +227,6 @@ pub(super) fn check_effects(request: &Request, variants: &[Variant]) -> Result<(
         }
     }
     check_effect(&request.layers, &configs)
-}
-
-/// The line that was typed, which repeats the experiment.
-pub(super) fn command_line() -> String {
-    let words = std::env::args_os().skip(1).map(|word| shell_word(&word));
-    std::iter::once("dimask".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// The settings that all runs of an experiment share.
@@ -268,36 +267,25 @@ fn run_table(args: &TableArgs) -> Result<()> {
     at_least_one("--seeds", args.seeds.unwrap_or(3))?;
     check_effects(&request, &request.variants)?;
     let out = folder(args.out.as_deref(), "table");
-    let (mut progress, stop) = watch()?;
-    let mut rounds: Box<dyn Rounds> = match &args.budget {
-        None => {
-            hold_out_some(args, &mut request.layers)?;
-            Box::new(args.seeds.unwrap_or(3))
-        }
-        Some(time) => {
-            let fixed = fixed(args, &request.layers)?;
-            let seconds = budget::parse(time)?;
-            let budget = Budget::open(&request, fixed, seconds, &out, &mut progress, &stop)?;
-            budget.apply(&mut request)?;
-            output::progress(&describe(&budget.plan(), &request));
-            Box::new(budget)
-        }
-    };
-    output::progress(&format!("in {}", out.display()));
-    let command = command_line();
-    let made = table::table(&request, &mut *rounds, &command, &out, &mut progress, &stop);
-    progress.clear();
-    let results = made.inspect_err(|e| going_on(e, &command))?;
+    let results = conduct(&out, |campaign| {
+        let mut rounds: Box<dyn Rounds> = match &args.budget {
+            None => {
+                hold_out_some(args, &mut request.layers)?;
+                Box::new(args.seeds.unwrap_or(3))
+            }
+            Some(time) => {
+                let fixed = fixed(args, &request.layers)?;
+                let budget = Budget::open(&request, fixed, budget::parse(time)?, campaign)?;
+                budget.apply(&mut request)?;
+                output::progress(&describe(&budget.plan(), &request));
+                Box::new(budget)
+            }
+        };
+        table::table(&request, &mut *rounds, campaign)
+    })?;
     output::print(&table::markdown(&results))?;
     output::progress(&format!("written to {}", out.join("table.md").display()));
     Ok(())
-}
-
-/// Says how to go on with an experiment that was stopped.
-pub(super) fn going_on(error: &Error, command: &str) {
-    if let Error::Interrupted { .. } = error {
-        output::progress(&format!("resume with: {command}"));
-    }
 }
 
 /// Holds out a tenth of the images, at most 2,000, to choose epochs on, unless the settings say

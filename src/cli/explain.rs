@@ -7,7 +7,7 @@ use super::output;
 use crate::error::{Error, Result};
 use crate::explain::{Example, Formula, Line, find, formulas, near};
 use crate::figures::book::{Drawing, drawings};
-use crate::train::container::write_atomically;
+use crate::files::write_atomically;
 
 /// Prints the formula that is named, or the ids of all.
 ///

@@ -4,7 +4,8 @@ use super::args::{FeaturesArgs, with_data};
 use super::output;
 use super::progress::Progress;
 use crate::error::Result;
-use crate::train::container::{Container, Stored, check_writable};
+use crate::files::check_writable;
+use crate::run::container::{Container, Stored};
 use crate::train::evaluate::{Judge, masked};
 use crate::train::load;
 

@@ -3,7 +3,7 @@
 use super::output;
 use crate::config::{Layers, Method, PRESETS, RunConfig};
 use crate::error::Result;
-use crate::train::settings::objective;
+use crate::run::settings::objective;
 
 /// Prints methods and presets.
 pub(super) fn methods() -> Result<()> {

@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::kernels::conv::Choice;
 use crate::kernels::dispatch::Level;
 use crate::kernels::parallel::start_pool;
-use crate::train::folder::free_folder;
+use crate::run::folder::free_folder;
 use crate::train::team::together;
 use args::{Cli, Command, TrainArgs};
 use pictures::ReportArgs;

@@ -5,18 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::SettingArgs;
-use super::experiment::{
-    at_least_one, check_effects, command_line, folder, going_on, shared_layers, watch,
-};
+use super::experiment::{at_least_one, check_effects, conduct, folder, shared_layers};
 use super::output;
-use super::progress::Progress;
 use crate::error::{Error, Result};
 use crate::eval::bound::BoundSettings;
 use crate::experiments;
 use crate::experiments::answer::Answer;
 use crate::experiments::random_masks::Draws;
+use crate::experiments::sweep::Campaign;
 use crate::experiments::table::{self, Request, Variant};
-use crate::train::Stop;
 
 /// Flags of every experiment that leaves pictures.
 ///
@@ -77,7 +74,7 @@ fn answer(
     args: &PicturedArgs,
     name: &str,
     method: &str,
-    ask: impl FnOnce(&Request, &str, &std::path::Path, &mut Progress, &Stop) -> Result<Answer>,
+    ask: impl FnOnce(&Request, &mut Campaign) -> Result<Answer>,
 ) -> Result<()> {
     let mut settings = args.settings.clone();
     let method = settings.method.take().unwrap_or_else(|| method.to_string());
@@ -89,27 +86,25 @@ fn answer(
     };
     check_effects(&request, &[Variant::Plain, Variant::Masked])?;
     let out = folder(args.out.as_deref(), name);
-    let (mut progress, stop) = watch()?;
-    output::progress(&format!("in {}", out.display()));
-    let command = command_line();
-    let found = ask(&request, &command, &out, &mut progress, &stop);
-    progress.clear();
-    output::print(&found.inspect_err(|e| going_on(e, &command))?.markdown())?;
+    let text = conduct(&out, |campaign| {
+        ask(&request, campaign).map(|answer| answer.markdown(campaign.command))
+    })?;
+    output::print(&text)?;
     output::progress(&format!("drawn in {}", out.join(format!("{name}.html")).display()));
     Ok(())
 }
 
 pub(super) fn features(args: &PicturedArgs) -> Result<()> {
-    answer(args, "features", "simclr", |request, command, out, progress, stop| {
-        experiments::features::features(request, command, out, progress, stop)
+    answer(args, "features", "simclr", |request, campaign| {
+        experiments::features::features(request, campaign)
     })
 }
 
 pub(super) fn random_masks(args: &RandomMasksArgs) -> Result<()> {
     at_least_one("--masks", args.masks)?;
     let draws = Draws { masks: args.masks, ..Draws::default() };
-    answer(&args.shared, "random-masks", "barlow-twins", |request, command, out, progress, stop| {
-        experiments::random_masks::random_masks(request, &draws, command, out, progress, stop)
+    answer(&args.shared, "random-masks", "barlow-twins", |request, campaign| {
+        experiments::random_masks::random_masks(request, &draws, campaign)
     })
 }
 
@@ -120,8 +115,8 @@ pub(super) fn dimensions(args: &DimensionsArgs) -> Result<()> {
         return Err(Error::usage("--method", "the sweep is of barlow-twins"));
     }
     let seeds = args.seeds;
-    answer(&args.shared, "dimensions", "barlow-twins", |request, command, out, progress, stop| {
-        experiments::dimensions::dimensions(request, &widths, seeds, command, out, progress, stop)
+    answer(&args.shared, "dimensions", "barlow-twins", |request, campaign| {
+        experiments::dimensions::dimensions(request, &widths, seeds, campaign)
     })
 }
 
@@ -132,7 +127,7 @@ pub(super) fn bound(args: &BoundArgs) -> Result<()> {
         return Err(Error::usage("--theory-temperature", reason));
     }
     let settings = BoundSettings { temperature, ..BoundSettings::default() };
-    answer(&args.shared, "bound", "simclr", |request, command, out, progress, stop| {
-        experiments::bound::bounds(request, &settings, command, out, progress, stop)
+    answer(&args.shared, "bound", "simclr", |request, campaign| {
+        experiments::bound::bounds(request, &settings, campaign)
     })
 }

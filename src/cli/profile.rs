@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::output::table;
 use crate::error::Result;
+use crate::files::write_atomically;
 use crate::kernels::profile::Cost;
-use crate::train::container::write_atomically;
-use crate::train::folder::RunFolder;
+use crate::run::folder::RunFolder;
 
 /// Billions a second; absent where there is nothing of the kind.
 fn rate(amount: f64, cost: &Cost) -> Option<f64> {

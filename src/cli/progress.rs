@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{output, report};
-use crate::train::metrics::{EpochRecord, StepRecord};
+use crate::run::metrics::{EpochRecord, StepRecord};
 use crate::train::{Observer, Plan};
 
 /// Time between the plain lines of a long epoch.

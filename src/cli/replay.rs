@@ -5,8 +5,8 @@ use super::output;
 use crate::error::{Error, Result};
 use crate::kernels::NUMERICS;
 use crate::kernels::dispatch::level;
+use crate::run::settings::instructions;
 use crate::train::diverged::Dump;
-use crate::train::settings::instructions;
 
 /// Prints the first value of the step that is not finite.
 ///

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::output::{count, table};
 use crate::config::RunConfig;
 use crate::eval::Scores;
+use crate::run::folder::RunFolder;
+use crate::run::metrics::Judgement;
+use crate::run::metrics::Summary;
 use crate::train::estimate::Estimate;
-use crate::train::evaluate::Judgement;
-use crate::train::folder::RunFolder;
 use crate::train::images::Images;
-use crate::train::metrics::Summary;
 
 /// What a run trains, in words: the method, and in brackets what is not as usual.
 pub(super) fn method(config: &RunConfig) -> String {

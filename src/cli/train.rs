@@ -13,10 +13,10 @@ use super::{launch, output, profile, report};
 use crate::comm::Ranks;
 use crate::error::{Error, Result};
 use crate::kernels;
+use crate::run::folder::{RunFolder, free_folder, shell_path};
+use crate::run::metrics::Summary;
 use crate::train::estimate::estimate;
-use crate::train::folder::{RunFolder, free_folder, shell_path};
 use crate::train::images::Images;
-use crate::train::metrics::Summary;
 use crate::train::team::together;
 use crate::train::{Observer, Outcome, Stop, first_state, last_state, resume_on, run_on};
 

@@ -35,7 +35,7 @@ pub mod tiny_imagenet;
 mod whole;
 
 pub use pixels::{Budget, Collector, Pixels};
-pub use select::{batches, epoch_order, stratified_fraction};
+pub use select::{batches, class_by_class, epoch_order, stratified_fraction};
 pub use source::{Source, SourceName};
 
 /// Images of one size as bytes, with their labels where they have any.

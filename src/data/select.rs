@@ -136,3 +136,21 @@ fn shuffle(items: &mut [usize], rng: &mut ChaCha8Rng) {
         items.swap(i, rng.random_range(0..=i));
     }
 }
+
+/// Up to `most` images of a set: one of each class in turn, or evenly apart without labels.
+pub fn class_by_class(set: &Dataset, most: usize) -> Vec<usize> {
+    let most = most.min(set.len());
+    let Some(labels) = &set.labels else {
+        return (0..most).map(|i| i * set.len() / most).collect();
+    };
+    let mut seen = vec![0; set.classes];
+    let with_turn = |(index, &label): (usize, &u32)| {
+        let turn = &mut seen[label as usize];
+        *turn += 1;
+        (*turn, label, index)
+    };
+    let mut order: Vec<(usize, u32, usize)> =
+        labels.iter().enumerate().map(with_turn).filter(|(turn, ..)| *turn <= most).collect();
+    order.sort_unstable();
+    order.into_iter().take(most).map(|(.., index)| index).collect()
+}

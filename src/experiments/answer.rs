@@ -1,14 +1,12 @@
 //! What an experiment leaves: its words, its numbers, its pictures.
 
-use std::path::Path;
-
 use serde_json::Value;
 
+use super::sweep::Campaign;
 use crate::error::Result;
 use crate::figures;
 use crate::report::Table;
 use crate::report::page::{Figure, Page, Section};
-use crate::train::container::write_atomically;
 
 /// The answer to an experiment's question.
 #[derive(Clone, Debug)]
@@ -19,8 +17,6 @@ pub struct Answer {
     pub title: String,
     /// How it was asked.
     pub text: String,
-    /// The command that repeats it.
-    pub command: String,
     /// Training and judging, in seconds.
     pub seconds: f64,
     /// What was found, a row a case.
@@ -32,9 +28,22 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer as Markdown, without the pictures.
-    pub fn markdown(&self) -> String {
-        let Answer { title, text, command, seconds, .. } = self;
+    /// An answer of this title and text; its table has no row yet.
+    pub fn new(name: &'static str, title: String, text: String, columns: &[&str]) -> Answer {
+        Answer {
+            name,
+            title,
+            text,
+            seconds: 0.0,
+            table: Table::new(columns),
+            verdicts: Vec::new(),
+            figures: Vec::new(),
+        }
+    }
+
+    /// The answer as Markdown, without the pictures; `command` repeats the experiment.
+    pub fn markdown(&self, command: &str) -> String {
+        let Answer { title, text, seconds, .. } = self;
         let mut words =
             format!("# {title}\n\n    {command}\n\n{:.1} minutes. {text}\n\n", seconds / 60.0);
         words.push_str(&rounded(&self.table).to_markdown());
@@ -42,14 +51,16 @@ impl Answer {
         words
     }
 
-    /// Writes `NAME.md`, `NAME.csv`, and `NAME.html` with its figures beside it, into a folder.
+    /// Writes `NAME.md`, `NAME.csv`, and `NAME.html` with its figures beside it, into the folder.
     ///
     /// # Errors
     /// As [`figures::write`].
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        let file = |end: &str| folder.join(format!("{}.{end}", self.name));
-        write_atomically(&file("md"), self.markdown().as_bytes())?;
-        write_atomically(&file("csv"), self.table.to_csv().as_bytes())?;
+    pub fn write(&self, campaign: &Campaign) -> Result<()> {
+        let file = |end: &str| format!("{}.{end}", self.name);
+        campaign.write([
+            (&file("md"), self.markdown(campaign.command)),
+            (&file("csv"), self.table.to_csv()),
+        ])?;
         let section = Section {
             title: "Pictures".into(),
             text: self.verdicts.join("\n"),
@@ -57,11 +68,11 @@ impl Answer {
         };
         let page = Page {
             title: self.title.clone(),
-            text: format!("{} ({})", self.text, self.command),
+            text: format!("{} ({})", self.text, campaign.command),
             tables: vec![("Figures".into(), self.table.clone())],
             sections: vec![section],
         };
-        figures::write(&page, &file("html"))
+        figures::write(&page, &campaign.out.join(file("html")))
     }
 }
 

@@ -4,10 +4,9 @@
 //! narrower is a statement about two trained models; the same weights with an even mask are shown
 //! too, but were not trained like that.
 
-use std::path::Path;
-
 use super::answer::Answer;
 use super::pair::{Trained, only_method, with_and_without};
+use super::sweep::Campaign;
 use super::table::Request;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -19,7 +18,6 @@ use crate::report::chart::{Chart, Mark, Series};
 use crate::report::page::Figure;
 use crate::tensor::Tensor;
 use crate::train::evaluate::{Judge, projections};
-use crate::train::{Observer, Stop};
 
 /// Test images whose views are embedded, and training images that the probe learns from.
 const TEST: usize = 2000;
@@ -40,31 +38,24 @@ struct Measured {
 pub fn bounds(
     request: &Request,
     settings: &BoundSettings,
-    command: &str,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
+    campaign: &mut Campaign,
 ) -> Result<Answer> {
     let method = only_method(request)?;
-    let mut answer = Answer {
-        name: "bound",
-        title: format!("The bound on the supervised loss, {method} and with MetaMask"),
-        text: format!(
+    let mut answer = Answer::new(
+        "bound",
+        format!("The bound on the supervised loss, {method} and with MetaMask"),
+        format!(
             "Two views of {TEST} test images, temperature {}, {} negatives in {} draws; the base \
              head's unit projections. Errors by {} resamplings of the images, class means and \
              negatives held.",
             settings.temperature, settings.negatives, settings.draws, settings.resamplings
         ),
-        command: command.to_string(),
-        seconds: 0.0,
-        table: Table::new(&[]),
-        verdicts: Vec::new(),
-        figures: Vec::new(),
-    };
+        &[],
+    );
     let mut measured = Vec::new();
-    with_and_without(request, out, &mut answer, observer, stop, |_, trained, observer| {
+    with_and_without(request, &mut answer, campaign, |_, trained, campaign| {
         let Trained { name, run, .. } = trained;
-        observer.note(&format!("measuring {name}"));
+        campaign.note(&format!("measuring {name}"));
         let factors = run.state.mask.factors().to_vec();
         measured.push(measure(&run, name.clone(), &factors, settings)?);
         if run.config.mask.enabled {
@@ -78,7 +69,7 @@ pub fn bounds(
     answer.verdicts.extend(narrower(&measured));
     answer.table = table(&measured);
     answer.figures.push(figure(&measured));
-    answer.write(out)?;
+    answer.write(campaign)?;
     Ok(answer)
 }
 

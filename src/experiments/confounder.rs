@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::sweep::{Cell, folder, run_cell};
+use super::sweep::{Campaign, Cell, folder, run_cell};
 use super::table::{Request, Variant};
 use crate::config::Method;
 use crate::data::confounder::{KINDS, kinds};
@@ -22,9 +22,8 @@ use crate::eval::interval::{Interval, Sign};
 use crate::eval::knn::knn;
 use crate::report::Table;
 use crate::tensor::Tensor;
-use crate::train::container::write_atomically;
 use crate::train::evaluate::{Judge, masked};
-use crate::train::{Observer, Stop, load};
+use crate::train::load;
 
 /// What is compared: the base method, its joint loss without a mask, MetaMask.
 const VARIANTS: [Variant; 3] = [Variant::Plain, Variant::Joint, Variant::Masked];
@@ -71,10 +70,7 @@ pub fn confounder(
     request: &Request,
     strengths: &[f64],
     seeds: usize,
-    command: &str,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
+    campaign: &mut Campaign,
 ) -> Result<String> {
     let [method] = request.methods[..] else {
         return Err(Error::usage("--method", "takes one base method"));
@@ -85,35 +81,32 @@ pub fn confounder(
         for &strength in strengths {
             for variant in VARIANTS {
                 let cell = cell(request, method, strength, variant, seed)?;
-                observer.note(&format!("strength {strength}, seed {seed}, {}", cell.name));
-                let ended = run_cell(&cell, out, observer, stop)?;
+                campaign.note(&format!("strength {strength}, seed {seed}, {}", cell.name));
+                let ended = run_cell(&cell, campaign)?;
                 if let Some(summary) = ended.summary() {
                     seconds += summary.seconds + summary.judging_seconds;
                     let scores = summary.judgement.trained;
                     let scores = [scores.knn200, scores.linear];
                     let unmasked = summary.judgement.unmasked.knn200;
-                    let run = folder(out, &cell);
+                    let run = folder(campaign.out, &cell);
                     measured.push(measure(&run, (strength, variant, seed), scores, unmasked)?);
                 }
             }
         }
-        let text = markdown(&measured, method, command, seconds);
+        let text = markdown(&measured, method, campaign.command, seconds);
         let json = serde_json::json!({
-            "command": command,
+            "command": campaign.command,
             "seconds": seconds,
             "figures": figures(&measured).to_json(),
         });
-        let files = [
+        campaign.write([
             ("confounder.md", text),
             ("confounder.csv", figures(&measured).to_csv()),
             ("dimensions.csv", dimensions(&measured).to_csv()),
             ("confounder.json", format!("{json:#}\n")),
-        ];
-        for (name, text) in files {
-            write_atomically(&out.join(name), text.as_bytes())?;
-        }
+        ])?;
     }
-    Ok(markdown(&measured, method, command, seconds))
+    Ok(markdown(&measured, method, campaign.command, seconds))
 }
 
 fn cell(
@@ -305,7 +298,8 @@ fn verdict(measured: &[Measured], strength: f64) -> String {
 mod tests {
     use super::*;
     use crate::config::Layers;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::tests::{TempDir, write_cifar};
+    use crate::train::Stop;
 
     fn run(variant: Variant, seed: u64, accuracy: f64, answer: Option<f64>) -> Measured {
         let mut figures = [None; 9];
@@ -357,7 +351,9 @@ mod tests {
         let request = Request { layers, methods, variants: vec![], tuned: None };
         let out = dir.path().join("out");
         let ask = || {
-            confounder(&request, &[0.0, 0.6], 1, "again", &out, &mut (), &Stop::default()).unwrap()
+            let (observer, stop) = (&mut (), &Stop::default());
+            let mut campaign = Campaign { command: "again", out: &out, observer, stop };
+            confounder(&request, &[0.0, 0.6], 1, &mut campaign).unwrap()
         };
         let text = ask();
         for part in ["    again", "## Strength 0.6", "Verdict: one seed decides nothing"] {

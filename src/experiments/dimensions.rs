@@ -4,18 +4,14 @@
 //! that the weight of the off-diagonal terms, of which there are as many as the width squared,
 //! grows with the width: so the sweep is also made with `lambda · D` held fixed.
 
-use std::path::Path;
-
 use super::answer::Answer;
-use super::sweep::{Cell, run_cell};
+use super::sweep::{Campaign, Cell, run_cell};
 use super::table::{Request, Variant};
 use crate::config::{Method, RunConfig};
 use crate::error::{Error, Result};
 use crate::eval::interval::{Interval, Sign};
-use crate::report::Table;
 use crate::report::chart::{Chart, Mark, Scale, Series};
 use crate::report::page::Figure;
-use crate::train::{Observer, Stop};
 
 /// What is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +99,7 @@ pub fn dimensions(
     request: &Request,
     widths: &[usize],
     seeds: usize,
-    command: &str,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
+    campaign: &mut Campaign,
 ) -> Result<Answer> {
     for sweep in Sweep::ALL {
         widths.iter().try_for_each(|&width| sweep.config(request, width, 1).map(|_| ()))?;
@@ -119,8 +112,8 @@ pub fn dimensions(
                 let config = sweep.config(request, width, seed)?;
                 let cell =
                     Cell { name: format!("{}-width{width}-seed{seed}", sweep.key()), config };
-                observer.note(&cell.name);
-                let ended = run_cell(&cell, out, observer, stop)?;
+                campaign.note(&cell.name);
+                let ended = run_cell(&cell, campaign)?;
                 let scores = ended.summary().and_then(|summary| {
                     seconds += summary.seconds + summary.judging_seconds;
                     let found = summary.judgement.trained;
@@ -129,8 +122,8 @@ pub fn dimensions(
                 runs.push(Run { sweep, width, scores });
             }
         }
-        let answer = answer(&runs, widths, seed as usize, command, seconds);
-        answer.write(out)?;
+        let answer = answer(&runs, widths, seed as usize, seconds);
+        answer.write(campaign)?;
         last = Some(answer);
     }
     last.ok_or_else(|| Error::usage("--seeds", "is 0, must be at least 1"))
@@ -142,11 +135,19 @@ fn scores(runs: &[Run], sweep: Sweep, width: usize, at: usize) -> Vec<f64> {
     own.map(|run| run.scores.map_or(f64::NAN, |scores| scores[at])).collect()
 }
 
-fn answer(runs: &[Run], widths: &[usize], seeds: usize, command: &str, seconds: f64) -> Answer {
-    let columns = ["sweep", "width", "kNN k=200", "its interval", "kNN k=5", "seeds"];
-    let mut table = Table::new(&columns);
+fn answer(runs: &[Run], widths: &[usize], seeds: usize, seconds: f64) -> Answer {
+    let mut answer = Answer::new(
+        "dimensions",
+        "Barlow Twins and the width of its projector".into(),
+        format!(
+            "{seeds} seeds. All layers of the projector have the width; with MetaMask those of the \
+             redundancy head only. Judged on the encoder's features, with the mask where there is \
+             one. Intervals are 95 % (Student)."
+        ),
+        &["sweep", "width", "kNN k=200", "its interval", "kNN k=5", "seeds"],
+    );
+    answer.seconds = seconds;
     let mut series = Vec::new();
-    let mut verdicts = Vec::new();
     for (colour, sweep) in Sweep::ALL.into_iter().enumerate() {
         let mean = |width: usize, at: usize| {
             let all = scores(runs, sweep, width, at);
@@ -155,7 +156,7 @@ fn answer(runs: &[Run], widths: &[usize], seeds: usize, command: &str, seconds: 
         let mut line = Vec::new();
         for &width in widths {
             let (found, five) = (mean(width, 0), mean(width, 1));
-            table.push(vec![
+            answer.table.push(vec![
                 sweep.words().into(),
                 width.into(),
                 found.map(|found| found.mean).into(),
@@ -175,32 +176,19 @@ fn answer(runs: &[Run], widths: &[usize], seeds: usize, command: &str, seconds: 
                 series.push(Series::new("", Mark::Thin, colour, points));
             }
         }
-        verdicts.push(verdict(runs, sweep, &line, seeds));
+        answer.verdicts.push(verdict(runs, sweep, &line, seeds));
         series.push(Series::new(sweep.words(), Mark::Line, colour, line));
     }
     let (x, y) = ("width of the projector".to_string(), "kNN k=200, % right".to_string());
     let chart = Chart { x, y, x_scale: Scale::Log2, series, ..Chart::default() };
-    let figure = Figure {
+    answer.figures.push(Figure {
         name: "dimensions".into(),
         title: "Accuracy against projector width".into(),
         text: "Thick: mean over seeds; thin: each seed.".into(),
         svg: chart.draw(),
         data: chart.table(),
-    };
-    Answer {
-        name: "dimensions",
-        title: "Barlow Twins and the width of its projector".into(),
-        text: format!(
-            "{seeds} seeds. All layers of the projector have the width; with MetaMask those of the \
-             redundancy head only. Judged on the encoder's features, with the mask where there is \
-             one. Intervals are 95 % (Student)."
-        ),
-        command: command.to_string(),
-        seconds,
-        table,
-        verdicts,
-        figures: vec![figure],
-    }
+    });
+    answer
 }
 
 /// Whether the widest projector is worse than the best one.
@@ -256,12 +244,12 @@ mod tests {
             let run = |width, score| Run { sweep: Sweep::Fixed, width, scores: Some([score, 0.0]) };
             (0..3).flat_map(|seed| [run(32, 50.0 + seed as f64), run(64, ends[seed])]).collect()
         };
-        let said = |ends: [f64; 3]| answer(&runs(ends), &[32, 64], 3, "again", 60.0).verdicts;
+        let said = |ends: [f64; 3]| answer(&runs(ends), &[32, 64], 3, 60.0).verdicts;
         assert!(said([45.0, 46.1, 46.9])[0].contains("points from it: a fall"));
         assert!(said([45.0, 55.0, 49.0])[0].contains("not decided"));
         assert!(said([55.0, 56.0, 57.0])[0].contains("no fall is seen"));
         assert!(said([55.0, 56.0, 57.0])[1].contains("every run diverged"));
-        let text = answer(&runs([45.0, 46.1, 46.9]), &[32, 64], 3, "again", 60.0).markdown();
+        let text = answer(&runs([45.0, 46.1, 46.9]), &[32, 64], 3, 60.0).markdown("again");
         assert!(text.contains("    again\n\n1.0 minutes."), "{text}");
     }
 }

@@ -4,10 +4,9 @@
 //! The paper gives no formula for its picture: here a pixel is the standardised value of a
 //! dimension for an image.
 
-use std::path::Path;
-
 use super::answer::Answer;
 use super::pair::{Trained, only_method, with_and_without};
+use super::sweep::Campaign;
 use super::table::{Request, Variant};
 use crate::error::{Error, Result};
 use crate::eval::linear_probe::{LinearProbe, linear_probe};
@@ -19,7 +18,6 @@ use crate::report::page::Figure;
 use crate::report::picture::{Colours, Heat, shrink};
 use crate::report::svg::Svg;
 use crate::train::evaluate::{Judge, masked};
-use crate::train::{Observer, Stop};
 
 /// Test images that are looked at, and those of them that the picture shows.
 const LOOKED_AT: usize = 2000;
@@ -32,38 +30,28 @@ const LEARNED_FROM: usize = 5000;
 ///
 /// # Errors
 /// As [`with_and_without`]; `Usage` if the images have no labels.
-pub fn features(
-    request: &Request,
-    command: &str,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
-) -> Result<Answer> {
+pub fn features(request: &Request, campaign: &mut Campaign) -> Result<Answer> {
     let method = only_method(request)?;
-    let mut answer = Answer {
-        name: "features",
-        title: format!("Features of {method} as a picture, and with MetaMask"),
-        text: format!(
+    let mut answer = Answer::new(
+        "features",
+        format!("Features of {method} as a picture, and with MetaMask"),
+        format!(
             "{LOOKED_AT} test images. Dimensions stand in the order of their loadings on two \
              principal components, so that those which repeat each other are neighbours: blocks of \
              one colour are redundancy. Contributions are of a linear probe on {LEARNED_FROM} \
              training images."
         ),
-        command: command.to_string(),
-        seconds: 0.0,
-        table: Table::new(&[
+        &[
             "features",
             "kNN k=200",
             "linear",
             "mean size of correlation",
             "effective rank",
             "dimensions",
-        ]),
-        verdicts: Vec::new(),
-        figures: Vec::new(),
-    };
+        ],
+    );
     let mut found: Vec<[f64; 2]> = Vec::new();
-    with_and_without(request, out, &mut answer, observer, stop, |answer, trained, _| {
+    with_and_without(request, &mut answer, campaign, |answer, trained, _| {
         let Trained { variant, name, run, scores } = trained;
         let ([correlation, rank], figures) = look(&run, &name, variant)?;
         let dimensions = run.state.mask.factors().as_slice().len();
@@ -91,7 +79,7 @@ pub fn features(
             plain[1]
         ));
     }
-    answer.write(out)?;
+    answer.write(campaign)?;
     Ok(answer)
 }
 

@@ -1,16 +1,14 @@
 //! One base method trained twice, alone and with MetaMask, for whoever looks at both.
 
-use std::path::Path;
 use std::time::Instant;
 
 use super::answer::Answer;
-use super::sweep::{Cell, folder, run_cell};
+use super::sweep::{Campaign, Cell, folder, run_cell};
 use super::table::{Request, Variant};
 use crate::config::Method;
 use crate::error::{Error, Result};
 use crate::eval::Scores;
 use crate::figures::Run;
-use crate::train::{Observer, Stop};
 
 /// One of the two, trained and judged.
 pub struct Trained {
@@ -42,27 +40,25 @@ pub fn only_method(request: &Request) -> Result<Method> {
 /// As [`only_method`], [`run_cell`] and `look`.
 pub fn with_and_without(
     request: &Request,
-    out: &Path,
     answer: &mut Answer,
-    observer: &mut dyn Observer,
-    stop: &Stop,
-    mut look: impl FnMut(&mut Answer, Trained, &mut dyn Observer) -> Result<()>,
+    campaign: &mut Campaign,
+    mut look: impl FnMut(&mut Answer, Trained, &mut Campaign) -> Result<()>,
 ) -> Result<()> {
     let method = only_method(request)?;
     for variant in [Variant::Plain, Variant::Masked] {
         let mut config = request.config(method, variant, 1)?;
         config.eval.baselines = false;
         let cell = Cell { name: format!("{}-{}-seed1", method.key(), variant.key()), config };
-        let ended = run_cell(&cell, out, observer, stop)?;
+        let ended = run_cell(&cell, campaign)?;
         let name = format!("{method}{}", variant.words());
         let Some(summary) = ended.summary() else {
             answer.verdicts.push(format!("{name}: the run diverged."));
             continue;
         };
         let clock = Instant::now();
-        let run = Run::open(&folder(out, &cell), observer)?;
+        let run = Run::open(&folder(campaign.out, &cell), campaign.observer)?;
         let scores = summary.judgement.trained;
-        look(answer, Trained { variant, name, run, scores }, observer)?;
+        look(answer, Trained { variant, name, run, scores }, campaign)?;
         answer.seconds += summary.seconds + summary.judging_seconds + clock.elapsed().as_secs_f64();
     }
     Ok(())

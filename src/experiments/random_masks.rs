@@ -4,10 +4,9 @@
 //! only that the best of a thousand was picked by the images that it is reported on, the control
 //! tells: it picks on one half of the test images and reports on the other.
 
-use std::path::Path;
-
 use super::answer::Answer;
 use super::pair::{only_method, with_and_without};
+use super::sweep::Campaign;
 use super::table::{Request, Variant};
 use crate::error::{Error, Result};
 use crate::eval::interval::Interval;
@@ -16,12 +15,10 @@ use crate::eval::selection::control;
 use crate::eval::{KNN5, KNN200};
 use crate::figures::{Run, some};
 use crate::metamask::Mask;
-use crate::report::Table;
 use crate::report::chart::{Chart, Mark, Series};
 use crate::report::page::Figure;
 use crate::tensor::Tensor;
 use crate::train::evaluate::Judge;
-use crate::train::{Observer, Stop};
 
 /// How much is drawn and looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,27 +61,18 @@ struct Found {
 ///
 /// # Errors
 /// As [`with_and_without`]; `Usage` if the images have no labels.
-pub fn random_masks(
-    request: &Request,
-    draws: &Draws,
-    command: &str,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
-) -> Result<Answer> {
+pub fn random_masks(request: &Request, draws: &Draws, campaign: &mut Campaign) -> Result<Answer> {
     let method = only_method(request)?;
-    let mut answer = Answer {
-        name: "random-masks",
-        title: format!("Random masks over features of {method}"),
-        text: format!(
+    let mut answer = Answer::new(
+        "random-masks",
+        format!("Random masks over features of {method}"),
+        format!(
             "{} masks of each rate from 5 to 95 % over the features of one run, judged on {} test \
              images with {} training images to compare. Control: the best mask is chosen on one \
              half of the test images and reported on the other, {HALVINGS} halvings both ways.",
             draws.masks, draws.queries, draws.bank
         ),
-        command: command.to_string(),
-        seconds: 0.0,
-        table: Table::new(&[
+        &[
             "features",
             "judge",
             "without a mask",
@@ -95,23 +83,21 @@ pub fn random_masks(
             "its lead on the other half",
             "deviation of that lead",
             "masks above the line, %",
-        ]),
-        verdicts: Vec::new(),
-        figures: Vec::new(),
-    };
-    with_and_without(request, out, &mut answer, observer, stop, |answer, trained, observer| {
-        let found = look(&trained.run, draws, observer, stop)?;
+        ],
+    );
+    with_and_without(request, &mut answer, campaign, |answer, trained, campaign| {
+        let found = look(&trained.run, draws, campaign)?;
         for (vote, (judge, _)) in VOTES.iter().enumerate() {
             judged(answer, &found, vote, judge, &trained.name, trained.variant);
         }
         Ok(())
     })?;
-    answer.write(out)?;
+    answer.write(campaign)?;
     Ok(answer)
 }
 
 /// Lets neighbours classify under every mask.
-fn look(run: &Run, draws: &Draws, observer: &mut dyn Observer, stop: &Stop) -> Result<Found> {
+fn look(run: &Run, draws: &Draws, campaign: &mut Campaign) -> Result<Found> {
     let judge = Judge::new(&run.images, &run.config);
     let (bank, test) =
         (some(&run.images.bank, draws.bank)?, some(&run.images.test, draws.queries)?);
@@ -130,9 +116,9 @@ fn look(run: &Run, draws: &Draws, observer: &mut dyn Observer, stop: &Stop) -> R
     let mut random = Vec::new();
     for number in RATES {
         let rate = number as f64 * STEP;
-        observer.note(&format!("masks that switch {:.0} % off", 100.0 * rate));
+        campaign.note(&format!("masks that switch {:.0} % off", 100.0 * rate));
         for draw in 0..draws.masks {
-            if let Some(signal) = stop.requested() {
+            if let Some(signal) = campaign.stop.requested() {
                 return Err(Error::Interrupted { signal });
             }
             let mask = Mask::<f32>::random(d, rate, (number * 100_000 + draw) as u64);

@@ -4,9 +4,39 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{RunConfig, difference};
 use crate::error::{Error, Result};
-use crate::train::folder::RunFolder;
-use crate::train::metrics::Summary;
+use crate::files::write_atomically;
+use crate::run::folder::RunFolder;
+use crate::run::metrics::Summary;
 use crate::train::{Observer, Outcome, Stop, init_sha256, resume, run};
+
+/// Where an experiment trains and writes, and what it reports to.
+pub struct Campaign<'a> {
+    /// The command line that repeats the experiment.
+    pub command: &'a str,
+    /// The folder for runs and results.
+    pub out: &'a Path,
+    /// Receives progress events.
+    pub observer: &'a mut dyn Observer,
+    /// The request to stop.
+    pub stop: &'a Stop,
+}
+
+impl Campaign<'_> {
+    /// Reports a remark.
+    pub fn note(&mut self, text: &str) {
+        self.observer.note(text);
+    }
+
+    /// Writes files of results into the folder, by name.
+    ///
+    /// # Errors
+    /// `Io` if the system refuses.
+    pub fn write<const N: usize>(&self, files: [(&str, String); N]) -> Result<()> {
+        let write =
+            |(name, text): (&str, String)| write_atomically(&self.out.join(name), text.as_bytes());
+        files.into_iter().try_for_each(write)
+    }
+}
 
 /// One run of a sweep.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,27 +108,23 @@ fn check_init(cell: &Cell, summary: &Summary, root: &Path) -> Result<()> {
     Err(Error::usage("--out", reason))
 }
 
-/// Trains a cell, or goes on with it, or finds that it is finished.
+/// Trains a cell or resumes it, unless it is finished.
 ///
 /// # Errors
-/// As [`finished`], [`run`] and [`resume`]; a run that diverges is a result and no error.
-pub fn run_cell(
-    cell: &Cell,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
-) -> Result<Ended> {
+/// Those of [`finished`], [`run`] and [`resume`]; a run that diverges is a result, not an error.
+pub fn run_cell(cell: &Cell, campaign: &mut Campaign) -> Result<Ended> {
+    let Campaign { out, observer, stop, .. } = campaign;
     if let Some(summary) = finished(out, cell)? {
         return Ok(Ended::Finished(Box::new(summary)));
     }
     let folder = folder(out, cell);
     let result = match RunFolder::new(&folder).config().exists() {
-        true => resume(&folder, observer, stop).and_then(|outcome| match outcome {
+        true => resume(&folder, *observer, stop).and_then(|outcome| match outcome {
             Outcome::Done(summary) | Outcome::AlreadyFinished(summary) => {
                 check_init(cell, &summary, &folder).map(|()| summary)
             }
         }),
-        false => run(&cell.config, &folder, observer, stop),
+        false => run(&cell.config, &folder, *observer, stop),
     };
     match result {
         Ok(summary) => Ok(Ended::Finished(Box::new(summary))),
@@ -120,7 +146,7 @@ fn differing(cell: &RunConfig, found: &RunConfig) -> Option<[String; 2]> {
 mod tests {
     use super::*;
     use crate::config::Layers;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::tests::{TempDir, write_cifar};
 
     fn cell(dir: &TempDir, lr: f64) -> Cell {
         let mut layers = Layers::preset("small").unwrap();
@@ -137,13 +163,17 @@ mod tests {
     struct Steps(usize, Option<(usize, Stop)>);
 
     impl Observer for Steps {
-        fn step(&mut self, _: &crate::train::metrics::StepRecord) {
+        fn step(&mut self, _: &crate::run::metrics::StepRecord) {
             self.0 += 1;
             match &self.1 {
                 Some((at, stop)) if *at == self.0 => stop.request(2),
                 _ => {}
             }
         }
+    }
+
+    fn train(cell: &Cell, out: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Ended> {
+        run_cell(cell, &mut Campaign { command: "again", out, observer, stop })
     }
 
     #[test]
@@ -153,13 +183,13 @@ mod tests {
         let (out, cell) = (dir.path().join("out"), cell(&dir, 0.01));
         let stop = Stop::default();
         let mut first = Steps(0, Some((4, stop.clone())));
-        let stopped = run_cell(&cell, &out, &mut first, &stop);
+        let stopped = train(&cell, &out, &mut first, &stop);
         assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
         let mut second = Steps(0, None);
-        let ended = run_cell(&cell, &out, &mut second, &Stop::default()).unwrap();
+        let ended = train(&cell, &out, &mut second, &Stop::default()).unwrap();
         assert_eq!((first.0, second.0), (4, 8), "twelve steps in all");
         let mut third = Steps(0, None);
-        assert_eq!(run_cell(&cell, &out, &mut third, &Stop::default()).unwrap(), ended);
+        assert_eq!(train(&cell, &out, &mut third, &Stop::default()).unwrap(), ended);
         assert_eq!(third.0, 0);
 
         let mut other = cell.clone();
@@ -175,14 +205,14 @@ mod tests {
         let dir = TempDir::new("sweep-init");
         write_cifar(dir.path());
         let mut cell = cell(&dir, 0.01);
-        run_cell(&cell, &dir.path().join("first"), &mut (), &Stop::default()).unwrap();
+        train(&cell, &dir.path().join("first"), &mut (), &Stop::default()).unwrap();
         let of = |out: &str| RunFolder::new(folder(&dir.path().join(out), &cell)).checkpoint();
         let init = dir.path().join("init.safetensors");
         std::fs::copy(of("first"), &init).unwrap();
         cell.config.init = init.display().to_string();
         let out = dir.path().join("second");
-        let ended = run_cell(&cell, &out, &mut (), &Stop::default()).unwrap();
-        assert_eq!(run_cell(&cell, &out, &mut (), &Stop::default()).unwrap(), ended);
+        let ended = train(&cell, &out, &mut (), &Stop::default()).unwrap();
+        assert_eq!(train(&cell, &out, &mut (), &Stop::default()).unwrap(), ended);
 
         let trained = RunFolder::new(folder(&out, &cell)).checkpoint();
         std::fs::copy(trained, &init).unwrap();
@@ -194,7 +224,7 @@ mod tests {
     fn a_run_that_diverges_is_a_result() {
         let dir = TempDir::new("sweep-diverges");
         write_cifar(dir.path());
-        let ended = run_cell(&cell(&dir, 1e30), dir.path(), &mut (), &Stop::default()).unwrap();
+        let ended = train(&cell(&dir, 1e30), dir.path(), &mut (), &Stop::default()).unwrap();
         assert!(
             matches!(&ended, Ended::Diverged(words) if words.contains("diverged")),
             "{ended:?}"

@@ -5,15 +5,11 @@
 //! leaves no gaps. Test images are not looked at. What is best is written as a file that `--config`
 //! reads, and `experiment table --tuned` reads all of them.
 
-use std::path::Path;
-
-use super::sweep::{Cell, Ended, run_cell};
+use super::sweep::{Campaign, Cell, Ended, run_cell};
 use super::table::{Request, Variant};
 use crate::config::{Method, RunConfig};
 use crate::error::{Error, Result};
 use crate::report::Table;
-use crate::train::container::write_atomically;
-use crate::train::{Observer, Stop};
 
 /// A setting that is searched, and how far up and down from the preset, as a factor.
 type Axis = (&'static str, f64);
@@ -67,23 +63,16 @@ pub struct Tuned {
 ///
 /// # Errors
 /// As [`run_cell`]; `Usage` if all trials of a side diverge, or for a score that there is not.
-pub fn tune(
-    request: &Request,
-    search: &Search,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
-) -> Result<Vec<Tuned>> {
+pub fn tune(request: &Request, search: &Search, campaign: &mut Campaign) -> Result<Vec<Tuned>> {
     let mut found = Vec::new();
     for &method in &request.methods {
         for variant in [Variant::Plain, Variant::Masked] {
-            let tuned = side(request, search, (method, variant), out, observer, stop)?;
+            let tuned = side(request, search, (method, variant), campaign)?;
             let base = trial_config(request, search, (method, variant), &[], 1)?;
             let name = format!("{}-{}.toml", method.key(), variant.key());
-            let text = settings(&tuned, search, &base);
-            write_atomically(&out.join(name), text.as_bytes())?;
+            campaign.write([(&name, settings(&tuned, search, &base))])?;
             found.push(tuned);
-            write_atomically(&out.join("trials.csv"), table(&found).to_csv().as_bytes())?;
+            campaign.write([("trials.csv", table(&found).to_csv())])?;
         }
     }
     Ok(found)
@@ -93,9 +82,7 @@ fn side(
     request: &Request,
     search: &Search,
     (method, variant): (Method, Variant),
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
+    campaign: &mut Campaign,
 ) -> Result<Tuned> {
     let base = trial_config(request, search, (method, variant), &[], 1)?;
     let mut trials = Vec::new();
@@ -105,7 +92,7 @@ fn side(
         let mut scores = Vec::new();
         let mut seconds = 0.0;
         for seed in 1..=search.seeds as u64 {
-            observer.note(&format!(
+            campaign.note(&format!(
                 "{method}{}, trial {} of {}, seed {seed}: {}",
                 variant.words(),
                 number + 1,
@@ -114,14 +101,14 @@ fn side(
             ));
             let config = trial_config(request, search, (method, variant), &point, seed)?;
             let name = format!("{}-{}-trial{}-seed{seed}", method.key(), variant.key(), number + 1);
-            match run_cell(&Cell { name, config }, out, observer, stop)? {
+            match run_cell(&Cell { name, config }, campaign)? {
                 Ended::Finished(summary) => {
                     let named = summary.judgement.trained.named();
                     let score = named.iter().find(|(name, _)| *name == search.score);
                     scores.extend(score.and_then(|(_, score)| *score));
                     seconds += summary.seconds;
                 }
-                Ended::Diverged(words) => observer.note(&words),
+                Ended::Diverged(words) => campaign.note(&words),
             }
         }
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
@@ -270,7 +257,8 @@ pub fn table(found: &[Tuned]) -> Table {
 mod tests {
     use super::*;
     use crate::config::Layers;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::tests::{TempDir, write_cifar};
+    use crate::train::Stop;
 
     #[test]
     fn trials_start_at_the_preset_and_stay_in_reach() {
@@ -305,7 +293,9 @@ mod tests {
             Request { layers, methods: vec![Method::Simclr], variants: vec![], tuned: None };
         let search = Search { trials: 3, seeds: 1, validation: 10, score: "knn5".into() };
         let out = dir.path().join("out");
-        let found = tune(&request, &search, &out, &mut (), &Stop::default()).unwrap();
+        let (observer, stop) = (&mut (), &Stop::default());
+        let mut campaign = Campaign { command: "again", out: &out, observer, stop };
+        let found = tune(&request, &search, &mut campaign).unwrap();
         assert_eq!(found.len(), 2);
         for tuned in &found {
             let best = &tuned.trials[tuned.best];
@@ -324,7 +314,7 @@ mod tests {
         assert_eq!(runs, 6, "both sides have the same number of trials");
         let wrong = Search { score: "knn7".into(), ..search };
         request.tuned = None;
-        let error = tune(&request, &wrong, &out, &mut (), &Stop::default()).unwrap_err();
+        let error = tune(&request, &wrong, &mut campaign).unwrap_err();
         assert!(error.to_string().contains("--score knn7"), "{error}");
     }
 }

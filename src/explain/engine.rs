@@ -3,7 +3,7 @@
 use super::by_hand::{dot, flat, mean, product, rows, sigmoid, unit, wave};
 use super::{Formula, given};
 use crate::autodiff::check::check_grads;
-use crate::autodiff::{Keep, Reduction, push_graph};
+use crate::autodiff::{Keep, Norm, Reduction, push_graph};
 use crate::kernels::conv::{Geometry, conv2d, conv2d_input_grad, conv2d_weight_grad};
 use crate::nn::{BatchNorm, Init, LayerMoments, Linear, RunningStats};
 use crate::tensor::Tensor;
@@ -482,7 +482,7 @@ fn small_norm() -> (Vec<f64>, Vec<f64>) {
     let column = |x: &[f64]| Tensor::from_slice(x, &[4, 1]);
     let x = Var::leaf(column(&NORM_X));
     let [w, b] = [2.0, 0.5].map(|value| Var::constant(Tensor::full(&[1], value)));
-    let y = x.batch_norm(&w, &b, 0.5, 1).y;
+    let y = x.batch_norm(Norm::new(&w, &b, 0.5, 1)).y;
     let values = y.value().to_vec();
     (values, pull(vec![(y, column(&NORM_G))], &[&x])[0].to_vec())
 }

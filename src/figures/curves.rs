@@ -3,7 +3,7 @@
 use super::Run;
 use crate::report::chart::{Chart, Mark, Scale, Series};
 use crate::report::page::Figure;
-use crate::train::metrics::{EpochRecord, Record, StepRecord};
+use crate::run::metrics::{EpochRecord, Record, StepRecord};
 
 /// How to read the curves.
 pub(super) const TEXT: &str =

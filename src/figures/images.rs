@@ -1,7 +1,7 @@
 //! What the networks see: images beside the two random views that are drawn of them.
 
 use super::Run;
-use crate::data::Dataset;
+use crate::data::class_by_class;
 use crate::error::Result;
 use crate::report::Table;
 use crate::report::page::Figure;
@@ -17,7 +17,7 @@ const COLUMNS: usize = 3;
 /// Images of all classes with two views each.
 pub(super) fn views(run: &Run, runs: usize) -> Result<(String, Figure)> {
     let set = &run.images.train;
-    let chosen = one_a_class(set, (24 / runs).clamp(COLUMNS, 12));
+    let chosen = class_by_class(set, (24 / runs).clamp(COLUMNS, 12));
     let (size, count) = (set.size(), chosen.len());
     let [height, width, channels] = size;
     let len = height * width * channels;
@@ -54,22 +54,4 @@ pub(super) fn views(run: &Run, runs: usize) -> Result<(String, Figure)> {
         data,
     };
     Ok(("views".to_string(), figure))
-}
-
-/// Up to `most` images: one of each class in turn, or evenly apart where there are no labels.
-fn one_a_class(set: &Dataset, most: usize) -> Vec<usize> {
-    let most = most.min(set.len());
-    let Some(labels) = &set.labels else {
-        return (0..most).map(|i| i * set.len() / most).collect();
-    };
-    let mut seen = vec![0; set.classes];
-    let with_turn = |(index, &label): (usize, &u32)| {
-        let turn = &mut seen[label as usize];
-        *turn += 1;
-        (*turn, label, index)
-    };
-    let mut order: Vec<(usize, u32, usize)> =
-        labels.iter().enumerate().map(with_turn).filter(|(turn, ..)| *turn <= most).collect();
-    order.sort_unstable();
-    order.into_iter().take(most).map(|(.., index)| index).collect()
 }

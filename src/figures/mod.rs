@@ -19,14 +19,14 @@ use serde_json::Value;
 use crate::config::RunConfig;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::report::Table;
 use crate::report::page::{Figure, Page, Section};
-use crate::train::container::write_atomically;
+use crate::run::folder::RunFolder;
+use crate::run::metrics::{self, Record, StepRecord, Summary};
+use crate::run::model::State;
 use crate::train::evaluate::EPOCH_BANK;
-use crate::train::folder::RunFolder;
 use crate::train::images::Images;
-use crate::train::metrics::{self, Record, StepRecord, Summary};
-use crate::train::model::State;
 use crate::train::{Observer, load};
 
 /// A run that is looked at.

@@ -1,7 +1,7 @@
 //! The table of operations: one row each, with inputs away from its kinks.
 
 use super::{Numbers, Row};
-use crate::autodiff::{CountPad, Keep, Reduction, Then, Var, pull_graph};
+use crate::autodiff::{CountPad, Keep, Norm, Reduction, Tail, Var, pull_graph};
 use crate::comm::{Comm, Ranks};
 use crate::tensor::Tensor;
 
@@ -188,28 +188,31 @@ fn fused(t: &mut Table) {
         v[0].l2_normalize_to(3.0, 1, 9.0)
     });
     t.row("batch_norm", "batch_norm", ANY, &[&[2, 2, 2], &[2], &[2]], |v| {
-        v[0].batch_norm(&v[1], &v[2], 1e-3, 1).y
+        v[0].batch_norm(Norm::new(&v[1], &v[2], 1e-3, 1)).y
     });
     t.row("batch_norm two views", "batch_norm", ANY, &[&[8, 2], &[2], &[2]], |v| {
-        v[0].batch_norm(&v[1], &v[2], 1e-3, 2).y
+        v[0].batch_norm(Norm::new(&v[1], &v[2], 1e-3, 2)).y
     });
     // A point that is well away from every kink: the numbers of these rows were looked at.
     t.row("batch_norm relu", "batch_norm_relu", ANY, &[&[4, 2, 3], &[3], &[3]], |v| {
-        v[0].batch_norm_then(&v[1], &v[2], 1e-3, 2, Then::Relu).y
+        v[0].batch_norm(Norm { tail: Tail::Relu, ..Norm::new(&v[1], &v[2], 1e-3, 2) }).y
     });
     t.row(
         "batch_norm add relu",
         "batch_norm_add_relu",
         ANY,
         &[&[4, 3], &[3], &[3], &[4, 3]],
-        |v| v[0].batch_norm_then(&v[1], &v[2], 1e-3, 1, Then::AddRelu(&v[3])).y,
+        |v| {
+            v[0].batch_norm(Norm { tail: Tail::AddRelu(&v[3]), ..Norm::new(&v[1], &v[2], 1e-3, 1) })
+                .y
+        },
     );
     t.row(
         "batch_norm max_pool relu",
         "batch_norm_max_pool_relu",
         ANY,
         &[&[2, 2, 5, 2], &[2], &[2]],
-        |v| v[0].batch_norm_then(&v[1], &v[2], 1e-3, 2, Then::MaxPoolRelu).y,
+        |v| v[0].batch_norm(Norm { tail: Tail::MaxPoolRelu, ..Norm::new(&v[1], &v[2], 1e-3, 2) }).y,
     );
     t.row("standardize", COMPOSED, ANY, &[&[5, 2]], |v| v[0].standardize(1e-3, 1).y);
 }

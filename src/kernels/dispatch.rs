@@ -1,10 +1,14 @@
-//! Which vector instructions the kernels use: found once, and entered at one place.
+//! Which vector instructions the kernels use: the module detects them once and enters them here.
 //!
 //! A kernel is a small struct that holds its operands and one generic body (`Kernel::run`).
 //! `run` calls the body inside the `#[target_feature]` shell of a level; everything that is
 //! `#[inline(always)]` below it is compiled for that level. A loop that needs no vectors by hand
-//! is a function of `wide!`, which makes the same shells around it. These shells are all the
-//! `target_feature` code of the crate.
+//! is a function of `wide!`, which makes the same shells around it. These shells hold all the
+//! `target_feature` code of the kernels; outside of them, `arch/amx.rs` alone enables one feature,
+//! to ask the system for tile registers.
+//!
+//! Each `match` on a level names every level, so that a new one does not compile until all
+//! kernels have it.
 
 use std::sync::OnceLock;
 
@@ -75,15 +79,20 @@ impl Level {
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(avx512)]
             Level::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 => false,
             #[cfg(not(avx512))]
-            _ => false,
+            Level::Avx512 => false,
         }
     }
 
-    /// Whether products in bf16 go through tile registers (AMX), which this processor and its
+    /// Whether products in bf16 use the tile registers of AMX, which this processor and its
     /// system may have beside the highest level.
-    pub fn has_tiles(self) -> bool {
-        self == Level::Avx512 && amx::is_available()
+    pub fn has_amx(self) -> bool {
+        match self {
+            Level::Scalar | Level::Portable | Level::Avx2 => false,
+            Level::Avx512 => amx::is_available(),
+        }
     }
 }
 
@@ -94,6 +103,10 @@ impl Level {
 /// If `DIMASK_SIMD` names no level, or one that this build or this processor lacks.
 #[inline]
 pub fn level() -> Level {
+    #[cfg(test)]
+    if let Some(level) = tests::FORCED.get() {
+        return level;
+    }
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| choose(std::env::var("DIMASK_SIMD").ok().as_deref()))
 }
@@ -140,8 +153,10 @@ pub(crate) fn run<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Output {
             Level::Avx2 => avx2(kernel),
             #[cfg(avx512)]
             Level::Avx512 => avx512(kernel),
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 => unreachable!("checked above"),
             #[cfg(not(avx512))]
-            _ => unreachable!("checked above"),
+            Level::Avx512 => unreachable!("checked above"),
         }
     }
 }
@@ -167,7 +182,8 @@ unsafe fn avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 }
 
 /// Defines functions whose plain loops are compiled for each level, as wide as its registers are,
-/// and run at the level of this process.
+/// and run at the level of this process. The bits are the same at every level, which
+/// `tests/levels.rs` checks for each function.
 ///
 /// `fn name[generics](arguments) body`: brackets, because a macro cannot match angle ones. Closures
 /// among the arguments have to be small, so that the compiler inlines them into the loop.
@@ -192,43 +208,48 @@ macro_rules! wide {
             unsafe fn avx512<$($generics)*>($($arg: $type),*) $(-> $out)? {
                 body($($arg),*)
             }
-            #[cfg_attr(not(target_arch = "x86_64"), allow(unused_imports))]
             use $crate::kernels::dispatch::{Level, level};
+            #[cfg(test)]
+            $crate::kernels::dispatch::tests::record(file!(), stringify!($name));
             match level() {
+                Level::Scalar | Level::Portable => body($($arg),*),
                 // SAFETY: `level` gives a level whose instructions this processor has.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(avx512)]
                 Level::Avx512 => unsafe { avx512($($arg),*) },
-                _ => body($($arg),*),
+                #[cfg(not(target_arch = "x86_64"))]
+                Level::Avx2 => unreachable!("not built"),
+                #[cfg(not(avx512))]
+                Level::Avx512 => unreachable!("not built"),
             }
         }
     )*};
 }
 pub(crate) use wide;
 
-/// The sizes of the product tile of a level.
+/// The sizes of the product register block of a level.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TileShape {
+pub(crate) struct RegisterBlock {
     /// Floats in a register.
     pub(crate) lanes: usize,
-    /// Most rows of a tile.
+    /// Most rows of a register block.
     pub(crate) rows: usize,
-    /// Most registers in a row of a tile.
+    /// Most registers in a row of a register block.
     pub(crate) vectors: usize,
 }
 
-impl TileShape {
+impl RegisterBlock {
     /// The shape that kernels of element type `T` use at `level`.
     #[inline]
     pub(crate) fn of<T: Real>(level: Level) -> Self {
         struct Ask;
         impl<T: Real> Kernel<T> for Ask {
-            type Output = TileShape;
+            type Output = RegisterBlock;
             #[inline(always)]
-            unsafe fn run<V: Vector<Scalar = T>>(self) -> TileShape {
-                TileShape { lanes: V::LANES, rows: V::TILE_ROWS, vectors: V::TILE_VECTORS }
+            unsafe fn run<V: Vector<Scalar = T>>(self) -> RegisterBlock {
+                RegisterBlock { lanes: V::LANES, rows: V::BLOCK_ROWS, vectors: V::BLOCK_VECTORS }
             }
         }
         run::<T, Ask>(level, Ask)
@@ -237,19 +258,66 @@ impl TileShape {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use rayon::ThreadPoolBuilder;
+
     use super::*;
 
-    /// The levels that tests run at: those available. The others are printed, and with
-    /// `REQUIRE_LEVEL` set to the name of one of them that is a failure.
-    pub(crate) fn levels() -> Vec<Level> {
-        let (present, absent): (Vec<_>, Vec<_>) =
-            Level::ALL.into_iter().partition(|level| level.is_available());
-        let required = std::env::var("REQUIRE_LEVEL").unwrap_or_default();
-        for level in absent {
-            assert_ne!(level.name(), required, "this processor lacks a required level");
-            println!("skipped: {level:?} is not available here");
+    thread_local! {
+        /// The level of this thread, if [`at`] chose it.
+        pub(super) static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+    }
+
+    /// A file with `wide!`, the name of a function in it, and a level that [`at`] ran it at.
+    type Run = (&'static str, &'static str, Level);
+
+    static RUNS: Mutex<BTreeSet<Run>> = Mutex::new(BTreeSet::new());
+
+    /// Records that a function of `wide!` runs, if [`at`] chose the level.
+    pub(crate) fn record(file: &'static str, name: &'static str) {
+        if let Some(level) = FORCED.get() {
+            RUNS.lock().unwrap().insert((file, name, level));
         }
-        present
+    }
+
+    /// What the functions of `wide!` ran at so far.
+    pub(in crate::kernels) fn runs() -> BTreeSet<Run> {
+        RUNS.lock().unwrap().clone()
+    }
+
+    /// The result of `f` at a level, on a number of threads.
+    pub(in crate::kernels) fn at<R: Send>(
+        level: Level,
+        threads: usize,
+        f: impl FnOnce() -> R + Send,
+    ) -> R {
+        let pool = ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.start_handler(move |_| FORCED.set(Some(level))).build();
+        pool.expect("a few threads can be started").install(f)
+    }
+
+    /// The levels that tests run at: those available. It prints the others, and fails if
+    /// `REQUIRE_LEVEL` names one of them.
+    pub(crate) fn levels() -> Vec<Level> {
+        let required = std::env::var("REQUIRE_LEVEL").unwrap_or_default();
+        let is_present = |level: &Level| {
+            let Some(obstacle) = level.obstacle() else { return true };
+            assert_ne!(level.name(), required, "this processor lacks a required level");
+            println!("NOT CHECKED: {}; {obstacle}", level.name());
+            false
+        };
+        Level::ALL.into_iter().filter(is_present).collect()
+    }
+
+    /// Whether tests can use the tile registers of AMX; otherwise it prints that they do not.
+    pub(in crate::kernels) fn has_amx() -> bool {
+        if !amx::is_available() {
+            println!("NOT CHECKED: AMX; this processor or its system lacks tile registers");
+        }
+        amx::is_available()
     }
 
     #[test]

@@ -46,13 +46,13 @@ impl<T: Real> Kernel<T> for MultiplyAdds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::dispatch::TileShape;
+    use crate::kernels::dispatch::RegisterBlock;
     use crate::kernels::dispatch::tests::levels;
 
     #[test]
     fn operations_are_counted_by_lanes() {
         for level in levels() {
-            let lanes = TileShape::of::<f32>(level).lanes;
+            let lanes = RegisterBlock::of::<f32>(level).lanes;
             assert_eq!(multiply_adds::<f32>(level, 3), 2 * SUMS * lanes * 3);
         }
     }

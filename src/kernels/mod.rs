@@ -21,12 +21,12 @@ pub mod reduce;
 pub mod transpose;
 pub mod unit;
 
+mod amx;
 mod arch;
 mod exp;
 mod real;
 #[cfg(test)]
 mod tests;
-mod tiles;
 mod vector;
 
 pub use real::Real;

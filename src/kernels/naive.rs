@@ -302,24 +302,27 @@ pub fn batch_norm_tangent<T: Real>(
 
 /// `y[r] = length · x[r] / max(‖x[r]‖₂, eps)`, of rows of `cols` elements.
 pub fn l2_normalize<T: Real>(x: &[T], cols: usize, length: T, eps: T, y: &mut [T]) {
-    for at in 0..x.len() {
-        let row = &x[at / cols * cols..][..cols];
-        let norm = row.iter().map(|&x| x * x).sum::<T>().sqrt();
-        y[at] = length * x[at] / norm.max(eps);
+    for (x, y) in x.chunks(cols.max(1)).zip(y.chunks_mut(cols.max(1))) {
+        let norm = x.iter().map(|&x| x * x).sum::<T>().sqrt();
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = length * x / norm.max(eps);
+        }
     }
 }
 
 /// The adjoint of [`l2_normalize`].
 pub fn l2_normalize_grad<T: Real>(x: &[T], cols: usize, length: T, eps: T, g: &[T], dx: &mut [T]) {
-    for at in 0..x.len() {
-        let row = at / cols * cols..(at / cols + 1) * cols;
+    for start in (0..x.len()).step_by(cols.max(1)) {
+        let row = start..start + cols;
         let norm = x[row.clone()].iter().map(|&x| x * x).sum::<T>().sqrt();
-        let along: T = row.map(|i| x[i] * g[i]).sum();
-        dx[at] = if norm < eps {
-            length * g[at] / eps
-        } else {
-            length * (g[at] - x[at] * along / (norm * norm)) / norm
-        };
+        let along: T = row.clone().map(|i| x[i] * g[i]).sum();
+        for at in row {
+            dx[at] = if norm < eps {
+                length * g[at] / eps
+            } else {
+                length * (g[at] - x[at] * along / (norm * norm)) / norm
+            };
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! What the fast version adds:
-//! 1. the work is cut in tiles of `j` and `l` that stay in the cache, one piece of work each;
-//! 2. a tile goes through squares of 16 x 16 on the stack, so that each cache line of `x` is read
+//! 1. the work is cut in blocks of `j` and `l` that stay in the cache, one piece of work each;
+//! 2. a block goes through squares of 16 x 16 on the stack, so that each cache line of `x` is read
 //!    once and each of `y` written once, even when a stride that is a power of two maps all lines
 //!    of a column to the same few places of the cache.
 
@@ -17,8 +17,8 @@ use super::parallel::{GRAIN, SERIAL, for_each_chunk, range, row_grain};
 
 /// Side of the squares that go through the stack: a cache line of `f32`.
 const SIDE: usize = 16;
-/// Elements of a tile.
-const TILE: usize = 4096;
+/// Elements of a block.
+const BLOCK: usize = 4096;
 
 /// Fills `y` with the pattern `shape`, `x_strides` of `x`, which must be a permutation of `x`.
 pub(super) fn transpose<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], y: &mut [T]) {
@@ -35,28 +35,28 @@ pub(super) fn transpose<T: Real>(x: &[T], shape: &[usize], x_strides: &[usize], 
     let j = axes.remove(unit);
     let n_outer: usize = axes.iter().map(|axis| axis.len).product();
 
-    let tile_l = l.len.min((TILE / j.len.min(64)).max(1));
-    let tile_j = j.len.min((TILE / tile_l).max(1));
-    let (tiles_j, tiles_l) = (j.len.div_ceil(tile_j), l.len.div_ceil(tile_l));
-    let n_tiles = n_outer * tiles_j * tiles_l;
-    let grain = if y.len() < SERIAL { n_tiles } else { (GRAIN / (tile_j * tile_l)).max(1) };
+    let block_l = l.len.min((BLOCK / j.len.min(64)).max(1));
+    let block_j = j.len.min((BLOCK / block_l).max(1));
+    let (blocks_j, blocks_l) = (j.len.div_ceil(block_j), l.len.div_ceil(block_l));
+    let n_blocks = n_outer * blocks_j * blocks_l;
+    let grain = if y.len() < SERIAL { n_blocks } else { (GRAIN / (block_j * block_l)).max(1) };
     let y_start = Shared(y.as_mut_ptr());
-    range(n_tiles, grain, |tiles| {
-        for tile in tiles {
-            let (outer, tile) = (tile / (tiles_j * tiles_l), tile % (tiles_j * tiles_l));
+    range(n_blocks, grain, |blocks| {
+        for block in blocks {
+            let (outer, block) = (block / (blocks_j * blocks_l), block % (blocks_j * blocks_l));
             let [x_at, y_at] = Walk::new(&axes, outer).offsets();
-            let (j_from, l_from) = (tile / tiles_l * tile_j, tile % tiles_l * tile_l);
-            let tile = Tile {
+            let (j_from, l_from) = (block / blocks_l * block_j, block % blocks_l * block_l);
+            let block = Block {
                 x: &x[x_at + j_from + l_from * l.strides[0]..],
                 x_step: l.strides[0],
                 y_step: j.strides[1],
-                n_j: tile_j.min(j.len - j_from),
-                n_l: tile_l.min(l.len - l_from),
+                n_j: block_j.min(j.len - j_from),
+                n_l: block_l.min(l.len - l_from),
             };
-            // SAFETY: the pattern visits each element of `y` exactly once, tiles are disjoint
-            // parts of it, and this tile's first element is `y[j_from, l_from]` at this outer
+            // SAFETY: the pattern visits each element of `y` exactly once, blocks are disjoint
+            // parts of it, and this block's first element is `y[j_from, l_from]` at this outer
             // position.
-            unsafe { tile.write(y_start.get().add(y_at + j_from * j.strides[1] + l_from)) };
+            unsafe { block.write(y_start.get().add(y_at + j_from * j.strides[1] + l_from)) };
         }
     });
 }
@@ -133,7 +133,7 @@ impl<T> Shared<T> {
 }
 
 /// `n_j` by `n_l` elements `x[j + l x_step]` that go to `y[j y_step + l]`.
-struct Tile<'a, T> {
+struct Block<'a, T> {
     x: &'a [T],
     x_step: usize,
     y_step: usize,
@@ -141,7 +141,7 @@ struct Tile<'a, T> {
     n_l: usize,
 }
 
-impl<T: Real> Tile<'_, T> {
+impl<T: Real> Block<'_, T> {
     /// # Safety
     /// `y[j y_step + l]` must be valid for writes for all `j < n_j`, `l < n_l`.
     unsafe fn write(&self, y: *mut T) {
@@ -149,11 +149,11 @@ impl<T: Real> Tile<'_, T> {
         // Along j inside: the sixteen rows of x are then streams that the processor fetches ahead.
         for l in (0..whole_l).step_by(SIDE) {
             for j in (0..whole_j).step_by(SIDE) {
-                // SAFETY: the square lies within the tile.
+                // SAFETY: the square lies within the block.
                 unsafe { self.write_square(j, l, y) };
             }
         }
-        // SAFETY: the two strips lie within the tile.
+        // SAFETY: the two strips lie within the block.
         unsafe {
             self.write_rest(whole_j..self.n_j, 0..self.n_l, y);
             self.write_rest(0..whole_j, whole_l..self.n_l, y);

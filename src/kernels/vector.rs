@@ -16,10 +16,10 @@ pub trait Vector: Copy {
     type Scalar: Real;
     /// Floats in one register.
     const LANES: usize;
-    /// Rows of the largest product tile that the register file holds.
-    const TILE_ROWS: usize;
-    /// Registers in each row of that tile.
-    const TILE_VECTORS: usize;
+    /// Rows of the largest register block of a product that the register file holds.
+    const BLOCK_ROWS: usize;
+    /// Registers in each row of that block.
+    const BLOCK_VECTORS: usize;
 
     /// The same value in each lane.
     ///

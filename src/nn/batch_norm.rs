@@ -1,10 +1,10 @@
 //! Batch normalisation over every axis but the last.
 
 use super::pass::Mode;
-use super::{LayerMoments, Layout, Module, Pass, enter_layer};
-use crate::autodiff::{Then, Var};
+use super::{LayerMoments, Layout, Module, Pass};
+use crate::autodiff::{Norm, Stats, Tail, Var, watch};
 use crate::kernels::Real;
-use crate::tensor::{Tensor, check_norm};
+use crate::tensor::Tensor;
 
 /// `y = (x - mean) / √(var + eps) · weight + bias`, channel by channel.
 ///
@@ -50,7 +50,7 @@ impl<T: Real> BatchNorm<T> {
     /// no running moments for this layer.
     #[track_caller]
     pub fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
-        self.forward_then(x, Then::Nothing, pass)
+        self.forward_then(x, Tail::Nothing, pass)
     }
 
     /// [`BatchNorm::forward`] and what follows it, in one operation.
@@ -59,19 +59,20 @@ impl<T: Real> BatchNorm<T> {
     /// As [`BatchNorm::forward`]; if a shortcut has not the shape of `x`, or what is pooled is not
     /// `[N, H, W, C]`.
     #[track_caller]
-    pub fn forward_then(&self, x: &Var<T>, then: Then<'_, T>, pass: &mut Pass<'_, T>) -> Var<T> {
+    pub fn forward_then(&self, x: &Var<T>, tail: Tail<&Var<T>>, pass: &mut Pass<'_, T>) -> Var<T> {
         let name = &self.name;
         enter_layer(&self.weight, name);
         let op = &format!("batch_norm {name}");
+        let (weight, bias, eps) = (&self.weight, &self.bias, self.eps);
         match pass.mode() {
             Mode::Train { groups, moments, comm } => {
-                let channels = self.weight.value().len().max(1);
+                let stats = Stats::Batch { groups: *groups, comm: comm.as_ref() };
+                let norm = Norm { weight, bias, eps, stats, tail };
+                norm.check(op, x.value());
                 let ranks = comm.as_ref().map_or(1, |comm| comm.size());
-                let count = ranks * x.value().len() / channels / *groups;
-                let affine = [&self.weight, &self.bias];
-                check_norm(op, x.value(), affine.map(Var::value), *groups);
+                let count = ranks * x.value().len() / weight.value().len().max(1) / *groups;
                 assert!(count > 1, "{op}: one value a channel in {:?}", x.shape());
-                let normal = x.batch_norm_for(op, affine, self.eps, *groups, then, comm.as_ref());
+                let normal = x.batch_norm(norm);
                 let (mean, var) = (normal.mean, normal.var);
                 moments.push(LayerMoments { name: name.clone(), mean, var, count });
                 normal.y
@@ -80,7 +81,10 @@ impl<T: Real> BatchNorm<T> {
                 let Some((mean, var)) = running.get(name) else {
                     panic!("{op}: no running moments");
                 };
-                x.normalize_for(op, [&self.weight, &self.bias], [mean, var], self.eps, then)
+                let stats = Stats::Given { mean, var };
+                let norm = Norm { weight, bias, eps, stats, tail };
+                norm.check(op, x.value());
+                x.batch_norm(norm).y
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The small encoder: four blocks of convolution and pooling.
 
 use super::{BatchNorm, Conv2d, Encode, Init, Layout, Module, Pass};
-use crate::autodiff::{Then, Var};
+use crate::autodiff::{Tail, Var};
 use crate::kernels::Real;
 
 /// Output channels of the four blocks.
@@ -54,7 +54,7 @@ impl<T: Real> Encode<T> for Conv4<T> {
         let mut y = x.clone();
         for (conv, norm) in &self.blocks {
             // The ReLU of a maximum is the maximum of the ReLUs, for a quarter of the work.
-            y = norm.forward_then(&conv.forward(&y), Then::MaxPoolRelu, pass);
+            y = norm.forward_then(&conv.forward(&y), Tail::MaxPoolRelu, pass);
         }
         y.global_avg_pool2d()
     }

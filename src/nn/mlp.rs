@@ -1,7 +1,7 @@
 //! Projectors and predictors: linear layers with batch-norm and ReLU between them.
 
 use super::{BatchNorm, Init, Layout, Linear, Module, Pass};
-use crate::autodiff::{Then, Var};
+use crate::autodiff::{Tail, Var};
 use crate::kernels::Real;
 
 /// One layer of an [`Mlp`].
@@ -71,7 +71,7 @@ impl<T: Real> Mlp<T> {
             let is_last = i + 1 == self.layers.len();
             y = match &layer.norm {
                 Some(norm) if is_last => norm.forward(&y, pass),
-                Some(norm) => norm.forward_then(&y, Then::Relu, pass),
+                Some(norm) => norm.forward_then(&y, Tail::Relu, pass),
                 None if is_last => y,
                 None => y.relu(),
             };

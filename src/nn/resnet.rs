@@ -1,7 +1,7 @@
 //! ResNet-18 with the stem for small images.
 
 use super::{BatchNorm, Conv2d, Encode, Init, Layout, Module, Pass};
-use crate::autodiff::{Then, Var};
+use crate::autodiff::{Tail, Var};
 use crate::kernels::Real;
 
 /// What follows the stem's batch-norm.
@@ -79,8 +79,8 @@ impl<T: Real> ResNet18<T> {
     #[track_caller]
     fn stem_map(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
         let then = match self.stem {
-            Stem::Relu => Then::Relu,
-            Stem::Linear => Then::Nothing,
+            Stem::Relu => Tail::Relu,
+            Stem::Linear => Tail::Nothing,
         };
         self.bn1.forward_then(&self.conv1.forward(x), then, pass)
     }
@@ -116,13 +116,13 @@ impl<T: Real> Block<T> {
 
     #[track_caller]
     fn forward(&self, x: &Var<T>, pass: &mut Pass<'_, T>) -> Var<T> {
-        let y = self.bn1.forward_then(&self.conv1.forward(x), Then::Relu, pass);
+        let y = self.bn1.forward_then(&self.conv1.forward(x), Tail::Relu, pass);
         let y = self.conv2.forward(&y);
         let shortcut = match &self.downsample {
             Some((conv, norm)) => norm.forward(&conv.forward(x), pass),
             None => x.clone(),
         };
-        self.bn2.forward_then(&y, Then::AddRelu(&shortcut), pass)
+        self.bn2.forward_then(&y, Tail::AddRelu(&shortcut), pass)
     }
 }
 

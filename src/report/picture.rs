@@ -105,6 +105,16 @@ impl Picture {
         all
     }
 
+    /// The picture with each pixel as a square of `by` pixels.
+    pub fn magnified(&self, by: usize) -> Picture {
+        let mut large = Picture::new(self.height * by, self.width * by, [0; 3]);
+        for (at, pixel) in large.bytes.chunks_exact_mut(3).enumerate() {
+            let (y, x) = (at / (self.width * by) / by, at % (self.width * by) / by);
+            pixel.copy_from_slice(&self.bytes[3 * (y * self.width + x)..][..3]);
+        }
+        large
+    }
+
     /// The picture with sides of at most `side`, by the mean of whole squares of pixels.
     pub fn shrunk(&self, side: usize) -> Picture {
         let by = self.height.max(self.width).div_ceil(side.max(1)).max(1);
@@ -271,6 +281,8 @@ mod tests {
         let large = Picture::of(&[0, 4, 8, 12, 100, 100, 100, 100], [2, 4, 1]).shrunk(2);
         assert_eq!((large.height, large.width), (1, 2));
         assert_eq!(large.bytes, [51, 51, 51, 55, 55, 55]);
+        let magnified = Picture::of(&[1, 2], [1, 2, 1]).magnified(2);
+        assert_eq!(magnified.bytes, [[1; 6], [2; 6], [1; 6], [2; 6]].concat());
     }
 
     #[test]

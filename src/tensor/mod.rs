@@ -19,12 +19,11 @@ pub use crate::kernels::bf16::Precision;
 pub use crate::kernels::conv::Geometry;
 pub use crate::kernels::gemm::Trans;
 pub(crate) use crate::kernels::maxima::places_above;
-pub use crate::kernels::norm::Rest;
+pub(crate) use crate::kernels::norm::Rest;
+pub use crate::kernels::norm::Tail;
 pub use index::Indices;
-pub use ops::BatchNormStats;
 pub(crate) use ops::{
-    Picks, Softmax, Tail, Targets, UnitRows, check_moments, check_norm, images, norm_shape,
-    window_counts, windows_fit,
+    Normed, Softmax, Targets, UnitRows, check_norm, images, norm_shape, window_counts, windows_fit,
 };
 pub use shape::{Keep, MAX_RANK, Shape, broadcast};
 pub(crate) use shape::{broadcast_for, check_axes};

@@ -1,8 +1,8 @@
-//! How long a run has trained.
+//! The training time of a run.
 
 use std::time::Instant;
 
-/// Training time, which goes on across the parts of a run.
+/// Training time, added up over all sessions of a run.
 pub(super) struct Clock {
     before: f64,
     since: Instant,
@@ -14,7 +14,7 @@ impl Clock {
         Clock { before: seconds, since: Instant::now() }
     }
 
-    /// Training begins only now.
+    /// Restarts the clock at the time it shows.
     pub(super) fn restart(&mut self) {
         self.since = Instant::now();
     }

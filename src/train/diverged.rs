@@ -10,19 +10,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::container::{Container, Data, Stored};
-use super::folder::RunFolder;
 use super::images::Images;
-use super::model::{self, State};
-use super::settings::{instructions, settings};
 use super::start::last_state;
 use crate::autodiff::Var;
 use crate::autodiff::watch::{Statistics, Watch};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::kernels::NUMERICS;
-use crate::metamask::{Memory, step};
-use crate::nn::{Layout, Module, named_params};
+use crate::metamask::step;
+use crate::nn::named_params;
+use crate::run::container::{Container, Data, Stored};
+use crate::run::folder::RunFolder;
+use crate::run::model::{self, State};
+use crate::run::settings::{instructions, settings};
 use crate::tensor::Tensor;
 
 /// A step to be taken again.

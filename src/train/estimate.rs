@@ -4,9 +4,6 @@ use std::time::Instant;
 
 use super::evaluate::{EPOCH_BANK, Judge, extent};
 use super::images::Images;
-use super::metrics::{memory_bytes, peak_memory_bytes};
-use super::model::{self, State};
-use super::settings::settings;
 use crate::config::RunConfig;
 use crate::data::Dataset;
 use crate::error::Result;
@@ -15,6 +12,9 @@ use crate::kernels::alloc::{self, Stats};
 use crate::metamask::step;
 use crate::nn::Encode;
 use crate::rng::Stream;
+use crate::run::metrics::{memory_bytes, peak_memory_bytes};
+use crate::run::model::{self, State};
+use crate::run::settings::settings;
 use crate::tensor::Tensor;
 
 /// What a run will cost.

@@ -1,7 +1,6 @@
 //! Judging a run's features: raw pixels, the untrained encoder, the trained one in its three forms.
 
 use super::images::Images;
-use super::model::{self, State};
 use super::{Observer, Stop};
 use crate::autodiff::Var;
 use crate::config::{Probes, RunConfig};
@@ -12,6 +11,8 @@ use crate::eval::knn::knn;
 use crate::eval::linear_probe::LinearProbe;
 use crate::eval::{EvalSettings, Extent, KNN5, KNN200, Rows, Scores, evaluate};
 use crate::nn::{Encode, Pass};
+use crate::run::metrics::Judgement;
+use crate::run::model::{self, State};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 
@@ -21,34 +22,6 @@ const BATCH: usize = 250;
 ///
 /// Enough to tell epochs apart, at a small part of what an epoch costs.
 pub const EPOCH_BANK: usize = 5000;
-
-/// The accuracies of the rows that a run is reported in; a row that was not asked for is empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Judgement {
-    /// Of the normalised pixels themselves.
-    pub raw: Scores,
-    /// Of the encoder with the weights drawn from the run's seed.
-    pub untrained: Scores,
-    /// Of the trained encoder's features without the mask, where there is one.
-    pub unmasked: Scores,
-    /// Of the masked features after the epoch that was best on the images held out for it.
-    pub best: Scores,
-    /// Of the trained encoder's masked features.
-    pub trained: Scores,
-}
-
-impl Judgement {
-    /// The rows, each with the prefix of its scores in files.
-    pub fn rows(&self) -> [(&'static str, Scores); 5] {
-        [
-            ("", self.trained),
-            ("raw_", self.raw),
-            ("untrained_", self.untrained),
-            ("unmasked_", self.unmasked),
-            ("best_", self.best),
-        ]
-    }
-}
 
 /// Judges features of a run's images, always by the same draws.
 #[derive(Debug)]

@@ -6,7 +6,6 @@
 
 use super::evaluate::Judge;
 use super::images::Images;
-use super::model::{self, State};
 use super::{Observer, Stop};
 use crate::augment::pair;
 use crate::autodiff::{Reduction, Var, grad};
@@ -16,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::eval::statistics::topk_accuracy;
 use crate::nn::{Encode, Encoder, Layout, Linear, Module, Pass, into_params, leaves, with_params};
 use crate::optim::{Optimizer, Sgd, cosine};
+use crate::run::model::{self, State};
 
 /// How it is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,8 +129,8 @@ pub fn fine_tune(
 mod tests {
     use super::*;
     use crate::config::Layers;
-    use crate::train::model;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::model;
+    use crate::run::tests::{TempDir, write_cifar};
 
     #[test]
     fn labels_are_learned_and_the_run_stays_as_it_was() {

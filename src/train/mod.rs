@@ -1,53 +1,40 @@
-//! A training run: from settings and images to a folder with weights, records and a judgement.
+//! The training loop: from settings and images to a run folder with weights and scores.
 //!
-//! [`run`] starts one and [`resume`] goes on with one. A run is a pure function of its settings:
-//! every draw is addressed by seed, epoch and image, so that a run which stops and goes on, on any
-//! number of threads, comes to the same bits as one that never stopped. This module writes files
-//! but prints nothing; an [`Observer`] is told what happens.
+//! [`run`] starts a run and [`resume`] resumes one. A run is a pure function of its settings: every
+//! draw is addressed by seed, epoch and image, so that an interrupted run, resumed on any number of
+//! threads, ends with the same bits as an uninterrupted one. This module writes files but prints
+//! nothing; an [`Observer`] receives progress events.
 
 mod clock;
-pub mod container;
 pub mod diverged;
 pub mod estimate;
 pub mod evaluate;
 pub mod fine_tune;
-pub mod folder;
 pub mod images;
-pub mod metrics;
-pub mod model;
 pub mod prefetch;
-mod run;
-pub mod settings;
 mod start;
 pub mod team;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_effect;
-#[cfg(test)]
-mod tests_ranks;
-#[cfg(test)]
-mod tests_resume;
-#[cfg(test)]
-pub(crate) mod tests_support;
 pub mod traffic;
+mod trainer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use run::{Outcome, load, resume_on, run_on};
 pub use start::{Start, first_state, init_sha256, last_state};
+pub use trainer::{Outcome, load, resume_on, run_on};
 
 use crate::comm::Ranks;
 use crate::config::RunConfig;
 use crate::error::Result;
-use metrics::{EpochRecord, StepRecord, Summary};
+use crate::run::metrics::{EpochRecord, StepRecord, Summary};
 
-/// [`run_on`] one rank.
+/// Runs [`run_on`] with one rank.
 ///
 /// # Errors
-/// As there.
+/// Those of [`run_on`].
 pub fn run(
     config: &RunConfig,
     out: &Path,
@@ -57,32 +44,32 @@ pub fn run(
     run_on(&Ranks::alone(), config, out, observer, stop)
 }
 
-/// [`resume_on`] one rank.
+/// Runs [`resume_on`] with one rank.
 ///
 /// # Errors
-/// As there.
+/// Those of [`resume_on`].
 pub fn resume(dir: &Path, observer: &mut dyn Observer, stop: &Stop) -> Result<Outcome> {
     resume_on(&Ranks::alone(), dir, observer, stop)
 }
 
-/// What a run is about to do.
+/// The extent of a run, reported before its first step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The networks' parameters, and the mask's.
     pub parameters: usize,
     /// Training images.
     pub images: usize,
-    /// Images a step.
+    /// Images per step.
     pub batch_size: usize,
-    /// Epochs in all.
+    /// Epochs in total.
     pub epochs: usize,
-    /// Steps an epoch.
+    /// Steps per epoch.
     pub steps_per_epoch: usize,
-    /// Steps that an earlier part of the run has done.
+    /// Steps already done when the run resumes.
     pub steps_done: usize,
 }
 
-/// Who is told how a run goes on.
+/// Receives progress events.
 pub trait Observer {
     /// Training begins.
     fn begin(&mut self, plan: &Plan) {
@@ -99,13 +86,13 @@ pub trait Observer {
         let _ = record;
     }
 
-    /// Something else worth a line.
+    /// A remark of one line.
     fn note(&mut self, text: &str) {
         let _ = text;
     }
 }
 
-/// Looks away.
+/// Ignores all events.
 impl Observer for () {}
 
 /// A request to stop a run, from a signal's handler or another thread.
@@ -117,12 +104,12 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Asks for the stop; `signal` is what the run's error will say.
+    /// Requests the stop; the run's error reports `signal`.
     pub fn request(&self, signal: i32) {
         self.signal.store(signal as usize, Ordering::Relaxed);
     }
 
-    /// The signal that asked for the stop, if one did.
+    /// The signal that requested the stop, if any.
     pub fn requested(&self) -> Option<i32> {
         match self.signal.load(Ordering::Relaxed) {
             0 => None,
@@ -130,7 +117,7 @@ impl Stop {
         }
     }
 
-    /// The number that a signal's handler sets to the signal; 0 before.
+    /// The number that a signal handler sets to its signal; 0 before.
     pub fn flag(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.signal)
     }

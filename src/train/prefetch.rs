@@ -113,7 +113,7 @@ impl Drop for Prefetch {
 mod tests {
     use super::*;
     use crate::config::RunConfig;
-    use crate::train::tests_support::{TempDir, write_cifar};
+    use crate::run::tests::{TempDir, write_cifar};
 
     #[test]
     fn views_made_ahead_are_those_made_on_demand_from_any_step_on() {

@@ -1,8 +1,7 @@
-//! What a run goes on from: a first state, or the last of its checkpoints that is whole.
+//! The state that a run starts or resumes from: a fresh one, or the last undamaged checkpoint.
 //!
-//! A run keeps its last two checkpoints. If the last one is damaged or missing, the one before
-//! serves, and whoever watches is told: the run then takes some steps again and comes to the same
-//! bits.
+//! A run keeps its last two checkpoints. If the last one is damaged or missing, the run resumes
+//! from the previous one and notes it: it repeats some steps and ends with the same bits.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,16 +10,16 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::Observer;
-use super::container::Container;
-use super::folder::RunFolder;
 use super::images::Images;
-use super::model::{self, State};
-use super::settings::caution;
 use crate::config::{RunConfig, hex};
 use crate::error::{Error, Result};
 use crate::kernels::NUMERICS;
+use crate::run::container::Container;
+use crate::run::folder::RunFolder;
+use crate::run::model::{self, State};
+use crate::run::settings::caution;
 
-/// What a run goes on from.
+/// The state that a run starts or resumes from.
 #[derive(Debug)]
 pub struct Start {
     pub(super) state: State,
@@ -30,7 +29,7 @@ pub struct Start {
     pub(super) epoch: usize,
     /// SHA-256 of the file that the first weights came from, if they came from one.
     pub(super) init_sha256: Option<String>,
-    /// The last checkpoint, if it is damaged and the one before it served.
+    /// The last checkpoint, if it is damaged and the previous one was used.
     damaged: Option<PathBuf>,
 }
 
@@ -40,7 +39,7 @@ impl Start {
         self.step
     }
 
-    /// Puts a damaged checkpoint aside, so that it does not become the one before the next.
+    /// Moves a damaged checkpoint aside, so that it does not become the previous one.
     ///
     /// # Errors
     /// `Io` if the system refuses.
@@ -50,10 +49,10 @@ impl Start {
     }
 }
 
-/// Where a checkpoint remembers the contents of the file that the first weights came from.
+/// The metadata key with the SHA-256 of the file that the first weights came from.
 pub(super) const INIT_KEY: &str = "init_sha256";
 
-/// SHA-256 of the file that the first weights come from, if they come from one.
+/// SHA-256 of the file that `init` names, if it names one.
 ///
 /// # Errors
 /// `Io` if the file cannot be read.
@@ -66,7 +65,7 @@ pub fn init_sha256(config: &RunConfig) -> Result<Option<String>> {
     Ok(Some(hex(&Sha256::digest(bytes))))
 }
 
-/// What a new run starts from; which parts of `init` were taken is noted.
+/// The first state of a new run; notes which parts of the file `init` were taken.
 ///
 /// # Errors
 /// `Io` or `Format` if the file with the first weights cannot be read or does not fit.
@@ -84,12 +83,12 @@ pub fn first_state(
     Ok(Start { state, step: 0, epoch: 0, init_sha256, damaged: None })
 }
 
-/// What the run in `folder` goes on from, if it has a checkpoint; the images are normalised as it
-/// learned them.
+/// The state of the run in `folder`, if it has a checkpoint; sets the normalisation of `images` to
+/// the one that the run learned with.
 ///
 /// # Errors
-/// `Io` if a checkpoint cannot be read, `Format` if all there are are damaged, or if the one that
-/// is not is of other settings.
+/// `Io` if a checkpoint cannot be read; `Format` if each one is damaged, or if the good one belongs
+/// to other settings.
 pub fn last_state(
     config: &RunConfig,
     images: &mut Images,
@@ -124,7 +123,7 @@ pub fn last_state(
     Ok(Some(Start { state, step, epoch, init_sha256, damaged }))
 }
 
-/// The last whole checkpoint, and the damaged one after it.
+/// The last undamaged checkpoint, and the damaged one after it.
 struct Last {
     checkpoint: Container,
     path: PathBuf,
@@ -142,7 +141,7 @@ fn last(folder: &RunFolder, observer: &mut dyn Observer) -> Result<Option<Last>>
     let damaged = match &trouble {
         Error::Format { .. } => Some(path),
         error if missing(error) => None,
-        // It may be whole: the system does not say.
+        // The file may be fine: the system refused to read it.
         _ => return Err(trouble),
     };
     match whole(&before) {
@@ -157,7 +156,7 @@ fn last(folder: &RunFolder, observer: &mut dyn Observer) -> Result<Option<Last>>
     }
 }
 
-/// The last checkpoint's trouble, with that of the one before.
+/// The error of the last checkpoint, extended by that of the previous one.
 fn neither(trouble: Error, before: &Error) -> Error {
     let more = format!(
         "; the checkpoint before it does not serve either ({before}): put back a copy of one, or \
@@ -171,10 +170,10 @@ fn neither(trouble: Error, before: &Error) -> Error {
     }
 }
 
-/// The checkpoint at `path`, whose contents are as they were written.
+/// Reads the checkpoint at `path` and checks that its contents are intact.
 fn whole(path: &Path) -> Result<Container> {
     let checkpoint = Container::read(path)?;
-    // Damage to a name in the header can hide the hash and all else that is said.
+    // Damage to a name in the header can hide the hash and the other metadata.
     if checkpoint.meta.is_empty() {
         return Err(Error::format(path, "metadata", "a checkpoint of dimask", "none"));
     }

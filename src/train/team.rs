@@ -9,15 +9,15 @@
 //! with one error, which names the rank. A rank that dies is the launcher's to notice.
 
 use super::Observer;
-use super::metrics::Summary;
-use super::model::{State, weights_sha256};
-use super::settings::instructions;
 use crate::comm::{Number, Ranks, Traffic};
 use crate::config::{BatchNormOver, RunConfig, difference};
 use crate::error::{Error, Result};
 use crate::kernels::NUMERICS;
 use crate::metamask::{self, Settings, StepReport, step};
 use crate::nn::{self, DataParallel, Encode};
+use crate::run::metrics::Summary;
+use crate::run::model::{State, weights_sha256};
+use crate::run::settings::instructions;
 use crate::tensor::Tensor;
 
 /// The ranks of a run; one that trains alone exchanges nothing and has its step as it is.

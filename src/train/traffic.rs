@@ -14,10 +14,10 @@
 //! A step consists of a forward and a backward pass of the regular step; BYOL's target is one more
 //! forward pass; what the mask's gradient takes is said at [`Meta`].
 
-use super::model::State;
 use crate::comm::{BUCKET, Traffic, traffic_of_gather, traffic_of_sum};
 use crate::metamask::{Memory, Meta, Mode, Settings, TrialStep};
 use crate::nn::{BatchNormOver, Encode, Layout, Module};
+use crate::run::model::State;
 
 /// How often each pass of the encoder is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

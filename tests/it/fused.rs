@@ -4,7 +4,9 @@
 //! crate.
 
 use crate::support::{Numbers, assert_close, assert_tensors_close, dot, tolerance};
-use dimask::autodiff::{Keep, Reduction, Then, Var, grad, grad_graph, hvp, pull, push};
+use dimask::autodiff::{
+    Keep, Norm, Reduction, Stats, Tail, Var, grad, grad_graph, hvp, pull, push,
+};
 use dimask::tensor::Tensor;
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias`, in each of `groups` pieces of the first axis.
@@ -81,8 +83,11 @@ fn normalising_by_given_moments_equals_its_definition() {
         let result = |var_of: fn(Tensor<f64>) -> Var<f64>| {
             let [x, shortcut] = [0, 1].map(|i| var_of(x[i].clone()));
             let [weight, bias] = [2, 3].map(|i| var_of(vectors[i].clone()));
-            let all = [Then::Nothing, Then::Relu, Then::AddRelu(&shortcut), Then::MaxPoolRelu];
-            all.map(|then| x.normalize_then([&weight, &bias], [mean, var], 1e-5, then))
+            let all = [Tail::Nothing, Tail::Relu, Tail::AddRelu(&shortcut), Tail::MaxPoolRelu];
+            all.map(|tail| {
+                let (weight, bias, stats) = (&weight, &bias, Stats::Given { mean, var });
+                x.batch_norm(Norm { weight, bias, eps: 1e-5, stats, tail }).y
+            })
         };
         let (fused, defined) = (result(Var::constant), result(Var::leaf));
         let [mean, var, weight, bias] =
@@ -112,7 +117,7 @@ fn batch_norm_equals_its_definition() {
         let inputs = random(6, &[&[8, 3, 2, 5], &[5], &[5]]);
         check(
             &format!("batch_norm, {groups} groups"),
-            |v| v[0].batch_norm(&v[1], &v[2], 1e-3, groups).y,
+            |v| v[0].batch_norm(Norm::new(&v[1], &v[2], 1e-3, groups)).y,
             |v| batch_norm(&v[0], &v[1], &v[2], 1e-3, groups),
             &inputs,
         );
@@ -141,7 +146,7 @@ fn batch_norm_equals_its_definition_where_one_input_is_an_ancestor_of_another() 
     for groups in [1, 2] {
         check(
             "batch_norm of its own weight",
-            |v| v[0].batch_norm(&weight(&v[0]), &bias(&v[0]), 1e-3, groups).y,
+            |v| v[0].batch_norm(Norm::new(&weight(&v[0]), &bias(&v[0]), 1e-3, groups)).y,
             |v| batch_norm(&v[0], &weight(&v[0]), &bias(&v[0]), 1e-3, groups),
             &random(8, &[&[4, 3]]),
         );
@@ -150,7 +155,7 @@ fn batch_norm_equals_its_definition_where_one_input_is_an_ancestor_of_another() 
         "batch_norm of a batch made from its weight",
         |v| {
             let x = &v[1] * &v[0].exp();
-            x.batch_norm(&v[0], &v[0], 1e-3, 1).y
+            x.batch_norm(Norm::new(&v[0], &v[0], 1e-3, 1)).y
         },
         |v| {
             let x = &v[1] * &v[0].exp();
@@ -164,21 +169,21 @@ fn batch_norm_equals_its_definition_where_one_input_is_an_ancestor_of_another() 
 fn batch_norm_and_what_follows_equals_its_definition() {
     for groups in [1, 2] {
         let norm = |v: &[Var<f64>]| batch_norm(&v[0], &v[1], &v[2], 1e-3, groups);
-        let fused = |v: &[Var<f64>], then: Then<'_, f64>| {
-            v[0].batch_norm_then(&v[1], &v[2], 1e-3, groups, then).y
+        let fused = |v: &[Var<f64>], tail: Tail<&Var<f64>>| {
+            v[0].batch_norm(Norm { tail, ..Norm::new(&v[1], &v[2], 1e-3, groups) }).y
         };
         // Odd sides: the last row and column are in no window.
         let inputs = random(13, &[&[4, 5, 3, 2], &[2], &[2], &[4, 5, 3, 2]]);
-        check("then relu", |v| fused(v, Then::Relu), |v| norm(v).relu(), &inputs[..3]);
+        check("then relu", |v| fused(v, Tail::Relu), |v| norm(v).relu(), &inputs[..3]);
         check(
             "then add and relu",
-            |v| fused(v, Then::AddRelu(&v[3])),
+            |v| fused(v, Tail::AddRelu(&v[3])),
             |v| (norm(v) + &v[3]).relu(),
             &inputs,
         );
         check(
             "then max-pool and relu",
-            |v| fused(v, Then::MaxPoolRelu),
+            |v| fused(v, Tail::MaxPoolRelu),
             |v| norm(v).max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
             &inputs[..3],
         );
@@ -191,26 +196,26 @@ fn batch_norm_and_what_follows_counts_the_paths_to_an_ancestor_once() {
     let bias = |x: &Var<f64>| x.square().sum_axes(&[0, 1, 2], Keep::Drop).scale(0.1);
     let shortcut = |x: &Var<f64>| x.tanh();
     let norm = |x: &Var<f64>| batch_norm(x, &weight(x), &bias(x), 1e-3, 2);
-    let fused = |x: &Var<f64>, then: Then<'_, f64>| {
-        x.batch_norm_then(&weight(x), &bias(x), 1e-3, 2, then).y
+    let fused = |x: &Var<f64>, tail: Tail<&Var<f64>>| {
+        x.batch_norm(Norm { tail, ..Norm::new(&weight(x), &bias(x), 1e-3, 2) }).y
     };
     let inputs = random(14, &[&[4, 2, 2, 3]]);
-    check("relu of itself", |v| fused(&v[0], Then::Relu), |v| norm(&v[0]).relu(), &inputs);
+    check("relu of itself", |v| fused(&v[0], Tail::Relu), |v| norm(&v[0]).relu(), &inputs);
     check(
         "a shortcut from x",
-        |v| fused(&v[0], Then::AddRelu(&shortcut(&v[0]))),
+        |v| fused(&v[0], Tail::AddRelu(&shortcut(&v[0]))),
         |v| (norm(&v[0]) + shortcut(&v[0])).relu(),
         &inputs,
     );
     check(
         "a shortcut that x is made from",
-        |v| fused(&v[0].exp(), Then::AddRelu(&v[0])),
+        |v| fused(&v[0].exp(), Tail::AddRelu(&v[0])),
         |v| (norm(&v[0].exp()) + &v[0]).relu(),
         &inputs,
     );
     check(
         "pooling of itself",
-        |v| fused(&v[0], Then::MaxPoolRelu),
+        |v| fused(&v[0], Tail::MaxPoolRelu),
         |v| norm(&v[0]).max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
         &inputs,
     );
@@ -223,7 +228,7 @@ fn a_shortcut_alone_can_move() {
     let (x, one, zero) = (Var::constant(x), Var::constant(one), Var::constant(zero));
     check(
         "a constant batch beside a shortcut",
-        |v| x.batch_norm_then(&one, &zero, 1e-3, 1, Then::AddRelu(&v[0])).y,
+        |v| x.batch_norm(Norm { tail: Tail::AddRelu(&v[0]), ..Norm::new(&one, &zero, 1e-3, 1) }).y,
         |v| (batch_norm(&x, &one, &zero, 1e-3, 1) + &v[0]).relu(),
         &[s],
     );
@@ -355,20 +360,22 @@ fn what_a_convolution_reads_is_made_again_to_the_same_bits() {
     let inputs = random(15, &[&[4, 5, 3, 2], &[2], &[2], &[3, 3, 2, 4], &[4, 5, 3, 2]]);
     let wrt: Vec<Var<f64>> = inputs.iter().cloned().map(Var::leaf).collect();
     let [x, weight, bias, kernel, other] = [0, 1, 2, 3, 4].map(|i| &wrt[i]);
-    let then = |x: &Var<f64>, then: Then<'_, f64>| x.batch_norm_then(weight, bias, 1e-3, 2, then).y;
+    let then = |x: &Var<f64>, tail: Tail<&Var<f64>>| {
+        x.batch_norm(Norm { tail, ..Norm::new(weight, bias, 1e-3, 2) }).y
+    };
     let all: Vec<&Var<f64>> = wrt.iter().collect();
     let found = |kept: bool| {
-        // Of a reshaped value nobody knows that it could be made again.
+        // A reshaped value does not say that it could be made again.
         let keep = |y: Var<f64>| if kept { y.reshape(y.shape()) } else { y };
         let mut found = Vec::new();
         for tail in 0..4 {
             let shortcut = keep(match tail {
-                0 => then(other, Then::Relu),
-                1 => then(other, Then::Nothing),
-                2 => then(other, Then::AddRelu(&then(x, Then::Relu))),
+                0 => then(other, Tail::Relu),
+                1 => then(other, Tail::Nothing),
+                2 => then(other, Tail::AddRelu(&then(x, Tail::Relu))),
                 _ => other.exp(),
             });
-            let (relu, sum) = (then(x, Then::Relu), then(x, Then::AddRelu(&shortcut)));
+            let (relu, sum) = (then(x, Tail::Relu), then(x, Tail::AddRelu(&shortcut)));
             let y = [relu, sum].map(|y| keep(y).conv2d(kernel, [1, 2], [1, 1]).tanh());
             let y = &y[0] + &y[1];
             let tangents: Vec<_> = all.iter().map(|&v| (v, v.value())).collect();

@@ -1,7 +1,7 @@
 //! The graph as a thing: threads, depth, memory, and what derivatives of derivatives must be.
 
 use crate::support::{Numbers, assert_tensors_close, tolerance, with_threads};
-use dimask::autodiff::{Then, Var, grad, grad_graph, push};
+use dimask::autodiff::{Norm, Tail, Var, grad, grad_graph, push};
 use dimask::kernels::alloc::{Stats, stats};
 use dimask::metamask::{HeadShapes, Mask, MaskForm, Network, Settings, State, step};
 use dimask::nn::{Conv4, Encode, Init, Module, Pass, ResNet18, Stem};
@@ -314,12 +314,14 @@ fn what_is_made_again_is_not_kept() {
         let w = Var::leaf(numbers.tensor(&[3, 3, 16, 16], -0.1, 0.1));
         let [scale, shift] = [1.0, 0.0].map(|v| Var::leaf(Tensor::full(&[16], v)));
         let conv = |x: &Var<f64>| x.conv2d(&w, [1, 1], [1, 1]);
-        let norm = |x: &Var<f64>, then| x.batch_norm_then(&scale, &shift, 1e-5, 2, then).y;
+        let norm = |x: &Var<f64>, tail| {
+            x.batch_norm(Norm { tail, ..Norm::new(&scale, &shift, 1e-5, 2) }).y
+        };
         let before = stats().live_bytes;
         // A block with a convolution in its shortcut, and the next convolution.
-        let relu = norm(&conv(&x), Then::Relu);
-        let shortcut = norm(&conv(&relu), Then::Nothing);
-        let sum = norm(&conv(&relu), Then::AddRelu(&shortcut));
+        let relu = norm(&conv(&x), Tail::Relu);
+        let shortcut = norm(&conv(&relu), Tail::Nothing);
+        let sum = norm(&conv(&relu), Tail::AddRelu(&shortcut));
         drop((relu, shortcut));
         let loss = conv(&sum).sum();
         drop(sum);

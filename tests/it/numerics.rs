@@ -5,7 +5,9 @@
 //! in a process for each other level that the processor has.
 
 use crate::support::Numbers;
-use dimask::autodiff::{CountPad, Keep, Reduction, Then, Var, grad_graph, pull, push, push_graph};
+use dimask::autodiff::{
+    CountPad, Keep, Norm, Reduction, Tail, Var, grad_graph, pull, push, push_graph,
+};
 use dimask::kernels::dispatch::{Level, level};
 use dimask::{Real, Tensor, grad};
 use std::process::Command;
@@ -140,9 +142,9 @@ fn the_three_ways_agree<T: Real>() {
         named("std_axes(0)", |x| x.std_axes(&[0], Keep::Drop, 1)),
     ];
     let normalisations = [
-        named("batch_norm", move |x| x.batch_norm(&weight(), &bias(), 1e-5, 2).y),
+        named("batch_norm", move |x| x.batch_norm(Norm::new(&weight(), &bias(), 1e-5, 2)).y),
         named("batch_norm, relu", move |x| {
-            x.batch_norm_then(&weight(), &bias(), 1e-5, 1, Then::Relu).y
+            x.batch_norm(Norm { tail: Tail::Relu, ..Norm::new(&weight(), &bias(), 1e-5, 1) }).y
         }),
     ];
     // Usual scores, sharp ones, and scores at which a sum of scores rounds.

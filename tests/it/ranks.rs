@@ -1,7 +1,7 @@
 //! Derivatives across ranks: collectives and batch-norm over all ranks are what they are on one.
 
 use dimask::autodiff::check::check_grads;
-use dimask::autodiff::{Then, grad, grad_graph, hvp, pull, push};
+use dimask::autodiff::{Norm, Stats, Tail, grad, grad_graph, hvp, pull, push};
 use dimask::comm::{BUCKET, Comm, Number, Ranks, Slice, SliceMut, Transport};
 use dimask::{Real, Tensor, Var};
 
@@ -109,9 +109,10 @@ fn each_collective_is_adjoint_to_its_derivative() {
 /// Batch-norm with one of its tails, of `[x, weight, bias, shortcut]`, over ranks or, without, in
 /// one piece.
 fn batch_norm<T: Real>(v: &[Var<T>], tail: usize, comm: Option<&Comm<T>>) -> Var<T> {
-    let run = |x: &Var<T>, w: &Var<T>, b: &Var<T>, s: &Var<T>| {
-        let then = [Then::Nothing, Then::Relu, Then::AddRelu(s), Then::MaxPoolRelu][tail];
-        x.batch_norm_over(w, b, 1e-3, 2, then, comm).y
+    let run = |x: &Var<T>, weight: &Var<T>, bias: &Var<T>, s: &Var<T>| {
+        let tail = [Tail::Nothing, Tail::Relu, Tail::AddRelu(s), Tail::MaxPoolRelu][tail];
+        let stats = Stats::Batch { groups: 2, comm };
+        x.batch_norm(Norm { weight, bias, eps: 1e-3, stats, tail }).y
     };
     match comm {
         None => run(&v[0], &v[1], &v[2], &v[3]),

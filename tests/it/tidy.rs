@@ -25,16 +25,27 @@ const LAYERS: &[(&str, &[&str])] = &[
         "explain",
         &["gradcheck", "eval", "metamask", "ssl", "optim", "nn", "autodiff", "tensor", "kernels"],
     ),
+    ("files", &["error"]),
     ("config", &["data", "error"]),
+    (
+        "run",
+        &[
+            "error", "files", "kernels", "tensor", "autodiff", "nn", "optim", "ssl", "metamask",
+            "eval", "config",
+        ],
+    ),
     (
         "train",
         &[
-            "error", "rng", "kernels", "comm", "tensor", "autodiff", "nn", "optim", "ssl",
-            "metamask", "data", "augment", "eval", "config",
+            "error", "files", "rng", "kernels", "comm", "tensor", "autodiff", "nn", "optim", "ssl",
+            "metamask", "data", "augment", "eval", "config", "run",
         ],
     ),
     ("report", &[]),
-    ("figures", &["error", "tensor", "autodiff", "data", "eval", "config", "train", "report"]),
+    (
+        "figures",
+        &["error", "tensor", "autodiff", "data", "eval", "config", "run", "train", "report"],
+    ),
     (
         "experiments",
         &[

@@ -7,12 +7,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm, SavedTail};
+use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
 use crate::kernels::Real;
-use crate::tensor::{Rest, Softmax, Tail, Targets, Tensor};
-use crate::tensor::{check_moments, check_norm, images, norm_shape};
+use crate::tensor::{Normed, Rest, Softmax, Tail, Targets, Tensor, check_norm, images, norm_shape};
 
 impl<T: Real> Var<T> {
     /// The cross-entropy of each row of scores, `[N, K]` → `[N]`. Saves the scores, and two numbers
@@ -32,172 +31,68 @@ impl<T: Real> Var<T> {
         Var::record(y, &[self], || Op::L2Normalize(Box::new(saved)))
     }
 
-    /// Batch normalisation of `[.., C]` over all axes but the last, then an affine map.
+    /// Batch normalisation of `[.., C]` over all axes but the last, then an affine map, then what
+    /// follows it.
     ///
-    /// `y = (x - mean) / sqrt(var + eps) · weight + bias` with the biased variance, separately in
-    /// each of `groups` equal pieces of axis 0: the views of a batch keep their own statistics.
-    /// Saves input, weight and statistics.
+    /// `y = tail((x - mean) / sqrt(var + eps) · weight + bias)`. A tail costs no pass over memory
+    /// of its own. Saves input, weight, bias and statistics; a pooling saves the output too, and
+    /// one byte per window; a sum saves the output, unless its shortcut is a normalisation's too.
+    ///
+    /// By given moments one pass over memory where nothing is recorded, as in an evaluation; else,
+    /// and by definition, a composition.
     ///
     /// Formula: batchnorm-1.
     ///
     /// # Panics
-    /// If `groups` does not divide axis 0, or weight and bias are not `[C]`.
+    /// If groups do not divide axis 0; if weight, bias or given moments are not `[C]`; if a
+    /// shortcut has not the shape of `self`; if what is pooled is not `[N, H, W, C]`.
     #[track_caller]
-    pub fn batch_norm(
-        &self,
-        weight: &Var<T>,
-        bias: &Var<T>,
-        eps: f64,
-        groups: usize,
-    ) -> BatchNorm<T> {
-        self.batch_norm_for(&"batch_norm", [weight, bias], eps, groups, Then::Nothing, None)
-    }
-
-    /// [`Var::batch_norm`] and what follows it, without a pass over memory of its own.
-    ///
-    /// A pooling saves the output besides, and a byte a window; a sum saves the output, unless its
-    /// shortcut is a normalisation's too.
-    ///
-    /// # Panics
-    /// As [`Var::batch_norm`]; if a shortcut has not the shape of `self`; if what is pooled is not
-    /// `[N, H, W, C]`.
-    #[track_caller]
-    pub fn batch_norm_then(
-        &self,
-        weight: &Var<T>,
-        bias: &Var<T>,
-        eps: f64,
-        groups: usize,
-        then: Then<'_, T>,
-    ) -> BatchNorm<T> {
-        self.batch_norm_for(&"batch_norm_then", [weight, bias], eps, groups, then, None)
-    }
-
-    /// [`Var::batch_norm_then`] with the mean and variance of the whole batch, if `self` is one of
-    /// the equal parts of it that the ranks of `comm` hold.
-    ///
-    /// Of a group, each rank holds as many rows. `weight` and `bias` are taken as the rank's own,
-    /// as everything on it: see [`Var::replicate`].
-    ///
-    /// # Panics
-    /// As [`Var::batch_norm_then`].
-    #[track_caller]
-    pub fn batch_norm_over(
-        &self,
-        weight: &Var<T>,
-        bias: &Var<T>,
-        eps: f64,
-        groups: usize,
-        then: Then<'_, T>,
-        comm: Option<&Comm<T>>,
-    ) -> BatchNorm<T> {
-        self.batch_norm_for(&"batch_norm_over", [weight, bias], eps, groups, then, comm)
-    }
-
-    /// [`Var::batch_norm_over`] for the operation `op`, which a complaint names.
-    #[track_caller]
-    pub(crate) fn batch_norm_for(
-        &self,
-        op: &dyn fmt::Display,
-        [weight, bias]: [&Var<T>; 2],
-        eps: f64,
-        groups: usize,
-        then: Then<'_, T>,
-        comm: Option<&Comm<T>>,
-    ) -> BatchNorm<T> {
-        let (x, w, b) = (self.value(), weight.value(), bias.value());
-        check_norm(op, x, [w, b], groups);
-        then.check(op, x.shape());
-        let mut operands = vec![self, weight, bias];
-        let rest = comm.map(|comm| Arc::new(comm.clone()) as Arc<dyn Rest<T>>);
-        let plain =
-            |tail: Tail<'_, T>| x.batch_norm(w, b, T::from_f64(eps), groups, tail, rest.clone());
-        let (y, stats, picks) = match then {
-            Then::Nothing => with_none(plain(Tail::Nothing)),
-            Then::Relu => with_none(plain(Tail::Relu)),
-            Then::AddRelu(shortcut) => {
-                operands.push(shortcut);
-                with_none(plain(Tail::AddRelu(shortcut.value().as_slice())))
-            }
-            Then::MaxPoolRelu => {
-                let (y, stats, picks) =
-                    x.batch_norm_pool(w, b, T::from_f64(eps), groups, rest.clone());
-                (y, stats, Some(picks))
+    pub fn batch_norm(&self, norm: Norm<'_, T>) -> BatchNorm<T> {
+        let x = self.value();
+        norm.check(&"batch_norm", x);
+        let Norm { weight, bias, eps, stats, tail } = norm;
+        let (groups, comm) = match stats {
+            Stats::Batch { groups, comm } => (groups, comm),
+            Stats::Given { mean, var } => {
+                let y = self.normalized(norm, [mean, var]);
+                return BatchNorm { y, mean: mean.clone(), var: var.clone() };
             }
         };
-        let saved = y.clone();
+        let affine = [weight.value(), bias.value()];
+        let rest = comm.map(|comm| comm as _);
+        let (y, normed) = x.batch_norm(affine, eps, groups, tail.map(Var::value), rest);
+        let (mean, var) = (normed.mean.clone(), normed.var.clone());
+        let operands: Vec<_> = [self, weight, bias].into_iter().chain(tail.shortcut()).collect();
+        let output = y.clone();
         let y = Var::record(y, &operands, || {
-            let tail = match (then, picks) {
-                (Then::Nothing, _) => SavedTail::Nothing,
-                (Then::AddRelu(shortcut), _) => {
-                    SavedTail::AddRelu { y: Saved::of_sum(saved, shortcut) }
-                }
-                (_, None) => SavedTail::Relu,
-                (_, Some(picks)) => SavedTail::MaxPoolRelu { y: saved, picks },
+            let y = match tail {
+                Tail::Nothing | Tail::Relu => Saved::MadeAgain,
+                Tail::AddRelu(shortcut) => Saved::of_sum(output, shortcut),
+                Tail::MaxPoolRelu => Saved::Value(output),
             };
-            let (x, weight, bias) = (x.clone(), w.clone(), b.clone());
-            let (stats, comm) = (stats.clone(), comm.cloned());
-            Op::BatchNorm(Box::new(SavedBatchNorm { x, weight, bias, stats, comm, eps, tail }))
+            Op::BatchNorm(Box::new(SavedBatchNorm { normed, comm: comm.cloned(), y }))
         });
-        BatchNorm { y, mean: stats.mean, var: stats.var }
+        BatchNorm { y, mean, var }
     }
 
-    /// Batch normalisation by a mean and a variance `[C]` from elsewhere, and what follows it.
-    ///
-    /// One pass over memory where nothing is recorded, as in an evaluation; else, and by
-    /// definition, a composition.
-    ///
-    /// # Panics
-    /// As [`Var::batch_norm_then`]; if a moment is not `[C]`.
-    #[track_caller]
-    pub fn normalize_then(
-        &self,
-        [weight, bias]: [&Var<T>; 2],
-        [mean, var]: [&Tensor<T>; 2],
-        eps: f64,
-        then: Then<'_, T>,
-    ) -> Var<T> {
-        self.normalize_for(&"normalize_then", [weight, bias], [mean, var], eps, then)
-    }
-
-    /// [`Var::normalize_then`] for the operation `op`, which a complaint names.
-    #[track_caller]
-    pub(crate) fn normalize_for(
-        &self,
-        op: &dyn fmt::Display,
-        [weight, bias]: [&Var<T>; 2],
-        [mean, var]: [&Tensor<T>; 2],
-        eps: f64,
-        then: Then<'_, T>,
-    ) -> Var<T> {
-        check_moments(op, self.value(), [weight.value(), bias.value()], [mean, var]);
-        then.check(op, self.shape());
-        let eps = T::from_f64(eps);
-        let inv_std = var.map(|var| T::ONE / (var + eps).sqrt());
-        let shortcut = match then {
-            Then::AddRelu(shortcut) => Some(shortcut),
-            _ => None,
-        };
-        let operands = [self, weight, bias].into_iter().chain(shortcut);
-        if operands.clone().any(Var::is_recorded) {
-            let deviation = self - &Var::constant(mean.clone());
-            let y = deviation * (weight * &Var::constant(inv_std)) + bias;
-            return match then {
-                Then::Nothing => y,
-                Then::Relu => y.relu(),
-                Then::AddRelu(shortcut) => (y + shortcut).relu(),
-                Then::MaxPoolRelu => y.max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
-            };
+    /// [`Var::batch_norm`] by given moments.
+    fn normalized(&self, norm: Norm<'_, T>, [mean, var]: [&Tensor<T>; 2]) -> Var<T> {
+        let Norm { weight, bias, eps, tail, .. } = norm;
+        let mut operands = [self, weight, bias].into_iter().chain(tail.shortcut());
+        if !operands.any(Var::is_recorded) {
+            let affine = [weight.value(), bias.value()];
+            let y = self.value().normalize(affine, eps, [mean, var], tail.map(Var::value));
+            return Var::constant(y);
         }
-        let (x, moments, affine) = (self.value(), [mean, &inv_std], [weight.value(), bias.value()]);
-        Var::constant(match then {
-            Then::Nothing => x.normalize(moments, affine, Tail::Nothing),
-            Then::Relu => x.normalize(moments, affine, Tail::Relu),
-            Then::AddRelu(shortcut) => {
-                x.normalize(moments, affine, Tail::AddRelu(shortcut.value().as_slice()))
-            }
-            Then::MaxPoolRelu => x.normalize_pool(moments, affine),
-        })
+        let eps = T::from_f64(eps);
+        let inv_std = Var::constant(var.map(|var| T::ONE / (var + eps).sqrt()));
+        let y = (self - &Var::constant(mean.clone())) * (weight * &inv_std) + bias;
+        match tail {
+            Tail::Nothing => y,
+            Tail::Relu => y.relu(),
+            Tail::AddRelu(shortcut) => (y + shortcut).relu(),
+            Tail::MaxPoolRelu => y.max_pool2d([2, 2], [2, 2], [0, 0]).relu(),
+        }
     }
 
     /// [`Var::batch_norm`] without the affine map.
@@ -207,53 +102,99 @@ impl<T: Real> Var<T> {
     #[track_caller]
     pub fn standardize(&self, eps: f64, groups: usize) -> BatchNorm<T> {
         let (_, c) = norm_shape("standardize", self.shape(), groups);
-        let one = Var::constant(Tensor::full(&[c], T::ONE));
-        self.batch_norm(&one, &Var::constant(Tensor::zeros(&[c])), eps, groups)
+        let [one, zero] = [T::ONE, T::ZERO].map(|v| Var::constant(Tensor::full(&[c], v)));
+        self.batch_norm(Norm::new(&one, &zero, eps, groups))
     }
 }
 
-/// What follows a batch normalisation in the same operation.
+/// How a batch is normalised, for [`Var::batch_norm`].
 #[derive(Clone, Copy, Debug)]
-pub enum Then<'a, T: Real> {
-    /// Nothing.
-    Nothing,
-    /// A ReLU.
-    Relu,
-    /// The sum with another variable, which has the same shape, and a ReLU: the end of a residual
-    /// block.
-    AddRelu(&'a Var<T>),
-    /// Max-pooling over 2x2 windows with stride 2 (`[N, H, W, C]` → `[N, H / 2, W / 2, C]`, rounded
-    /// down) and a ReLU.
-    MaxPoolRelu,
+pub struct Norm<'a, T: Real> {
+    /// `[C]`; multiplies the standardised batch.
+    pub weight: &'a Var<T>,
+    /// `[C]`; is added after the weight.
+    pub bias: &'a Var<T>,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Where mean and variance come from.
+    pub stats: Stats<'a, T>,
+    /// What follows in the same operation.
+    pub tail: Tail<&'a Var<T>>,
 }
 
-impl<T: Real> Then<'_, T> {
-    /// Refuses what cannot follow the normalisation of `x`.
+/// Where a batch normalisation takes its mean and biased variance from.
+#[derive(Clone, Copy, Debug)]
+pub enum Stats<'a, T: Real> {
+    /// The batch's own, separately in each of `groups` equal pieces of axis 0: the views of a batch
+    /// keep their own statistics.
+    ///
+    /// With a `comm`, the variable is one of the equal parts of the batch that the ranks hold, and
+    /// the statistics are those of the whole batch. Each rank holds the same number of rows of a
+    /// group. Weight and bias are taken as the rank's own, as everything on it: see
+    /// [`Var::replicate`].
+    Batch {
+        /// How many pieces.
+        groups: usize,
+        /// The ranks that hold the batch, if not all of it is here.
+        comm: Option<&'a Comm<T>>,
+    },
+    /// From elsewhere, such as running moments.
+    Given {
+        /// `[C]`.
+        mean: &'a Tensor<T>,
+        /// `[C]`.
+        var: &'a Tensor<T>,
+    },
+}
+
+impl<'a, T: Real> Norm<'a, T> {
+    /// By the batch's own statistics in each of `groups` pieces, with nothing behind it.
+    pub fn new(weight: &'a Var<T>, bias: &'a Var<T>, eps: f64, groups: usize) -> Norm<'a, T> {
+        let stats = Stats::Batch { groups, comm: None };
+        Norm { weight, bias, eps, stats, tail: Tail::Nothing }
+    }
+
+    /// Refuses what does not fit the batch `x`, in the name of the operation `op`.
     #[track_caller]
-    fn check(&self, op: &dyn fmt::Display, x: &[usize]) {
-        match self {
-            Then::AddRelu(shortcut) => {
+    pub(crate) fn check(&self, op: &dyn fmt::Display, x: &Tensor<T>) {
+        if let Stats::Batch { groups, .. } = self.stats {
+            norm_shape(op, x.shape(), groups);
+        }
+        check_norm(op, x, [self.weight.value(), self.bias.value()]);
+        let (shape, channels) = (x.shape(), self.weight.shape());
+        if let Stats::Given { mean, var } = self.stats {
+            let (mean, var) = (mean.shape(), var.shape());
+            let fits = mean == channels && var == channels;
+            assert!(fits, "{op}: mean {mean:?}, var {var:?}, x {shape:?}");
+        }
+        match self.tail {
+            Tail::AddRelu(shortcut) => {
                 let shortcut = shortcut.shape();
-                assert!(x == shortcut, "{op}: x {x:?}, shortcut {shortcut:?}");
+                assert!(shape == shortcut, "{op}: x {shape:?}, shortcut {shortcut:?}");
             }
-            Then::MaxPoolRelu => drop(images(x, op)),
-            Then::Nothing | Then::Relu => {}
+            Tail::MaxPoolRelu => drop(images(shape, op)),
+            Tail::Nothing | Tail::Relu => {}
         }
     }
 }
 
-fn with_none<A, B, C>((a, b): (A, B)) -> (A, B, Option<C>) {
-    (a, b, None)
+impl<T: Real> Rest<T> for Comm<T> {
+    fn parts(&self) -> usize {
+        self.size()
+    }
+    fn sum(&self, values: &mut [T]) {
+        self.all_reduce_sum(values);
+    }
 }
 
-/// The result of a batch normalisation and what it found in the batch.
+/// The result of a batch normalisation and its statistics.
 #[derive(Clone, Debug)]
 pub struct BatchNorm<T: Real> {
     /// The normalised batch, and what followed it.
     pub y: Var<T>,
-    /// Mean per group and channel, `[groups, C]`.
+    /// Mean per group and channel, `[groups, C]`, or as given.
     pub mean: Tensor<T>,
-    /// Biased variance per group and channel, `[groups, C]`.
+    /// Biased variance per group and channel, `[groups, C]`, or as given.
     pub var: Tensor<T>,
 }
 
@@ -289,44 +230,36 @@ pub(crate) fn l2_normalize_definition<T: Real>(x: &Var<T>, axis: usize, eps: f64
     x / &squares.clamp(Some(eps * eps), None).sqrt()
 }
 
-/// The derivative of a tail, backward: from a cotangent of the whole that of the normalisation, in
-/// operations of the other families; a shortcut's is the same.
-pub(crate) fn before_tail<T: Real>(
-    c: &Context<T>,
-    saved: &SavedBatchNorm<T>,
-    g: &Var<T>,
-) -> Var<T> {
-    match &saved.tail {
-        SavedTail::Nothing => g.clone(),
-        SavedTail::Relu | SavedTail::AddRelu { .. } => g.gate(&c.node.output()),
-        SavedTail::MaxPoolRelu { y, picks } => g.gate(y).put_add(&picks.indices(), saved.x.shape()),
+/// The derivative, backward, of what the kernels leave of a tail: from a cotangent of the whole
+/// that of the normalisation, in operations of the other families; a shortcut's is the same.
+pub(crate) fn before_tail<T: Real>(c: &Context<T>, normed: &Normed<T>, g: &Var<T>) -> Var<T> {
+    match normed.tail {
+        Tail::Relu | Tail::MaxPoolRelu if !c.recording => g.clone(),
+        Tail::Nothing => g.clone(),
+        Tail::Relu | Tail::AddRelu(()) => g.gate(&c.node.output()),
+        Tail::MaxPoolRelu => g.gate(&c.node.output()).put_add(&normed.indices(), normed.x.shape()),
     }
 }
 
-/// The derivative of a tail, forward: from the tangents of normalisation and shortcut, of which at
-/// least one moves, that of the whole.
-pub(crate) fn after_tail<T: Real>(
-    c: &Context<T>,
-    tail: &SavedTail<T>,
-    dy: Option<Var<T>>,
-    shortcut: Option<&Var<T>>,
-) -> Var<T> {
-    let sum = dy.into_iter().chain(shortcut.cloned()).reduce(|a, b| a + b);
-    let sum = sum.expect("a node on the path has an operand that moves");
-    match tail {
-        SavedTail::Nothing => sum,
-        SavedTail::Relu | SavedTail::AddRelu { .. } => sum.gate(&c.node.output()),
-        SavedTail::MaxPoolRelu { y, picks } => sum.take(&picks.indices(), y.shape()).gate(y),
+/// The derivative, forward, of what the kernels leave of a tail: from the sum of the tangents of
+/// normalisation and shortcut that of the whole.
+pub(crate) fn after_tail<T: Real>(c: &Context<T>, normed: &Normed<T>, sum: Var<T>) -> Var<T> {
+    match normed.tail {
+        Tail::Relu | Tail::MaxPoolRelu if !c.recording => sum,
+        Tail::Nothing => sum,
+        Tail::Relu | Tail::AddRelu(()) => sum.gate(&c.node.output()),
+        Tail::MaxPoolRelu => sum.take(&normed.indices(), c.out_shape()).gate(&c.node.output()),
     }
 }
 
-/// What [`Var::batch_norm`] computes from `[x, weight, bias]`, in primitive operations.
+/// What [`Var::batch_norm`] computes from `[x, weight, bias]`, in primitive operations, before the
+/// tail.
 pub(crate) fn batch_norm_definition<T: Real>(
     inputs: &[Var<T>],
-    SavedBatchNorm { stats, comm, eps, .. }: &SavedBatchNorm<T>,
+    SavedBatchNorm { normed, comm, .. }: &SavedBatchNorm<T>,
 ) -> Var<T> {
     let [x, weight, bias] = inputs else { unreachable!("batch norm alone has three operands") };
-    let groups = stats.mean.shape()[0];
+    let groups = normed.mean.shape()[0];
     let (rows, c) = norm_shape("batch_norm", x.shape(), groups);
     let grouped = x.reshape(&[groups, rows, c]);
     let mean = |x: &Var<T>| match comm {
@@ -334,7 +267,7 @@ pub(crate) fn batch_norm_definition<T: Real>(
         Some(comm) => x.mean_axes(&[1], Keep::Keep).mean_over(comm),
     };
     let deviation = &grouped - &mean(&grouped);
-    let std = mean(&deviation.square()).shift(*eps).sqrt();
+    let std = mean(&deviation.square()).shift(normed.eps).sqrt();
     let normal = (deviation / std).reshape(x.shape());
     normal * weight + bias
 }

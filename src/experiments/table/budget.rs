@@ -6,7 +6,7 @@
 //! another one brings the end closer to the budget, so that a machine that becomes slower costs
 //! seeds, not time.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::{Request, Rounds, Variant};
 use crate::config::{self, Amount};
 use crate::error::{Error, Result};
+use crate::experiments::sweep::Campaign;
+use crate::files::write_atomically;
 use crate::metamask::step;
-use crate::train::container::write_atomically;
+use crate::run::model;
+use crate::run::settings::settings;
 use crate::train::estimate::Judging;
 use crate::train::images::Images;
-use crate::train::settings::settings;
-use crate::train::{Observer, Stop, model};
+use crate::train::{Observer, Stop};
 
 /// What the user has decided; the plan decides the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,11 +87,10 @@ impl Budget {
         request: &Request,
         fixed: Fixed,
         seconds: f64,
-        out: &Path,
-        observer: &mut dyn Observer,
-        stop: &Stop,
+        campaign: &mut Campaign,
     ) -> Result<Budget> {
         let began = Instant::now();
+        let out = campaign.out;
         let path = out.join("budget.json");
         let asked = describe(request, fixed)?;
         if path.exists() {
@@ -105,8 +106,8 @@ impl Budget {
             }
             return Ok(Budget { path, kept, began });
         }
-        observer.note("measuring the first steps of every side");
-        let costs = Costs::measure(request, seconds, stop)?;
+        campaign.note("measuring the first steps of every side");
+        let costs = Costs::measure(request, seconds, campaign.stop)?;
         let measuring = began.elapsed().as_secs_f64();
         let plan = solve(&costs, fixed, seconds - measuring)?;
         let seeds_fixed = fixed.seeds.is_some();
@@ -441,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_budget_goes_on_with_the_time_that_its_seeds_took() {
-        let dir = crate::train::tests_support::TempDir::new("budget");
+        let dir = crate::run::tests::TempDir::new("budget");
         let path = dir.path().join("budget.json");
         let plan = solve(&costs(), Fixed::default(), 1000.0).unwrap();
         let kept = Kept {

@@ -12,13 +12,12 @@ pub mod results;
 
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::sweep::{Cell, Ended, run_cell};
+use super::sweep::{Campaign, Cell, Ended, run_cell};
 use crate::config::{Layers, Method, RunConfig};
 use crate::error::{Error, Result};
-use crate::train::container::write_atomically;
-use crate::train::{Observer, Stop};
+use crate::train::Observer;
 use results::{Results, Row};
 
 /// What is done to a base method.
@@ -226,60 +225,52 @@ impl Rounds for usize {
 
 /// Trains what is missing in the folder `out` and writes the table there after every seed.
 ///
-/// `command` is the line that repeats it.
-///
 /// # Errors
 /// As [`run_cell`]; `Usage` if there is nothing to compare.
 pub fn table(
     request: &Request,
     rounds: &mut dyn Rounds,
-    command: &str,
-    out: &Path,
-    observer: &mut dyn Observer,
-    stop: &Stop,
+    campaign: &mut Campaign,
 ) -> Result<Results> {
     if request.methods.is_empty() {
         return Err(Error::usage("--methods", "is empty"));
     }
-    let mut results = Results::new(request.config(request.methods[0], Variant::Plain, 1)?, command);
+    let mut results =
+        Results::new(request.config(request.methods[0], Variant::Plain, 1)?, campaign.command);
     let mut done = 0;
-    while rounds.more(done, observer)? {
+    while rounds.more(done, campaign.observer)? {
         let round = request.round(done as u64 + 1)?;
         let cells = round.len();
         for (number, (row, cell)) in round.into_iter().enumerate() {
-            observer.note(&format!(
+            campaign.note(&format!(
                 "seed {}, run {} of {cells}: {}{}",
                 row.seed,
                 number + 1,
                 row.method,
                 row.variant.words()
             ));
-            let ended = run_cell(&cell, out, observer, stop)?;
+            let ended = run_cell(&cell, campaign)?;
             if let Ended::Diverged(words) = &ended {
-                observer.note(&format!("left out of the table: {words}"));
+                campaign.note(&format!("left out of the table: {words}"));
             }
             results.add(row, ended);
             rounds.tick()?;
         }
         done += 1;
-        write(&results, out)?;
+        write(&results, campaign)?;
     }
     Ok(results)
 }
 
 /// Writes `table.md`, `table.csv`, `runs.csv` and `table.json`.
-fn write(results: &Results, out: &Path) -> Result<()> {
+fn write(results: &Results, campaign: &Campaign) -> Result<()> {
     let json = serde_json::to_string_pretty(&results.to_json()).expect("figures are JSON");
-    let files = [
+    campaign.write([
         ("table.md", text::markdown(results)),
         ("table.csv", results.table().to_csv()),
         ("runs.csv", results.runs().to_csv()),
         ("table.json", json + "\n"),
-    ];
-    for (name, text) in files {
-        write_atomically(&out.join(name), text.as_bytes())?;
-    }
-    Ok(())
+    ])
 }
 
 /// The table as Markdown.

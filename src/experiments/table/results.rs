@@ -9,7 +9,7 @@ use crate::eval::Scores;
 use crate::eval::interval::Interval;
 use crate::experiments::sweep::Ended;
 use crate::report::Table;
-use crate::train::metrics::Summary;
+use crate::run::metrics::Summary;
 
 /// Which run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,10 @@ use std::path::Path;
 use super::results::Column;
 use super::*;
 use crate::eval::Scores;
-use crate::train::evaluate::Judgement;
-use crate::train::metrics::Summary;
-use crate::train::tests_support::{TempDir, small, write_cifar};
+use crate::run::metrics::Judgement;
+use crate::run::metrics::Summary;
+use crate::run::tests::{TempDir, small, write_cifar};
+use crate::train::Stop;
 
 fn request(dir: &Path, methods: &[Method], variants: &[Variant]) -> Request {
     let settings = [
@@ -44,7 +45,9 @@ fn a_stopped_table_goes_on_and_comes_to_the_same_figures() {
     let run = |out: &str, stop_at: &str| {
         let mut notes = Notes(Vec::new(), stop_at, Stop::default());
         let (out, stop) = (dir.path().join(out), notes.2.clone());
-        let results = table(&request, &mut 2usize, "the command", &out, &mut notes, &stop);
+        let mut campaign =
+            Campaign { command: "the command", out: &out, observer: &mut notes, stop: &stop };
+        let results = table(&request, &mut 2usize, &mut campaign);
         (results, notes.0)
     };
     let (whole, notes) = run("whole", "");

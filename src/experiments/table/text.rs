@@ -11,7 +11,7 @@ use crate::config::{Amount, Method};
 use crate::data::SourceName;
 use crate::eval::interval::{Interval, Sign};
 use crate::report::Table;
-use crate::train::metrics::Summary;
+use crate::run::metrics::Summary;
 
 /// What the scores are called.
 const TITLES: [(&str, &str); 8] = [

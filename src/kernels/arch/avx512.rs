@@ -8,13 +8,13 @@ use crate::kernels::vector::Vector;
 
 vector! {
     /// Sixteen `f32`.
-    F32x16(__m512) of f32, 16 lanes, tile 8 x 3,
+    F32x16(__m512) of f32, 16 lanes, block 8 x 3,
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps load_first_f32x16 store_first_f32x16
     _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_fmadd_ps zip_f32x16
 }
 vector! {
     /// Eight `f64`.
-    F64x8(__m512d) of f64, 8 lanes, tile 8 x 3,
+    F64x8(__m512d) of f64, 8 lanes, block 8 x 3,
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd load_first_f64x8 store_first_f64x8
     _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_fmadd_pd zip_f64x8
 }

@@ -1,4 +1,5 @@
-//! One file for each kind of processor: implementations of [`super::vector::Vector`], and tiles.
+//! One file for each kind of processor: implementations of [`super::vector::Vector`], and the
+//! tile registers of AMX.
 
 #[cfg_attr(not(avx512), path = "no_amx.rs")]
 pub(super) mod amx;
@@ -13,5 +14,5 @@ pub(super) mod x86_64;
 pub(super) const ROWS: usize = 16;
 /// Numbers of its row in bf16: steps of one product.
 pub(super) const STEPS: usize = 32;
-/// Numbers of a tile in bf16.
-pub(super) const TILE: usize = ROWS * STEPS;
+/// Numbers of a tile register in bf16.
+pub(super) const REGISTER: usize = ROWS * STEPS;

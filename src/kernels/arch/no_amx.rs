@@ -9,14 +9,14 @@ pub(crate) fn is_available() -> bool {
     false
 }
 
-/// Tiles that nobody can have.
-pub(crate) struct Tiles(Infallible);
+/// Tile registers, which this build lacks: no value exists.
+pub(crate) struct TileRegisters(Infallible);
 
-impl Tiles {
+impl TileRegisters {
     /// # Panics
     /// Always.
     pub(crate) fn new() -> Self {
-        panic!("this processor has no tiles")
+        panic!("this processor has no tile registers")
     }
 
     pub(crate) fn clear(&mut self) {

@@ -13,8 +13,8 @@ pub struct Lanes<T, const N: usize>([T; N]);
 impl<T: Real, const N: usize> Vector for Lanes<T, N> {
     type Scalar = T;
     const LANES: usize = N;
-    const TILE_ROWS: usize = 4;
-    const TILE_VECTORS: usize = 2;
+    const BLOCK_ROWS: usize = 4;
+    const BLOCK_VECTORS: usize = 2;
 
     #[inline(always)]
     unsafe fn splat(x: T) -> Self {

@@ -1,8 +1,8 @@
 //! The vector registers of AVX2 with FMA (16 of 256 bits), and the macros that AVX-512 shares.
 //!
-//! Tile sizes: rows × vectors accumulators, one register for each vector of B, one for the
-//! broadcast of A, and of 16 registers a spare one: a 4 × 3 tile needs them all, and was measured
-//! at half the speed, because the compiler kept one sum in memory.
+//! A register block takes rows × vectors accumulators, one register for each vector of B, one for
+//! the broadcast of A, and of 16 registers a spare one: a 4 × 3 block needs them all, and was
+//! measured at half the speed, because the compiler kept one sum in memory.
 
 use std::arch::x86_64::*;
 
@@ -11,7 +11,7 @@ use crate::kernels::vector::Vector;
 macro_rules! vector {
     (
         $(#[$doc:meta])* $name:ident($register:ty) of $scalar:ty, $lanes:literal lanes,
-        tile $rows:literal x $vectors:literal,
+        block $rows:literal x $vectors:literal,
         $splat:ident $load:ident $store:ident $load_first:ident $store_first:ident
         $add:ident $sub:ident $mul:ident $fma:ident $zip:ident
     ) => {
@@ -24,8 +24,8 @@ macro_rules! vector {
         impl Vector for $name {
             type Scalar = $scalar;
             const LANES: usize = $lanes;
-            const TILE_ROWS: usize = $rows;
-            const TILE_VECTORS: usize = $vectors;
+            const BLOCK_ROWS: usize = $rows;
+            const BLOCK_VECTORS: usize = $vectors;
 
             #[inline(always)]
             unsafe fn splat(x: $scalar) -> Self {
@@ -91,13 +91,13 @@ pub(super) use vector;
 
 vector! {
     /// Eight `f32`.
-    F32x8(__m256) of f32, 8 lanes, tile 6 x 2,
+    F32x8(__m256) of f32, 8 lanes, block 6 x 2,
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps load_first_f32x8 store_first_f32x8
     _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_fmadd_ps zip_f32x8
 }
 vector! {
     /// Four `f64`.
-    F64x4(__m256d) of f64, 4 lanes, tile 6 x 2,
+    F64x4(__m256d) of f64, 4 lanes, block 6 x 2,
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd load_first_f64x4 store_first_f64x4
     _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_fmadd_pd zip_f64x4
 }

@@ -4,6 +4,7 @@
 //! `f(x, w, g) = Σ x[n, oh·s − p + i, ow·s − p + j, c] · w[i, j, c, o] · g[n, oh, ow, o]`:
 //! each takes two of the operands and returns the derivative by the third.
 
+mod amx;
 mod axis;
 pub mod naive;
 mod patches;
@@ -12,7 +13,6 @@ mod rows;
 mod taps;
 #[cfg(test)]
 mod tests;
-mod tiles;
 mod weight_grad;
 mod winograd;
 
@@ -115,10 +115,11 @@ fn with_operands<T: Real>(
 ) {
     let level = dispatch::level();
     let path = choose::<T>(level, Choice::of_process(), part, geometry);
-    // Tiles round for themselves.
-    match geometry.precision.rounds::<T>() && path != Path::Tiles {
-        true => f(level, path, &rounded(a), &rounded(b)),
-        false => f(level, path, a, b),
+    // AMX rounds for itself.
+    if geometry.precision.rounds::<T>() && path != Path::Amx {
+        f(level, path, &rounded(a), &rounded(b));
+    } else {
+        f(level, path, a, b);
     }
 }
 
@@ -200,8 +201,8 @@ pub fn conv2d_at<T: Real>(
         Path::Product => gemm_at(level, Trans::Nn, 1, n * h * width, o, c, x, w, y),
         Path::Rows => rows::forward(level, geometry, x, w, y),
         Path::Patches => patches::forward(geometry, x, w, y),
-        Path::Winograd => winograd::Sum::forward(level, geometry, x, w).into(y),
-        Path::Taps | Path::Tiles => TapSum {
+        Path::Winograd => winograd::Sum::forward(level, geometry, x, w).compute(y),
+        Path::Taps | Path::Amx => TapSum {
             level,
             direction: Direction::Forward,
             images: n,
@@ -235,10 +236,10 @@ pub fn conv2d_input_grad_at<T: Real>(
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
     match path {
         Path::Product => gemm_at(level, Trans::Nt, 1, n * h * width, c, o, g, w, dx),
-        Path::Winograd => winograd::Sum::adjoint(level, geometry, w, g).into(dx),
+        Path::Winograd => winograd::Sum::adjoint(level, geometry, w, g).compute(dx),
         Path::Rows => unreachable!("checked above"),
         Path::Patches => patches::input_grad(geometry, w, g, dx),
-        Path::Taps | Path::Tiles => TapSum {
+        Path::Taps | Path::Amx => TapSum {
             level,
             direction: Direction::Adjoint,
             images: n,
@@ -275,10 +276,10 @@ pub fn conv2d_weight_grad_at<T: Real>(
         Path::Rows => rows::weight_grad(level, geometry, x, g, dw),
         Path::Patches => patches::weight_grad(geometry, x, g, dw),
         Path::Taps => weight_grad::weight_grad(level, geometry, x, g, dw),
-        Path::Tiles => {
+        Path::Amx => {
             let numbers = T::singles(x).zip(T::singles(g)).zip(T::singles_mut(dw));
-            let ((x, g), dw) = numbers.expect("tiles are for f32");
-            tiles::weight_grad(geometry, x, g, dw)
+            let ((x, g), dw) = numbers.expect("AMX is for f32");
+            amx::weight_grad(geometry, x, g, dw)
         }
     }
 }

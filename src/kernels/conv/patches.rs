@@ -18,9 +18,9 @@ use super::Geometry;
 use super::weight_grad::in_pieces;
 use crate::kernels::Real;
 use crate::kernels::gemm::cut::{Cut, for_each};
+use crate::kernels::gemm::microkernel::{SharedMut, Store};
 use crate::kernels::gemm::portable::{Matrix, multiply};
 use crate::kernels::gemm::scratch::Scratch;
-use crate::kernels::gemm::tile::{SharedMut, Store};
 
 /// Pixels in a block: as many share what packing the weights costs.
 const PIXELS: usize = 256;

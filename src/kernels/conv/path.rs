@@ -29,23 +29,23 @@ impl Part {
 pub enum Path {
     /// Each pixel alone: one matrix product.
     Product,
-    /// Sums over the taps, whose tiles are the same pixel of several images.
+    /// Sums over the taps: the rows of a register block are the same pixel of several images.
     Taps,
-    /// Sums over the kernel rows, whose tiles are neighbouring pixels.
+    /// Sums over the kernel rows: the rows of a register block are neighbouring pixels.
     Rows,
     /// Winograd's algorithm, for kernels of 3×3 and stride 1.
     Winograd,
     /// Products of patches that are copied out, by the crate matrixmultiply whatever the level.
     Patches,
-    /// The processor's tiles, for f32: sums over the taps of what is rounded to bf16, in f32.
+    /// The tile registers of AMX, for f32: sums over the taps of what is rounded to bf16, in f32.
     /// Numbers below 2⁻¹²⁶ count as 0.
-    Tiles,
+    Amx,
 }
 
 impl Path {
     /// All paths.
     pub const ALL: [Path; 6] =
-        [Path::Product, Path::Taps, Path::Rows, Path::Winograd, Path::Patches, Path::Tiles];
+        [Path::Product, Path::Taps, Path::Rows, Path::Winograd, Path::Patches, Path::Amx];
 
     /// Whether a convolution of this shape can be computed this way.
     pub fn is_possible(self, part: Part, geometry: &Geometry) -> bool {
@@ -56,7 +56,7 @@ impl Path {
             Path::Taps | Path::Patches => true,
             Path::Rows => part != Part::InputGrad,
             Path::Winograd => matches!(geometry, Geometry { kh: 3, kw: 3, stride: [1, 1], .. }),
-            Path::Tiles => amx::is_available(),
+            Path::Amx => amx::is_available(),
         }
     }
 
@@ -112,7 +112,7 @@ impl Choice {
 ///
 /// | shape | path |
 /// |---|---|
-/// | in bf16, from 16 images and channels on both sides, if `level` has tiles | [`Path::Tiles`] |
+/// | in bf16, from 16 images and channels on both sides, if `level` has AMX | [`Path::Amx`] |
 /// | 1×1, stride 1, no padding | [`Path::Product`] |
 /// | f32, 3×3, stride 1, from 16 channels on both sides, with enough to save | [`Path::Winograd`] |
 /// | all other at level portable | [`Path::Patches`] |
@@ -125,9 +125,9 @@ impl Choice {
 /// definition's products.
 pub fn choose<T: Real>(level: Level, choice: Choice, part: Part, geometry: &Geometry) -> Path {
     let single = size_of::<T>() == size_of::<f32>();
-    let full = geometry.n.min(geometry.c).min(geometry.o) >= FULL_TILES;
-    if geometry.precision.rounds::<T>() && level.has_tiles() && full {
-        return Path::Tiles;
+    let full = geometry.n.min(geometry.c).min(geometry.o) >= AMX_PAYS;
+    if geometry.precision.rounds::<T>() && level.has_amx() && full {
+        return Path::Amx;
     }
     if Path::Product.is_possible(part, geometry) {
         return Path::Product;
@@ -153,12 +153,12 @@ pub fn choose<T: Real>(level: Level, choice: Choice, part: Part, geometry: &Geom
     if rows { Path::Rows } else { Path::Taps }
 }
 
-/// Input channels from which on those of one tap fill a tile.
+/// Input channels from which on those of one tap fill a register block.
 const FEW_CHANNELS: usize = 6;
-/// Images from which on the same pixel of all fills a tile.
+/// Images from which on the same pixel of all fills a register block.
 const FEW_IMAGES: usize = 4;
-/// Images and channels from which on tiles are at least half full.
-const FULL_TILES: usize = 16;
+/// Images and channels from which on tile registers are at least half full.
+const AMX_PAYS: usize = 16;
 /// Channels from which on Winograd's transforms cost less than they save.
 const TRANSFORMED_CHANNELS: usize = 16;
 /// Tiles whose products cost as much as the transform of the weights.
@@ -224,17 +224,17 @@ mod tests {
                 assert_eq!(choose::<f32>(level, Choice::Direct, part, &layer), taps);
                 assert_eq!(choose::<f64>(level, Choice::Winograd, part, &layer), taps);
                 let rounded = Geometry { precision: Precision::Bf16, ..layer };
-                let tiles = if level.has_tiles() { Path::Tiles } else { Path::Winograd };
-                assert_eq!(at(rounded, part), tiles);
+                let amx = if level.has_amx() { Path::Amx } else { Path::Winograd };
+                assert_eq!(at(rounded, part), amx);
                 assert_eq!(choose::<f64>(level, Choice::ByShape, part, &rounded), taps);
             }
             // Too few channels, too little of a tile in the image, weights for one image.
             assert_ne!(at(square(64, [8, 64], 32, 3, 1), part), Path::Winograd);
             assert_ne!(at(square(64, [64, 64], 2, 3, 1), part), Path::Winograd);
             assert_ne!(at(square(1, [512, 512], 4, 3, 1), part), Path::Winograd);
-            // Tiles that would be mostly empty.
+            // Tile registers that would be mostly empty.
             for few in [square(64, [8, 64], 32, 3, 1), square(1, [512, 512], 4, 3, 1)] {
-                assert_ne!(at(Geometry { precision: Precision::Bf16, ..few }, part), Path::Tiles);
+                assert_ne!(at(Geometry { precision: Precision::Bf16, ..few }, part), Path::Amx);
             }
             let tiny = square(1, [1, 1], 2, 3, 1);
             assert_eq!(choose::<f32>(level, Choice::Winograd, part, &tiny), Path::Winograd);

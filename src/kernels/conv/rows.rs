@@ -1,30 +1,30 @@
-//! Convolutions whose tiles are neighbouring pixels: for few input channels, and for few images.
+//! Convolutions whose register blocks are neighbouring pixels: for few input channels or images.
 //!
 //! ```text
 //! for each band of output rows of each image, in parallel:
 //!     copy its input rows, with zeros on both sides
 //!     for each panel of output channels, output row and run of its pixels:
-//!         tile [pixels, panel width] = Σ over the kernel rows: input run · weights
+//!         register block [pixels, panel width] = Σ over the kernel rows: input run · weights
 //! ```
 //!
 //! In a row with its padding, what a pixel sees of a kernel row is one run of `KW · C` values,
-//! and the next pixel's run begins `stride · C` further on. So the product's tile reads both
+//! and the next pixel's run begins `stride · C` further on. So the micro-kernel reads both
 //! operands where they lie: nothing is unfolded or interleaved. The weight gradient reads the
 //! same rows the other way, `KW · C` sums for a kernel row, pixel by pixel.
 //!
 //! Kernel rows in the padding are left out, columns in the padding are multiplied: that is what
-//! [`super::taps`] saves, and why it is the faster one where its tiles are full.
+//! [`super::taps`] saves, and why it is the faster one where its register blocks are full.
 
 use std::ops::Range;
 
 use super::Geometry;
 use super::weight_grad::in_pieces;
 use crate::kernels::Real;
-use crate::kernels::dispatch::{self, Level, TileShape};
+use crate::kernels::dispatch::{self, Level, RegisterBlock};
 use crate::kernels::gemm::cut::{Cut, Panels, for_each};
+use crate::kernels::gemm::microkernel::{MicroKernel, Segment, SharedMut, Store};
 use crate::kernels::gemm::pack::Deal;
 use crate::kernels::gemm::scratch::Scratch;
-use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 
 /// Elements of the copied input of a band: a quarter of a second-level cache.
 const BAND: usize = 64 * 1024;
@@ -63,7 +63,7 @@ pub(super) fn forward<T: Real>(
     let Geometry { n, c, kh, kw, o, .. } = *geometry;
     let steps = kh * kw * c;
     let work = y.len() * steps;
-    let panels = Panels::new(o, TileShape::of::<T>(level));
+    let panels = Panels::new(o, RegisterBlock::of::<T>(level));
     let packed = packed_panels(level, &panels, weights, o, steps, work);
     let problem = Rows::new(level, geometry, x, BAND);
     let out = SharedMut::new(y);
@@ -87,7 +87,7 @@ pub(super) fn weight_grad<T: Real>(
     // Input rows are shorter in memory than the gradient's if there are few input channels.
     let input = geometry.stride[0] * (geometry.w + 2 * geometry.padding[1]) * geometry.c;
     let problem = Rows::new(level, geometry, x, BAND.min((BAND_G / row).max(1) * input));
-    let panels = Panels::new(geometry.o, TileShape::of::<T>(level));
+    let panels = Panels::new(geometry.o, RegisterBlock::of::<T>(level));
     let bands = geometry.n * problem.bands.pieces;
     let pieces = Cut::into_pieces(bands, PIECES);
     let work = g.len() * geometry.kh * geometry.kw * geometry.c;
@@ -169,7 +169,7 @@ impl<'a, T: Real> Rows<'a, T> {
         let Geometry { c, kh, kw, o, stride, .. } = self.geometry;
         let Band { image, rows, sources, values } = self.band(piece);
         let steps = kw * c;
-        let runs = Cut::at_most(self.out[1], TileShape::of::<T>(self.level).rows);
+        let runs = Cut::at_most(self.out[1], RegisterBlock::of::<T>(self.level).rows);
         let together =
             Cut::at_most(panels.count(), (FIRST / (panels.get(0).width * kh * steps)).max(1));
         let mut segments = Vec::with_capacity(kh);
@@ -193,7 +193,7 @@ impl<'a, T: Real> Rows<'a, T> {
                         let segments = &segments[..];
                         dispatch::run(
                             self.level,
-                            Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
+                            MicroKernel { vectors, a, a_strides, b, b_stride, segments, c, store },
                         );
                     }
                 }
@@ -218,7 +218,7 @@ impl<'a, T: Real> Rows<'a, T> {
         // Whole registers can be read where they lie.
         let ragged = panels.padded() > o;
         let packed = ragged.then(|| packed_panels(self.level, panels, g, o, pixels, 0));
-        let blocks = Cut::at_most(kw * c, TileShape::of::<T>(self.level).rows);
+        let blocks = Cut::at_most(kw * c, RegisterBlock::of::<T>(self.level).rows);
         for i in 0..kh {
             let mut segments = Vec::with_capacity(rows.len());
             for row in rows.clone().filter(|row| sources.contains(&(row * stride[0] + i))) {
@@ -243,7 +243,7 @@ impl<'a, T: Real> Rows<'a, T> {
                     let (a_strides, c) = ([1, stride[1] * c], c_);
                     dispatch::run(
                         self.level,
-                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
+                        MicroKernel { vectors, a, a_strides, b, b_stride, segments, c, store },
                     );
                 }
             }

@@ -5,10 +5,10 @@
 //! for each block of images, for each band of target rows, in parallel:
 //!     pack the source rows of the band as [row][column][channel][image]
 //!     for each panel, for each target pixel of the band:
-//!         tile [images, panel width] = Σ over the taps inside the image
+//!         register block [images, panel width] = Σ over the taps inside the image
 //! ```
 //!
-//! The rows of a tile are the same pixel of several images, so that all rows share their taps:
+//! The rows of a block are the same pixel of several images, so that all rows share their taps:
 //! 1. Each source value is packed once (and once more where bands overlap), not once for each
 //!    tap; no patch matrix exists.
 //! 2. Taps in the padding are not multiplied: 4, 8, 16, 31 % of a 3×3 kernel's at sides 32, 16,
@@ -18,18 +18,18 @@
 //! 4. The input gradient is the same loop with other tables ([`Axis::adjoint`]): a stride
 //!    leaves taps out and inserts no zeros.
 //!
-//! Known limits: tiles are as tall as there are images, so one image alone runs at a fraction of
+//! Known limits: blocks are as tall as there are images, so one image alone runs at a fraction of
 //! the speed; fewer target channels than one register holds leave lanes idle.
 
 use std::ops::Range;
 
 use super::axis::{Axis, Run, slots};
 use crate::kernels::Real;
-use crate::kernels::dispatch::{self, Level, TileShape};
+use crate::kernels::dispatch::{self, Level, RegisterBlock};
 use crate::kernels::gemm::cut::{Cut, Panels, for_each};
+use crate::kernels::gemm::microkernel::{MicroKernel, Segment, SharedMut, Store};
 use crate::kernels::gemm::pack::{Deal, Interleave};
 use crate::kernels::gemm::scratch::Scratch;
-use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 
 /// Panels of weights that are packed together, so that whole pages are read.
 const PACKED_TOGETHER: usize = 8;
@@ -66,8 +66,8 @@ pub(super) struct TapSum<'a, T> {
 
 impl<T: Real> TapSum<'_, T> {
     /// Computes the whole target.
-    pub(super) fn into(self, target: &mut [T]) {
-        let shape = TileShape::of::<T>(self.level);
+    pub(super) fn compute(self, target: &mut [T]) {
+        let shape = RegisterBlock::of::<T>(self.level);
         let (rows, cols) = (self.rows.runs.len(), self.cols.runs.len());
         let panels = Panels::new(self.channels, shape);
         let steps = self.rows.order.len() * self.cols.order.len() * self.from[2];
@@ -197,7 +197,7 @@ impl<T: Real> TapSum<'_, T> {
                         let a_strides = [1, n];
                         dispatch::run(
                             self.level,
-                            Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
+                            MicroKernel { vectors, a, a_strides, b, b_stride, segments, c, store },
                         );
                     }
                 }

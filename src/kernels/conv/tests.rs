@@ -1,7 +1,7 @@
 //! Every level against the definition, and the laws of the trilinear form.
 
 use super::*;
-use crate::kernels::dispatch::tests::levels;
+use crate::kernels::dispatch::tests::{has_amx, levels};
 use crate::kernels::gemm::tests::{check_close, noise};
 
 /// The operands `x, w, g` of a geometry.
@@ -11,14 +11,13 @@ fn operands<T: Real>(geometry: &Geometry) -> [Vec<T>; 3] {
 
 /// The paths that can compute all parts of a geometry, or all but the input gradient.
 fn paths(geometry: &Geometry) -> impl Iterator<Item = Path> {
-    let exact = Path::ALL.into_iter().filter(|&path| path != Path::Tiles);
+    let exact = Path::ALL.into_iter().filter(|&path| path != Path::Amx);
     exact.filter(|path| path.is_possible(Part::Forward, geometry))
 }
 
-/// The processor's tiles, if it has them, at the level of this process.
-fn tiles(geometry: &Geometry) -> Option<(Level, Path)> {
-    let possible = Path::Tiles.is_possible(Part::Forward, geometry);
-    possible.then(|| (dispatch::level(), Path::Tiles))
+/// The path by AMX at the level of this process, if that has it.
+fn amx() -> Option<(Level, Path)> {
+    has_amx().then(|| (dispatch::level(), Path::Amx))
 }
 
 /// The three maps of `[x, w, g]`.
@@ -130,7 +129,7 @@ fn the_number_of_threads_changes_no_bit() {
         let [x, w, g] = operands::<f32>(&geometry);
         let exact =
             levels().into_iter().flat_map(|level| paths(&geometry).map(move |p| (level, p)));
-        for (level, path) in exact.chain(tiles(&geometry)) {
+        for (level, path) in exact.chain(amx()) {
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let all = pool.install(|| parts(level, path, &geometry, [&x, &w, &g]));
@@ -150,7 +149,7 @@ fn a_value_that_is_not_finite_reaches_all_it_should() {
     let geometry = Geometry { stride: [2, 1], padding: [1, 1], ..sizes };
     let direct = |path| levels().into_iter().map(move |level| (level, path));
     let direct = direct(Path::Taps).chain(direct(Path::Patches));
-    for (level, path) in direct.chain(tiles(&geometry)) {
+    for (level, path) in direct.chain(amx()) {
         let ones = |len: usize| vec![1.0f32; len];
         let (mut x, w) = (ones(geometry.x_len()), vec![0.0; geometry.w_len()]);
         x[100] = f32::INFINITY;
@@ -186,7 +185,7 @@ fn of_rounded(geometry: &Geometry) -> [Vec<f32>; 3] {
 }
 
 #[test]
-fn tiles_equal_the_definition_of_rounded_operands() {
+fn amx_equals_the_definition_of_rounded_operands() {
     let mut all = geometries();
     let square = |n, side, c, o, s| {
         let (h, w, stride) = (side, side, [s, s]);
@@ -194,16 +193,17 @@ fn tiles_equal_the_definition_of_rounded_operands() {
     };
     all.extend([square(33, 8, 70, 40, 1), square(64, 4, 64, 128, 1), square(40, 9, 32, 64, 2)]);
     all.extend([square(0, 4, 3, 5, 1), square(2, 4, 0, 5, 1), square(2, 4, 3, 0, 1)]);
-    for geometry in all.iter().filter(|geometry| Path::Tiles.is_possible(Part::Forward, geometry)) {
+    let Some((level, path)) = amx() else { return };
+    for geometry in &all {
         let [x, w, g] = &operands::<f32>(geometry);
-        let got = parts(dispatch::level(), Path::Tiles, geometry, [x, w, g]);
+        let got = parts(level, path, geometry, [x, w, g]);
         for (part, (got, want)) in Part::ALL.into_iter().zip(got.iter().zip(of_rounded(geometry))) {
             check_close(got, &want, &format!("{part:?} {geometry:?}"));
         }
     }
 }
 
-/// With tiles or without them.
+/// With AMX or without it.
 #[test]
 fn bf16_rounds_the_operands() {
     let sizes = Geometry { n: 17, h: 6, w: 5, c: 16, kh: 3, kw: 3, o: 18, ..Geometry::ONE };
@@ -228,11 +228,11 @@ fn bf16_rounds_the_operands() {
 }
 
 #[test]
-fn tiles_take_tiny_numbers_for_zero() {
+fn amx_takes_tiny_numbers_for_zero() {
     let geometry = Geometry { n: 2, ..Geometry::ONE };
-    if Path::Tiles.is_possible(Part::Forward, &geometry) {
+    if let Some((level, path)) = amx() {
         let mut y = [1.0; 2];
-        conv2d_at(dispatch::level(), Path::Tiles, &geometry, &[1e-39f32, 1e-37], &[1e38], &mut y);
+        conv2d_at(level, path, &geometry, &[1e-39f32, 1e-37], &[1e38], &mut y);
         assert!(y[0] == 0.0 && (y[1] - 10.0).abs() < 0.1, "{y:?}");
     }
 }

@@ -6,7 +6,7 @@
 //!         pack x as [channel block][row][column][image][channel]
 //!         pack g as [panel][row][column][image][panel width]
 //!         for each panel, tap and channel block:
-//!             tile [channels, panel width] += Σ over the pixels whose tap is inside the image
+//!             block [channels, panel width] += Σ over the pixels whose tap is inside the image
 //! add the pieces in order
 //! ```
 //!
@@ -15,7 +15,7 @@
 //! 1. Images lie innermost and columns are sorted by their class modulo the stride, so that a
 //!    tap sees one run for each row of pixels, at least as long as there are images.
 //! 2. Few channels (a first layer's) are unfolded along the kernel row while they are packed:
-//!    three channels and three taps make tiles of nine rows.
+//!    three channels and three taps make register blocks of nine rows.
 //! 3. The number of pieces depends on the sizes only; their sums are added in a fixed order.
 
 use std::ops::Range;
@@ -23,11 +23,11 @@ use std::ops::Range;
 use super::Geometry;
 use super::axis::{Axis, slots};
 use crate::kernels::Real;
-use crate::kernels::dispatch::{self, Level, TileShape};
+use crate::kernels::dispatch::{self, Level, RegisterBlock};
 use crate::kernels::gemm::cut::{Cut, Panels, for_each};
+use crate::kernels::gemm::microkernel::{MicroKernel, Segment, SharedMut, Store};
 use crate::kernels::gemm::pack::{Deal, Lot};
 use crate::kernels::gemm::scratch::Scratch;
-use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 
 /// Least length of a run of pixels, if there are as many images.
 const RUN: usize = 16;
@@ -45,7 +45,7 @@ struct WeightGrad<'a, T> {
     level: Level,
     geometry: Geometry,
     out: [usize; 2],
-    /// Taps of a kernel row that have their own tiles; 1 if they are unfolded into channels.
+    /// Taps of a kernel row that have their own blocks; 1 if they are unfolded into channels.
     taps: usize,
     /// Channels of the packed input: those of all taps of a row if they are unfolded.
     channels: usize,
@@ -73,7 +73,7 @@ pub(super) fn weight_grad<T: Real>(
     if g.is_empty() || dw.is_empty() {
         return dw.fill(T::ZERO);
     }
-    let shape = TileShape::of::<T>(level);
+    let shape = RegisterBlock::of::<T>(level);
     let Geometry { n, h, w, c, kh, kw, o, stride, padding, .. } = *geometry;
     let out = [geometry.out_h(), geometry.out_w()];
     let unfolded = c < shape.rows && kw > 1;
@@ -101,11 +101,11 @@ pub(super) fn weight_grad<T: Real>(
         x,
         g,
     };
-    problem.into(dw);
+    problem.compute(dw);
 }
 
 impl<T: Real> WeightGrad<'_, T> {
-    fn into(self, dw: &mut [T]) {
+    fn compute(self, dw: &mut [T]) {
         let work = self.g.len() * self.geometry.kh * self.geometry.kw * self.geometry.c;
         let groups_o = Cut::into_pieces(
             self.panels.count(),
@@ -186,7 +186,7 @@ impl<T: Real> WeightGrad<'_, T> {
                     let a_strides = [1, rows.len()];
                     dispatch::run(
                         self.level,
-                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
+                        MicroKernel { vectors, a, a_strides, b, b_stride, segments, c, store },
                     );
                 }
             }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::pack::Lot;
-use crate::kernels::dispatch::TileShape;
+use crate::kernels::dispatch::RegisterBlock;
 use crate::kernels::parallel::each_alone;
 
 /// Multiply-adds below which a piece of work stays on the caller's thread.
@@ -65,7 +65,7 @@ pub(in crate::kernels) struct Panel {
 }
 
 impl Panels {
-    pub(in crate::kernels) fn new(cols: usize, shape: TileShape) -> Self {
+    pub(in crate::kernels) fn new(cols: usize, shape: RegisterBlock) -> Self {
         let cut = Cut::at_most(cols.div_ceil(shape.lanes), shape.vectors);
         Self { cols, lanes: shape.lanes, cut }
     }
@@ -134,7 +134,7 @@ mod tests {
             }
             assert_eq!(end, len);
         }
-        let panels = Panels::new(70, TileShape { lanes: 16, rows: 8, vectors: 3 });
+        let panels = Panels::new(70, RegisterBlock { lanes: 16, rows: 8, vectors: 3 });
         let sizes: Vec<_> = (0..panels.count()).map(|i| panels.get(i).cols).collect();
         assert_eq!((sizes, panels.padded()), (vec![32, 38], 80));
     }

@@ -4,14 +4,14 @@
 //! for each block of columns, for each block of k:
 //!     pack the block of B into panels
 //!     for each block of rows:
-//!         pack the block of A into tiles
-//!         for each panel of B, for each tile of A: C tile (+)= A tile · B panel
+//!         pack the block of A into panels
+//!         for each panel of B, for each panel of A: register block of C (+)= product
 //! ```
 //!
 //! Packing and products are parallel, one after the other; the loops are those of BLIS (Van Zee
 //! and van de Geijn, ACM TOMS 2015).
 //! What the code adds:
-//! 1. Tiles and panels are cut evenly: 9 rows become 5 + 4 and not 8 + 1.
+//! 1. Panels of both are cut evenly: 9 rows become 5 + 4 and not 8 + 1.
 //! 2. A short product (a few rows) reads B where it lies: packing it would cost as much again; and
 //!    a narrow one the rows of A.
 //! 3. Work is cut by problem size and k by fixed blocks, so that the bits do not depend on the
@@ -21,24 +21,24 @@
 //!
 //! Known limits: with fewer columns than one register holds, lanes idle.
 
+mod amx;
 pub(super) mod cut;
+pub(super) mod microkernel;
 pub(super) mod pack;
 pub(super) mod portable;
 pub(super) mod scratch;
 #[cfg(test)]
 pub(super) mod tests;
-pub(super) mod tile;
-mod tiles;
 
 use std::ops::Range;
 
 use super::Real;
 use super::bf16::{Precision, rounded};
-use super::dispatch::{self, Level, TileShape};
+use super::dispatch::{self, Level, RegisterBlock};
 use cut::{Cut, Panel, Panels, SMALL, for_each};
+use microkernel::{MicroKernel, Segment, SharedMut, Store};
 use pack::{Deal, Interleave, Lot};
 use scratch::Scratch;
-use tile::{Segment, SharedMut, Store, Tile};
 
 /// Which operand of a product is stored transposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +87,17 @@ pub fn gemm_batched<T: Real>(
     if !precision.rounds::<T>() {
         return gemm_at(level, trans, batch, m, n, k, a, b, c);
     }
-    if !level.has_tiles() || m.min(n).min(k) < FULL_TILES {
+    if !level.has_amx() || m.min(n).min(k) < AMX_PAYS {
         return gemm_at(level, trans, batch, m, n, k, &rounded(a), &rounded(b), c);
     }
     let numbers = T::singles(a).zip(T::singles(b)).zip(T::singles_mut(c));
     let ((a, b), c) = numbers.expect("only f32 is rounded");
     let of_each = a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(c.chunks_exact_mut(m * n));
-    of_each.for_each(|((a, b), c)| tiles::gemm(trans, m, n, k, a, b, c));
+    of_each.for_each(|((a, b), c)| amx::gemm(trans, m, n, k, a, b, c));
 }
 
-/// Rows, columns and steps from which on tiles gain what packing for them costs.
-const FULL_TILES: usize = 32;
+/// Least rows, columns and steps for which AMX gains more than packing for it costs.
+const AMX_PAYS: usize = 32;
 
 /// [`gemm_batched`] at a level.
 ///
@@ -125,8 +125,8 @@ pub(super) fn gemm_at<T: Real>(
             let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);
             // SAFETY: each product has its own block of the output.
             let c = unsafe { out.slice(i * m * n, m * n) };
-            let (shape, part) = (TileShape::of::<T>(level), Part::Whole);
-            Product { level, shape, trans, m, n, k, a, b, part }.into(&SharedMut::new(c));
+            let (shape, part) = (RegisterBlock::of::<T>(level), Part::Whole);
+            Product { level, shape, trans, m, n, k, a, b, part }.compute(&SharedMut::new(c));
         }
     });
 }
@@ -149,9 +149,9 @@ pub(super) fn gram_at<T: Real>(level: Level, n: usize, k: usize, x: &[T], c: &mu
     if c.is_empty() || k == 0 {
         return c.fill(T::ZERO);
     }
-    let (out, shape) = (SharedMut::new(c), TileShape::of::<T>(level));
+    let (out, shape) = (SharedMut::new(c), RegisterBlock::of::<T>(level));
     let (trans, part) = (Trans::Nt, Part::Upper);
-    Product { level, shape, trans, m: n, n, k, a: x, b: x, part }.into(&out);
+    Product { level, shape, trans, m: n, n, k, a: x, b: x, part }.compute(&out);
     // Its transpose below the diagonal, by blocks of which both sides stay in the first cache.
     const SIDE: usize = 32;
     let blocks = n.div_ceil(SIDE);
@@ -169,7 +169,7 @@ pub(super) fn gram_at<T: Real>(level: Level, n: usize, k: usize, x: &[T], c: &mu
     });
 }
 
-/// Steps of k in one block: a tile of A of this length fits the first cache beside what
+/// Steps of k in one block: a panel of A of this length fits the first cache beside what
 /// streams past it.
 const BLOCK_K: usize = 512;
 /// Rows that a piece of work has, which with `BLOCK_K` fill a quarter of a second-level cache.
@@ -187,14 +187,14 @@ const PIECES: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Whole,
-    /// Every tile that reaches the diagonal or lies above it.
+    /// Every register block that reaches the diagonal or lies above it.
     Upper,
 }
 
-/// One product. A range of k is called `steps`, as in [`tile`].
+/// One product. A range of k is called `steps`, as in [`microkernel`].
 struct Product<'a, T> {
     level: Level,
-    shape: TileShape,
+    shape: RegisterBlock,
     trans: Trans,
     m: usize,
     n: usize,
@@ -205,7 +205,7 @@ struct Product<'a, T> {
 }
 
 impl<T: Real> Product<'_, T> {
-    fn into(self, out: &SharedMut<'_, T>) {
+    fn compute(self, out: &SharedMut<'_, T>) {
         if self.level == Level::Portable {
             return self.in_pieces(out);
         }
@@ -217,10 +217,10 @@ impl<T: Real> Product<'_, T> {
                 let store = if block_k == 0 { Store::Set } else { Store::Add };
                 let b = self.pack_b(cols.clone(), steps.clone());
                 for rows in (0..cut_m.pieces).map(|i| cut_m.range(i)) {
-                    let tiles = Cut::at_most(rows.len(), self.shape.rows);
-                    let a = self.pack_a(rows.clone(), &tiles, steps.clone());
+                    let a_panels = Cut::at_most(rows.len(), self.shape.rows);
+                    let a = self.pack_a(rows.clone(), &a_panels, steps.clone());
                     let (cols, steps) = (cols.clone(), steps.clone());
-                    self.multiply(rows.start, &tiles, cols, steps, &a, &b, out, store);
+                    self.multiply(rows.start, &a_panels, cols, steps, &a, &b, out, store);
                 }
             }
         }
@@ -242,10 +242,12 @@ impl<T: Real> Product<'_, T> {
         let (panels, len) = (Panels::new(cols.len(), self.shape), steps.len());
         let steps_start = steps.start;
         let last = panels.get(panels.count() - 1);
-        let first_packed = match self.b_stays() {
-            false => 0,
-            true if last.cols < last.width => panels.count() - 1,
-            true => return Scratch::take(0),
+        let first_packed = if !self.b_stays() {
+            0
+        } else if last.cols < last.width {
+            panels.count() - 1
+        } else {
+            return Scratch::take(0);
         };
         let start = panels.get(first_packed).first;
         let mut packed = Scratch::take((panels.padded() - start) * len);
@@ -278,36 +280,36 @@ impl<T: Real> Product<'_, T> {
         packed
     }
 
-    /// Packs `rows × steps` of `op(A)` as `[tile][step][row]`; nothing of an A that stays.
-    fn pack_a(&self, rows: Range<usize>, tiles: &Cut, steps: Range<usize>) -> Scratch<T> {
+    /// Packs `rows × steps` of `op(A)` as `[panel][step][row]`; nothing of an A that stays.
+    fn pack_a(&self, rows: Range<usize>, a_panels: &Cut, steps: Range<usize>) -> Scratch<T> {
         if self.a_stays() {
             return Scratch::take(0);
         }
         let len = steps.len();
         let mut packed = Scratch::take(rows.len() * len);
         let parts = SharedMut::new(&mut packed);
-        let groups = Cut::at_most(tiles.pieces, PIECE_M / self.shape.rows);
+        let groups = Cut::at_most(a_panels.pieces, PIECE_M / self.shape.rows);
         for_each(groups.pieces, rows.len() * self.n * len, |i| {
             let group = groups.range(i);
-            let start = tiles.start(group.start);
-            // SAFETY: each group of tiles has its own part.
-            let to = unsafe { parts.slice(start * len, (tiles.start(group.end) - start) * len) };
-            let tiles = group.map(|i| tiles.range(i));
+            let start = a_panels.start(group.start);
+            // SAFETY: each group of panels has its own part.
+            let to = unsafe { parts.slice(start * len, (a_panels.start(group.end) - start) * len) };
+            let panels = group.map(|i| a_panels.range(i));
             match self.trans {
                 Trans::Nn | Trans::Nt => {
-                    for tile in tiles {
-                        let from = &self.a[(rows.start + tile.start) * self.k + steps.start..];
-                        let to = &mut to[(tile.start - start) * len..][..tile.len() * len];
-                        self.interleave(from, tile.len(), len, to, tile.len());
+                    for panel in panels {
+                        let from = &self.a[(rows.start + panel.start) * self.k + steps.start..];
+                        let to = &mut to[(panel.start - start) * len..][..panel.len() * len];
+                        self.interleave(from, panel.len(), len, to, panel.len());
                     }
                 }
                 Trans::Tn => {
                     let from = &self.a[steps.start * self.m + rows.start..];
-                    let lot = |tile: Range<usize>| {
-                        let (first, cols) = (tile.start, tile.len());
+                    let lot = |panel: Range<usize>| {
+                        let (first, cols) = (panel.start, panel.len());
                         Lot { first, cols, width: cols, to: (first - start) * len }
                     };
-                    let lots = &tiles.map(lot).collect::<Vec<_>>();
+                    let lots = &panels.map(lot).collect::<Vec<_>>();
                     let (stride, steps) = (self.m, len);
                     let (first, spread) = (0, 1);
                     let deal = Deal { from, stride, steps, lots, first, spread, to };
@@ -327,7 +329,7 @@ impl<T: Real> Product<'_, T> {
     fn multiply(
         &self,
         first_row: usize,
-        tiles: &Cut,
+        a_panels: &Cut,
         cols: Range<usize>,
         steps: Range<usize>,
         a: &[T],
@@ -338,36 +340,37 @@ impl<T: Real> Product<'_, T> {
         let (n, len) = (self.n, steps.len());
         let panels = Panels::new(cols.len(), self.shape);
         let segments = &[Segment { a: 0, b: 0, len }];
-        let blocks = Cut::at_most(tiles.pieces, PIECE_M / self.shape.rows);
+        let blocks = Cut::at_most(a_panels.pieces, PIECE_M / self.shape.rows);
         let groups = Cut::into_pieces(panels.count(), PIECES.div_ceil(blocks.pieces));
-        let work = tiles.start(tiles.pieces) * panels.padded() * len;
+        let work = a_panels.start(a_panels.pieces) * panels.padded() * len;
         for_each(blocks.pieces * groups.pieces, work, |piece| {
             for panel in groups.range(piece % groups.pieces) {
                 let Panel { first, cols: full, vectors, width } = panels.get(panel);
-                let (b, b_stride) = match self.b_stays() {
-                    false => (&b[first * len..], width),
-                    true if full < width => (b, width),
-                    true => (&self.b[steps.start * n + cols.start + first..], n),
+                let (b, b_stride) = if !self.b_stays() {
+                    (&b[first * len..], width)
+                } else if full < width {
+                    (b, width)
+                } else {
+                    (&self.b[steps.start * n + cols.start + first..], n)
                 };
-                for tile in blocks.range(piece / groups.pieces) {
-                    let rows = tiles.range(tile);
+                for i in blocks.range(piece / groups.pieces) {
+                    let rows = a_panels.range(i);
                     let ends = cols.start + first + full;
                     if self.part == Part::Upper && ends <= first_row + rows.start {
-                        break; // This tile and all that follow are below the diagonal.
+                        break; // This block and all that follow are below the diagonal.
                     }
                     let offset = (first_row + rows.start) * n + cols.start + first;
                     // SAFETY: each piece has its own rows or columns of the output.
                     let c = unsafe { out.window(offset, rows.len(), full, n) };
-                    let (a, a_strides) = match self.a_stays() {
-                        false => (&a[rows.start * len..], [1, rows.len()]),
-                        true => {
-                            let row = first_row + rows.start;
-                            (&self.a[row * self.k + steps.start..], [self.k, 1])
-                        }
+                    let (a, a_strides) = if self.a_stays() {
+                        let row = first_row + rows.start;
+                        (&self.a[row * self.k + steps.start..], [self.k, 1])
+                    } else {
+                        (&a[rows.start * len..], [1, rows.len()])
                     };
                     dispatch::run(
                         self.level,
-                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store },
+                        MicroKernel { vectors, a, a_strides, b, b_stride, segments, c, store },
                     );
                 }
             }

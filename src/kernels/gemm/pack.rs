@@ -1,4 +1,4 @@
-//! Copies of operands in the order in which the tile reads them.
+//! Copies of operands in the order in which the micro-kernel reads them.
 
 use std::ops::Range;
 

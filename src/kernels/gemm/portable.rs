@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use super::cut::{Cut, for_each};
-use super::tile::{Segment, SharedMut, Store, Tile, Window};
+use super::microkernel::{MicroKernel, Segment, SharedMut, Store, Window};
 use super::{Part, Product, Trans};
 use crate::kernels::Real;
-use crate::kernels::dispatch::{self, Level, TileShape};
+use crate::kernels::dispatch::{self, Level, RegisterBlock};
 
 /// Pieces that a product is cut into, about, if it has the size.
 const PIECES: usize = 16;
@@ -102,24 +102,25 @@ impl<T: Real> Product<'_, T> {
     }
 }
 
-impl<T: Real> Tile<'_, T> {
-    /// The size of the tiles of [`Tile::run_at`].
-    pub(in crate::kernels) fn shape(level: Level) -> TileShape {
-        let shape = TileShape::of::<T>(level);
+impl<T: Real> MicroKernel<'_, T> {
+    /// The size of the blocks of [`MicroKernel::run_at`].
+    pub(in crate::kernels) fn shape(level: Level) -> RegisterBlock {
+        let shape = RegisterBlock::of::<T>(level);
         match level {
-            Level::Portable => TileShape { rows: 64, vectors: 64, ..shape },
-            _ => shape,
+            Level::Portable => RegisterBlock { rows: 64, vectors: 64, ..shape },
+            Level::Scalar | Level::Avx2 | Level::Avx512 => shape,
         }
     }
 
-    /// Computes the tile at a level; at level portable it has one segment.
+    /// Computes the block at a level; at level portable it has one segment.
     pub(in crate::kernels) fn run_at(self, level: Level) {
         if level != Level::Portable {
             return dispatch::run(level, self);
         }
-        let Tile { a, a_strides: [a_row, a_step], b, b_stride, segments, c, store, .. } = self;
+        let MicroKernel { a, a_strides: [a_row, a_step], b, b_stride, segments, c, store, .. } =
+            self;
         let &[Segment { a: from_a, b: from_b, len }] = segments else {
-            panic!("a tile of {} segments at level portable", segments.len());
+            panic!("a product of {} segments at level portable", segments.len());
         };
         let a = Matrix { values: &a[from_a * a_step..], strides: [a_row, a_step] };
         let b = Matrix { values: &b[from_b * b_stride..], strides: [b_stride, 1] };

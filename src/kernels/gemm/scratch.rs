@@ -40,9 +40,10 @@ impl<T: Real> Scratch<T> {
     #[inline]
     pub(in crate::kernels) fn take(len: usize) -> Self {
         let bytes = len * size_of::<T>();
-        let block = match bytes < LARGE_BYTES {
-            true => Block::OfThread(take_lines(bytes.div_ceil(size_of::<Line>()))),
-            false => Block::OfPool(Buffer::stale(len)),
+        let block = if bytes < LARGE_BYTES {
+            Block::OfThread(take_lines(bytes.div_ceil(size_of::<Line>())))
+        } else {
+            Block::OfPool(Buffer::stale(len))
         };
         Self { block, len }
     }

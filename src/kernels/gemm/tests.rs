@@ -1,20 +1,14 @@
 //! Every level against the definition.
 
 use super::*;
-use crate::kernels::dispatch::tests::levels;
+use crate::kernels::dispatch::tests::{has_amx, levels};
+use crate::kernels::tests::xorshift;
 
 const TRANS: [Trans; 3] = [Trans::Nn, Trans::Nt, Trans::Tn];
 
 /// Numbers in (-1, 1) without a pattern that a kernel could share.
 pub(in crate::kernels) fn noise<T: Real>(len: usize, seed: u64) -> Vec<T> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        T::from_f64((state >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
-    };
-    (0..len).map(|_| next()).collect()
+    xorshift(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, len)
 }
 
 /// Fails unless the largest difference is small beside the largest value of `want`, or one.
@@ -47,7 +41,7 @@ fn check<T: Real>(level: Level, batch: usize, m: usize, n: usize, k: usize) {
 #[test]
 fn all_levels_equal_the_definition() {
     fn at<T: Real>(level: Level) {
-        let lanes = TileShape::of::<T>(level).lanes;
+        let lanes = RegisterBlock::of::<T>(level).lanes;
         let edges = [0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2, 31];
         for m in edges {
             for n in edges {
@@ -103,7 +97,7 @@ fn a_sum_that_is_not_finite_stays_so() {
     }
 }
 
-/// With tiles or without them.
+/// With AMX or without it.
 #[test]
 fn bf16_rounds_the_operands() {
     let sizes = [(1, 2, 3), (31, 64, 64), (64, 64, 31), (65, 127, 70), (97, 300, 1000)];
@@ -120,17 +114,18 @@ fn bf16_rounds_the_operands() {
 }
 
 #[test]
-fn tiles_multiply_matrices_of_any_size() {
+fn amx_multiplies_matrices_of_any_size() {
+    if !has_amx() {
+        return;
+    }
     let sizes = [0, 1, 31, 33, 70].map(|m| [1, 32, 45].map(|n| [0, 1, 31, 65].map(|k| (m, n, k))));
     let sizes = sizes.as_flattened().as_flattened().iter().copied();
     for (trans, (m, n, k)) in sizes.flat_map(|size| TRANS.map(|trans| (trans, size))) {
         let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2));
         let [mut want, mut got] = [0.0, 1.0].map(|x| vec![x; m * n]);
-        if dispatch::level().has_tiles() {
-            naive(trans, m, n, k, &rounded(&a), &rounded(&b), &mut want);
-            tiles::gemm(trans, m, n, k, &a, &b, &mut got);
-            check_close(&got, &want, &format!("{trans:?} [{m}, {n}, {k}]"));
-        }
+        naive(trans, m, n, k, &rounded(&a), &rounded(&b), &mut want);
+        amx::gemm(trans, m, n, k, &a, &b, &mut got);
+        check_close(&got, &want, &format!("{trans:?} [{m}, {n}, {k}]"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! How a batch is cut for its statistics, and the sums and coefficients that passes share.
 
+use std::ops::Range;
+
 use super::loops;
 use crate::kernels::Real;
 use crate::kernels::alloc::Buffer;
@@ -12,11 +14,13 @@ const LONG_ROW: usize = 256;
 
 /// `x` cut in blocks of rows that do not cross groups.
 pub(super) struct Blocks {
-    pub(super) groups: usize,
-    pub(super) rows: usize,
-    pub(super) c: usize,
+    groups: usize,
+    rows: usize,
+    c: usize,
     /// Rows that stay in one block: those of an image, or 1.
-    unit: usize,
+    pub(super) unit: usize,
+    /// Elements of the output for each unit.
+    pub(super) out: usize,
     /// Rows of a block; the last block of a group may have fewer.
     block_rows: usize,
     /// Blocks of a group.
@@ -24,16 +28,14 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn new(groups: usize, rows: usize, c: usize) -> Self {
-        Blocks::of_units(groups, rows, c, 1)
-    }
-
-    /// Blocks that do not cut a unit of rows, of which a group has a whole number.
-    pub(super) fn of_units(groups: usize, rows: usize, c: usize, unit: usize) -> Self {
+    /// The blocks of a batch that is not empty; a pooling does not let images be cut.
+    pub(super) fn new([n, h, w, c]: [usize; 4], groups: usize, pools: bool) -> Self {
+        let (unit, out) = if pools { (h * w, (h / 2) * (w / 2) * c) } else { (1, c) };
+        let rows = n / groups * h * w;
         // At least 32 rows, so that the sums of blocks stay few beside the elements.
         let least = 32usize.next_multiple_of(unit);
         let block_rows = (row_grain(rows / unit, unit * c) * unit).max(least).min(rows);
-        Blocks { groups, rows, c, unit, block_rows, per_group: rows.div_ceil(block_rows) }
+        Blocks { groups, rows, c, unit, out, block_rows, per_group: rows.div_ceil(block_rows) }
     }
 
     #[inline]
@@ -56,10 +58,17 @@ impl Blocks {
 
     /// The elements of block `i` of all.
     #[inline]
-    fn span(&self, i: usize) -> std::ops::Range<usize> {
+    fn span(&self, i: usize) -> Range<usize> {
         let (group, block) = (i / self.per_group, i % self.per_group);
         let start = (group * self.rows + block * self.block_rows) * self.c;
         start..start + self.n_rows(i) * self.c
+    }
+
+    /// The elements of the output that belong to these elements of `x`.
+    #[inline]
+    pub(super) fn out_span(&self, span: &Range<usize>) -> Range<usize> {
+        let unit = self.unit * self.c;
+        span.start / unit * self.out..span.end / unit * self.out
     }
 
     /// How often a row's channels are repeated, so that it is long enough for a loop.
@@ -109,7 +118,7 @@ impl Blocks {
     pub(super) fn sums<T: Real>(
         &self,
         inv_std: &[T],
-        f: impl Fn(usize, std::ops::Range<usize>, [&mut [T]; 3]) + Sync,
+        f: impl Fn(usize, Range<usize>, [&mut [T]; 3]) + Sync,
     ) -> Vec<T> {
         let c = self.c;
         let mut partial = Buffer::<T>::stale(3 * self.len() * c);
@@ -142,11 +151,7 @@ impl Blocks {
     }
 
     /// Calls `f(group, elements, piece)` for each block and its piece of an output.
-    pub(super) fn each<P: Send>(
-        &self,
-        pieces: Vec<P>,
-        f: impl Fn(usize, std::ops::Range<usize>, P) + Sync,
-    ) {
+    pub(super) fn each<P: Send>(&self, pieces: Vec<P>, f: impl Fn(usize, Range<usize>, P) + Sync) {
         let block = |i: usize, piece: P| f(self.group(i), self.span(i), piece);
         if self.groups * self.rows * self.c < SERIAL {
             pieces.into_iter().enumerate().for_each(|(i, piece)| block(i, piece));
@@ -169,18 +174,17 @@ pub(super) struct Affine<T> {
 }
 
 impl<T: Real> Affine<T> {
-    /// One for each group; without a bias 0.
+    /// One for each group.
     pub(super) fn groups(
         blocks: &Blocks,
         mean: &[T],
         inv_std: &[T],
         weight: &[T],
-        bias: Option<&[T]>,
+        bias: &[T],
     ) -> Vec<Self> {
         let (c, n) = (blocks.c, blocks.repeats());
         let group = |(mean, inv_std): (&[T], &[T])| {
             let scale: Vec<T> = inv_std.iter().zip(weight).map(|(&s, &w)| s * w).collect();
-            let bias = bias.map_or_else(|| vec![T::ZERO; c], <[T]>::to_vec);
             Affine { mean: mean.repeat(n), scale: scale.repeat(n), bias: bias.repeat(n) }
         };
         mean.chunks_exact(c).zip(inv_std.chunks_exact(c)).map(group).collect()

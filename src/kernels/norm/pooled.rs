@@ -3,200 +3,93 @@
 //! What is pooled is never written: `x` is normalised as it is read, and a byte per window says
 //! which of its four elements won, or that the ReLU let none through.
 
-use super::blocks::{Affine, Blocks, Line};
-use super::{Rest, check_channels, moments, of_the_whole, slopes, tangent_sums};
+use super::blocks::{Affine, Line};
 use crate::kernels::Real;
 use crate::kernels::dispatch::wide;
 
 /// The pick of a window whose maximum is not positive: no derivative reaches it.
 pub const DEAD: u8 = 4;
 
-/// `y = max over 2x2 windows of max((x − mean) inv_std weight + bias, 0)`: [`batch_norm`], then
-/// max-pooling with stride 2, then ReLU.
-///
-/// `x: [N, H, W, C]` in `groups` equal pieces of images, `y: [N, H / 2, W / 2, C]`, rounded down.
-/// `picks`, one for each `y`: which element of the window won, row by row (0 to 3), or [`DEAD`].
-/// `mean`, `inv_std` and `var`: as in [`batch_norm`], over all of `x`.
-///
-/// [`batch_norm`]: super::batch_norm
-///
-/// # Panics
-/// If a length differs from its shape's.
-#[track_caller]
-pub fn batch_norm_pool<T: Real>(
-    x: &[T],
-    [n, h, w, c]: [usize; 4],
-    groups: usize,
-    weight: &[T],
-    bias: &[T],
-    eps: T,
-    rest: Option<&dyn Rest<T>>,
-    y: &mut [T],
-    picks: &mut [u8],
-    mean: &mut [T],
-    inv_std: &mut [T],
-    var: &mut [T],
-) {
-    check("batch_norm_pool", [n, h, w, c], groups, x.len(), &[y.len(), picks.len()]);
-    check_channels("batch_norm_pool", c, &[weight.len(), bias.len()]);
-    check_channels("batch_norm_pool", groups * c, &[mean.len(), inv_std.len(), var.len()]);
-    if x.is_empty() {
-        return;
-    }
-    let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
-    moments(&blocks, x, eps, rest, mean, inv_std, var);
-    normalize_pool(x, [n, h, w, c], groups, mean, inv_std, weight, bias, y, picks);
+/// The images of a batch, all of one size.
+pub(super) struct Images {
+    c: usize,
+    /// Elements of a row of pixels.
+    row: usize,
+    /// Elements of an image.
+    len: usize,
+    /// Elements of a pooled image.
+    pooled: usize,
 }
 
-/// The last pass of [`batch_norm_pool`] alone, with a mean and an `inv_std` from elsewhere.
-///
-/// # Panics
-/// As [`batch_norm_pool`].
-#[track_caller]
-pub fn normalize_pool<T: Real>(
-    x: &[T],
-    [n, h, w, c]: [usize; 4],
-    groups: usize,
-    mean: &[T],
-    inv_std: &[T],
-    weight: &[T],
-    bias: &[T],
-    y: &mut [T],
-    picks: &mut [u8],
-) {
-    let pooled = check("normalize_pool", [n, h, w, c], groups, x.len(), &[y.len(), picks.len()]);
-    check_channels("normalize_pool", c, &[weight.len(), bias.len()]);
-    check_channels("normalize_pool", groups * c, &[mean.len(), inv_std.len()]);
-    if y.is_empty() {
-        return;
+impl Images {
+    pub(super) fn new([_, h, w, c]: [usize; 4]) -> Self {
+        Images { c, row: w * c, len: h * w * c, pooled: (h / 2) * (w / 2) * c }
     }
-    let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
-    let affine = Affine::groups(&blocks, mean, inv_std, weight, Some(bias));
-    let pieces = blocks.pieces(y, pooled).into_iter().zip(blocks.pieces(picks, pooled));
-    blocks.each(pieces.collect(), |group, span, (y, picks)| {
-        let images = x[span].chunks_exact(h * w * c);
-        let out = y.chunks_exact_mut(pooled).zip(picks.chunks_exact_mut(pooled));
-        let Affine { mean, scale, bias } = &affine[group];
-        for (x, (y, picks)) in images.zip(out) {
-            pool_image(x, w * c, &mean[..c], &scale[..c], &bias[..c], y, picks);
-        }
-    });
-}
 
-/// The adjoint of [`batch_norm_pool`] at `x`, for the cotangent `g` of `y`; without `dx` only
-/// `dweight` and `dbias` are computed.
-///
-/// # Panics
-/// If a length differs from its shape's.
-#[track_caller]
-pub fn batch_norm_pool_grad<T: Real>(
-    x: &[T],
-    [n, h, w, c]: [usize; 4],
-    mean: &[T],
-    inv_std: &[T],
-    weight: &[T],
-    picks: &[u8],
-    g: &[T],
-    groups: usize,
-    rest: Option<&dyn Rest<T>>,
-    dx: Option<&mut [T]>,
-    dweight: &mut [T],
-    dbias: &mut [T],
-) {
-    let dx_len = dx.as_ref().map_or(x.len(), |dx| dx.len());
-    let lens = [g.len(), picks.len()];
-    let pooled = check("batch_norm_pool_grad", [n, h, w, c], groups, x.len(), &lens);
-    check_channels("batch_norm_pool_grad", groups * c, &[mean.len(), inv_std.len()]);
-    check_channels("batch_norm_pool_grad", c, &[weight.len(), dweight.len(), dbias.len()]);
-    assert!(dx_len == x.len(), "batch_norm_pool_grad: x has {} elements, dx {dx_len}", x.len());
-    if x.is_empty() {
-        dweight.fill(T::ZERO);
-        dbias.fill(T::ZERO);
-        return;
-    }
-    let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
-    let affine = Affine::groups(&blocks, mean, inv_std, weight, None);
-    let image = h * w * c;
-    let windows =
-        |span: &std::ops::Range<usize>| span.start / image * pooled..span.end / image * pooled;
-    let mut sums = blocks.sums(inv_std, |group, span, [sum, product, left]| {
-        let (g, picks) = (&g[windows(&span)], &picks[windows(&span)]);
-        let mean = &affine[group].mean[..c];
-        for (i, x) in x[span].chunks_exact(image).enumerate() {
-            let at = i * pooled..(i + 1) * pooled;
-            sum_image(x, w * c, mean, &g[at.clone()], &picks[at], sum, product, left);
+    /// `y = max over 2x2 windows of max((x − mean) scale + bias, 0)`, and the picks.
+    pub(super) fn pool<T: Real>(&self, x: &[T], affine: &Affine<T>, y: &mut [T], picks: &mut [u8]) {
+        let [mean, scale, bias] = [&affine.mean, &affine.scale, &affine.bias].map(|v| &v[..self.c]);
+        let out = y.chunks_exact_mut(self.pooled).zip(picks.chunks_exact_mut(self.pooled));
+        for (x, (y, picks)) in x.chunks_exact(self.len).zip(out) {
+            pool_image(x, self.row, mean, scale, bias, y, picks);
         }
-    });
-    slopes(&sums, c, dweight, dbias);
-    let Some(dx) = dx else { return };
-    let parts = of_the_whole(&mut sums, rest);
-    let line = Line::groups(&blocks, parts, inv_std, weight, &sums, None, None);
-    blocks.each(blocks.pieces(dx, image), |group, span, dx| {
-        let (g, picks) = (&g[windows(&span)], &picks[windows(&span)]);
-        let (mean, Line { a, b, d }) = (&affine[group].mean[..c], &line[group]);
-        let images = x[span].chunks_exact(image).zip(dx.chunks_exact_mut(image));
-        for (i, (x, dx)) in images.enumerate() {
-            let at = i * pooled..(i + 1) * pooled;
+    }
+
+    /// Adds to `Σ t`, `Σ t (x − mean)` and `Σ (x − mean)`, where `t` is the cotangent of what is
+    /// pooled: `g` at the picked elements, 0 elsewhere.
+    pub(super) fn sums<T: Real>(
+        &self,
+        x: &[T],
+        mean: &[T],
+        g: &[T],
+        picks: &[u8],
+        [sum, product, left]: [&mut [T]; 3],
+    ) {
+        for (i, x) in x.chunks_exact(self.len).enumerate() {
+            let at = i * self.pooled..(i + 1) * self.pooled;
             let (g, picks) = (&g[at.clone()], &picks[at]);
-            spread_image(x, w * c, mean, &a[..c], &b[..c], &d[..c], g, picks, dx);
+            sum_image(x, self.row, &mean[..self.c], g, picks, sum, product, left);
         }
-    });
-}
-
-/// The tangent of [`batch_norm_pool`] at `x`, in the directions `dx`, `dweight` and `dbias`; none
-/// means 0.
-///
-/// # Panics
-/// If a length differs from its shape's.
-#[track_caller]
-pub fn batch_norm_pool_tangent<T: Real>(
-    x: &[T],
-    [n, h, w, c]: [usize; 4],
-    mean: &[T],
-    inv_std: &[T],
-    weight: &[T],
-    picks: &[u8],
-    dx: Option<&[T]>,
-    dweight: Option<&[T]>,
-    dbias: Option<&[T]>,
-    groups: usize,
-    rest: Option<&dyn Rest<T>>,
-    dy: &mut [T],
-) {
-    let lens = [dy.len(), picks.len()];
-    let pooled = check("batch_norm_pool_tangent", [n, h, w, c], groups, x.len(), &lens);
-    let dx_len = dx.map_or(x.len(), <[T]>::len);
-    check_channels("batch_norm_pool_tangent", groups * c, &[mean.len(), inv_std.len()]);
-    let vectors = [Some(weight), dweight, dbias].map(|v| v.map_or(c, <[T]>::len));
-    check_channels("batch_norm_pool_tangent", c, &vectors);
-    assert!(dx_len == x.len(), "batch_norm_pool_tangent: x has {}, dx {dx_len}", x.len());
-    if dy.is_empty() {
-        return;
     }
-    let blocks = Blocks::of_units(groups, n / groups * h * w, c, h * w);
-    let affine = Affine::groups(&blocks, mean, inv_std, weight, None);
-    let (sums, parts) = tangent_sums(&blocks, x, &affine, inv_std, dx, rest);
-    let line = Line::groups(&blocks, parts, inv_std, weight, &sums, dweight, dbias);
-    let image = h * w * c;
-    blocks.each(blocks.pieces(dy, pooled), |group, span, dy| {
-        let (mean, Line { a, b, d }) = (&affine[group].mean[..c], &line[group]);
-        let picks = &picks[span.start / image * pooled..][..dy.len()];
-        let t = dx.map(|dx| &dx[span.clone()]);
-        let out = dy.chunks_exact_mut(pooled).zip(picks.chunks_exact(pooled));
-        for (i, (x, (dy, picks))) in x[span].chunks_exact(image).zip(out).enumerate() {
-            match t {
-                Some(t) => {
-                    let t = &t[i * image..][..image];
-                    gather_image(x, t, w * c, mean, &a[..c], &b[..c], &d[..c], picks, dy);
-                }
-                // The parameters alone move: t = 0.
-                None => {
-                    let zero = &vec![T::ZERO; c];
-                    gather_image(x, x, w * c, mean, zero, &b[..c], &d[..c], picks, dy);
-                }
-            }
+
+    /// `dx = a t + b (x − mean) + d`, with `t` as in [`Images::sums`].
+    pub(super) fn spread<T: Real>(
+        &self,
+        x: &[T],
+        mean: &[T],
+        line: &Line<T>,
+        g: &[T],
+        picks: &[u8],
+        dx: &mut [T],
+    ) {
+        let [mean, a, b, d] = [mean, &line.a, &line.b, &line.d].map(|v| &v[..self.c]);
+        let images = x.chunks_exact(self.len).zip(dx.chunks_exact_mut(self.len));
+        for (i, (x, dx)) in images.enumerate() {
+            let at = i * self.pooled..(i + 1) * self.pooled;
+            spread_image(x, self.row, mean, a, b, d, &g[at.clone()], &picks[at], dx);
         }
-    });
+    }
+
+    /// `dy = a t + b (x − mean) + d` at the picked elements, 0 where there is none; without `t`, 0
+    /// is taken for it.
+    pub(super) fn gather<T: Real>(
+        &self,
+        x: &[T],
+        t: Option<&[T]>,
+        mean: &[T],
+        line: &Line<T>,
+        picks: &[u8],
+        dy: &mut [T],
+    ) {
+        let zero = vec![T::ZERO; self.c];
+        let a = if t.is_some() { &line.a } else { &zero };
+        let [mean, a, b, d] = [mean, a, &line.b, &line.d].map(|v| &v[..self.c]);
+        let images = x.chunks_exact(self.len).zip(t.unwrap_or(x).chunks_exact(self.len));
+        let out = dy.chunks_exact_mut(self.pooled).zip(picks.chunks_exact(self.pooled));
+        for ((x, t), (dy, picks)) in images.zip(out) {
+            gather_image(x, t, self.row, mean, a, b, d, picks, dy);
+        }
+    }
 }
 
 /// The four elements of a window, in the order of picks.
@@ -222,7 +115,7 @@ fn row_pairs<T>(x: &[T], row: usize) -> (std::slice::ChunksExact<'_, T>, &[T]) {
 }
 
 wide! {
-    /// One image of [`batch_norm_pool`]; `row` is the length of a row of pixels.
+    /// One image of [`Images::pool`]; `row` is the length of a row of pixels.
     fn pool_image[T: Real](
         x: &[T], row: usize, mean: &[T], scale: &[T], bias: &[T], y: &mut [T], picks: &mut [u8],
     ) {
@@ -240,8 +133,7 @@ wide! {
         }
     }
 
-    /// One image's part of `Σ t`, `Σ t (x − mean)` and `Σ (x − mean)`, where `t` is the cotangent
-    /// of what is pooled: `g` at the picked elements, 0 elsewhere.
+    /// One image of [`Images::sums`].
     fn sum_image[T: Real](
         x: &[T], row: usize, mean: &[T], g: &[T], picks: &[u8],
         sum: &mut [T], product: &mut [T], left: &mut [T],
@@ -264,7 +156,7 @@ wide! {
         sum_rest(below, mean, left);
     }
 
-    /// One image of `dx = a t + b (x − mean) + d`, with `t` as in [`sum_image`].
+    /// One image of [`Images::spread`].
     fn spread_image[T: Real](
         x: &[T], row: usize, mean: &[T], a: &[T], b: &[T], d: &[T], g: &[T], picks: &[u8],
         dx: &mut [T],
@@ -291,7 +183,7 @@ wide! {
         spread_rest(below, mean, b, d, dx_below);
     }
 
-    /// One image of `dy = a t + b (x − mean) + d` at the picked elements, 0 where there is none.
+    /// One image of [`Images::gather`].
     fn gather_image[T: Real](
         x: &[T], t: &[T], row: usize, mean: &[T], a: &[T], b: &[T], d: &[T], picks: &[u8],
         dy: &mut [T],
@@ -409,7 +301,7 @@ fn spread_pixels<T: Real>(
     }
 }
 
-/// Elements outside of every window: only their group's sums feel them.
+/// Elements outside of every window, which only the sums of their group take in.
 #[inline(always)]
 fn sum_rest<T: Real>(x: &[T], mean: &[T], left: &mut [T]) {
     for x in x.chunks_exact(mean.len()) {
@@ -427,16 +319,4 @@ fn spread_rest<T: Real>(x: &[T], mean: &[T], b: &[T], d: &[T], dx: &mut [T]) {
             dx[i] = b[i] * (x[i] - mean[i]) + d[i];
         }
     }
-}
-
-/// The elements of a pooled image.
-#[track_caller]
-fn check(op: &str, [n, h, w, c]: [usize; 4], groups: usize, x: usize, pooled: &[usize]) -> usize {
-    let image = (h / 2) * (w / 2) * c;
-    let fits = groups > 0 && n % groups == 0 && x == n * h * w * c;
-    assert!(
-        fits && pooled.iter().all(|&len| len == n * image),
-        "{op}: [{n}, {h}, {w}, {c}] in {groups} groups with {x} elements, pooled {pooled:?}"
-    );
-    image
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::kernels::elementwise::{
-    axpy, map, map_inplace, update_pair, zip, zip_broadcast, zip_inplace, zip_inplace2,
+    axpy, map, map_inplace, update_pair, update_triple, zip, zip_broadcast, zip_inplace,
+    zip_inplace2,
 };
 use crate::kernels::index::{put_add, take};
 use crate::kernels::layout::strides;
@@ -46,11 +47,16 @@ fn maps_and_zips_are_their_definitions<T: Real>() {
         update_pair(&mut y, &mut z, &c, |y, z, x| (f(y, z, x), y + x));
         assert_eq!(y, expected);
         assert_eq!(z, (0..len).map(|i| a[i] + c[i]).collect::<Vec<T>>());
+        let [mut y, mut z, mut w] = [&a, &b, &c].map(Vec::clone);
+        update_triple(&mut y, &mut z, &mut w, &a, |y, z, w, x| (f(y, z, w), w + x, z - x));
+        assert_eq!(y, expected);
+        assert_eq!(z, (0..len).map(|i| c[i] + a[i]).collect::<Vec<T>>());
+        assert_eq!(w, (0..len).map(|i| b[i] - a[i]).collect::<Vec<T>>());
     }
 }
 
 #[test]
-fn maps_and_zips_are_their_definitions_in_both_types() {
+pub(super) fn maps_and_zips_are_their_definitions_in_both_types() {
     maps_and_zips_are_their_definitions::<f32>();
     maps_and_zips_are_their_definitions::<f64>();
 }

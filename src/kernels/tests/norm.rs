@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::naive;
-use crate::kernels::norm::{Tail, batch_norm, batch_norm_grad, batch_norm_tangent};
+use crate::kernels::norm::{Found, Norm, Tail, batch_norm, batch_norm_grad, batch_norm_tangent};
 
 const EPS: f64 = 1e-5;
 
@@ -20,8 +20,8 @@ struct Case<T> {
     dbias: Vec<T>,
 }
 
-/// The output, then mean, inverse deviation and variance `[groups, c]`.
-type Normalised<T> = [Vec<T>; 4];
+/// The output, then mean and variance `[groups, c]`.
+type Normalised<T> = [Vec<T>; 3];
 
 impl<T: Real> Case<T> {
     fn new([groups, rows, c]: [usize; 3]) -> Self {
@@ -55,21 +55,21 @@ impl<T: Real> Case<T> {
         shapes.into_iter().map(Self::new).collect()
     }
 
-    fn normalise(&self) -> Normalised<T> {
-        let n = self.groups * self.c;
-        let mut y = vec![T::MAX; self.x.len()];
-        let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![T::MAX; n]);
-        let (moments, eps) = ((&mut mean, &mut inv_std, &mut var), T::from_f64(EPS));
-        let (x, w, b) = (&self.x, &self.weight, &self.bias);
-        let (groups, rows, c) = (self.groups, self.rows, self.c);
-        let tail = Tail::Nothing;
-        batch_norm(
-            x, groups, rows, c, w, b, eps, tail, None, &mut y, moments.0, moments.1, moments.2,
-        );
-        [y, mean, inv_std, var]
+    fn norm(&self) -> Norm<'_, T> {
+        let Case { x, groups, weight, bias, .. } = self;
+        let shape = [*groups, 1, self.rows, self.c];
+        Norm { x, shape, groups: *groups, weight, bias, eps: T::from_f64(EPS), rest: None }
     }
 
-    fn normalise_naive(&self) -> Normalised<T> {
+    fn normalise(&self) -> Normalised<T> {
+        let n = self.groups * self.c;
+        let [mut y, mut mean, mut var] = [self.x.len(), n, n].map(|len| vec![T::MAX; len]);
+        batch_norm(self.norm(), Tail::Nothing, &mut y, &mut [], [&mut mean, &mut var]);
+        [y, mean, var]
+    }
+
+    /// What [`Case::normalise`] finds, and the inverse deviation.
+    fn normalise_naive(&self) -> (Normalised<T>, Vec<T>) {
         let n = self.groups * self.c;
         let mut y = vec![T::ZERO; self.x.len()];
         let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![T::ZERO; n]);
@@ -77,37 +77,24 @@ impl<T: Real> Case<T> {
         let (x, w, b) = (&self.x, &self.weight, &self.bias);
         let (groups, rows, c) = (self.groups, self.rows, self.c);
         naive::batch_norm(x, groups, rows, c, w, b, eps, &mut y, moments.0, moments.1, moments.2);
-        [y, mean, inv_std, var]
+        ([y, mean, var], inv_std)
     }
 
     /// `dx`, `dweight` and `dbias`.
-    fn grad(&self, [_, mean, inv_std, _]: &Normalised<T>) -> [Vec<T>; 3] {
+    fn grad(&self, [_, mean, var]: &Normalised<T>) -> [Vec<T>; 3] {
+        let found = Found { mean, var, tail: Tail::Nothing, picks: &[] };
         let mut dx = vec![T::MAX; self.x.len()];
-        let [mut dw, mut db] = [vec![T::MAX; self.c], vec![T::MAX; self.c]];
-        let (x, w, g, groups, rows, c) =
-            (&self.x, &self.weight, &self.g, self.groups, self.rows, self.c);
-        let out = (Some(&mut dx[..]), &mut dw, &mut db);
-        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, None, out.0, out.1, out.2);
-        let [mut dw_alone, mut db_alone] = [vec![T::MAX; c], vec![T::MAX; c]];
-        let sums = (&mut dw_alone, &mut db_alone);
-        batch_norm_grad(x, mean, inv_std, w, None, g, groups, rows, c, None, None, sums.0, sums.1);
+        let [mut dw, mut db, mut dw_alone, mut db_alone] = [(); 4].map(|()| vec![T::MAX; self.c]);
+        batch_norm_grad(self.norm(), found, &self.g, Some(&mut dx), [&mut dw, &mut db]);
+        batch_norm_grad(self.norm(), found, &self.g, None, [&mut dw_alone, &mut db_alone]);
         assert!(dw == dw_alone && db == db_alone);
         [dx, dw, db]
     }
 
-    fn tangent(
-        &self,
-        [_, mean, inv_std, _]: &Normalised<T>,
-        dx: Option<&[T]>,
-        dweight: Option<&[T]>,
-        dbias: Option<&[T]>,
-    ) -> Vec<T> {
+    fn tangent(&self, [_, mean, var]: &Normalised<T>, along: [Option<&[T]>; 3]) -> Vec<T> {
         let mut dy = vec![T::MAX; self.x.len()];
-        let (x, w, groups, rows, c) = (&self.x, &self.weight, self.groups, self.rows, self.c);
-        let along = (dx, dweight, dbias);
-        batch_norm_tangent(
-            x, mean, inv_std, w, None, along.0, along.1, along.2, groups, rows, c, None, &mut dy,
-        );
+        let found = Found { mean, var, tail: Tail::Nothing, picks: &[] };
+        batch_norm_tangent(self.norm(), found, along, &mut dy);
         dy
     }
 }
@@ -118,11 +105,11 @@ fn batch_norm_kernels_are_their_definitions<T: Real>() {
             case.normalise();
             continue;
         }
-        let (found, expected) = (case.normalise(), case.normalise_naive());
+        let (found, (expected, inv_std)) = (case.normalise(), case.normalise_naive());
         for (found, expected) in found.iter().zip(&expected) {
             assert_close(found, expected);
         }
-        let [_, mean, inv_std, _] = &expected;
+        let (mean, inv_std) = (&expected[1], &inv_std);
         let (x, w, g) = (&case.x, &case.weight, &case.g);
         let (groups, rows, c) = (case.groups, case.rows, case.c);
         let mut dx = vec![T::ZERO; x.len()];
@@ -140,13 +127,13 @@ fn batch_norm_kernels_are_their_definitions<T: Real>() {
             let db = pick(2, &case.dbias[..]);
             let mut dy = vec![T::ZERO; x.len()];
             naive::batch_norm_tangent(x, mean, inv_std, w, dx, dw, db, groups, rows, c, &mut dy);
-            assert_close_to(&case.tangent(&expected, dx, dw, db), &dy, loose);
+            assert_close_to(&case.tangent(&expected, [dx, dw, db]), &dy, loose);
         }
     }
 }
 
 #[test]
-fn batch_norm_kernels_are_their_definitions_in_both_types() {
+pub(super) fn batch_norm_kernels_are_their_definitions_in_both_types() {
     batch_norm_kernels_are_their_definitions::<f32>();
     batch_norm_kernels_are_their_definitions::<f64>();
 }
@@ -157,7 +144,7 @@ fn variance_is_accurate_beside_a_large_mean() {
     let (n, c) = (50_000, 2);
     let x: Vec<f64> = (0..n * c).map(|i| (i / c) as f64 + 1e6).collect();
     let case = Case { x, ..Case::new([1, n, c]) };
-    let [_, mean, _, var] = case.normalise();
+    let [_, mean, var] = case.normalise();
     let n = n as f64;
     assert_close_to(&var, &[(n * n - 1.0) / 12.0; 2], 1e-12);
     assert_close_to(&mean, &[(n - 1.0) / 2.0 + 1e6; 2], 1e-14);
@@ -195,7 +182,7 @@ fn batch_norm_tangent_is_the_adjoint_of_batch_norm_grad() {
         let [dx, dweight, dbias] = case.grad(&normalised);
         let direction = random::<f64>(9, case.x.len());
         let (dw, db) = (&case.dweight, &case.dbias);
-        let dy = case.tangent(&normalised, Some(&direction), Some(dw), Some(db));
+        let dy = case.tangent(&normalised, [Some(&direction), Some(dw), Some(db)]);
         let pulled = dot(&dx, &direction) + dot(&dweight, dw) + dot(&dbias, db);
         assert_close_to(&[dot(&dy, &case.g)], &[pulled], 1e-10);
     }
@@ -208,7 +195,7 @@ fn batch_norm_kernels_give_the_same_bits_on_all_threads() {
         assert_same_on_all_threads(|| {
             let normalised = case.normalise();
             let grad = case.grad(&normalised);
-            let tangent = case.tangent(&normalised, Some(&case.g), Some(&case.dweight), None);
+            let tangent = case.tangent(&normalised, [Some(&case.g), Some(&case.dweight), None]);
             normalised.into_iter().chain(grad).chain([tangent]).flatten().collect()
         });
     }

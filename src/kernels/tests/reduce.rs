@@ -23,7 +23,7 @@ fn sum_is_its_definition<T: Real>() {
 }
 
 #[test]
-fn sum_is_its_definition_in_both_types() {
+pub(super) fn sum_is_its_definition_in_both_types() {
     sum_is_its_definition::<f32>();
     sum_is_its_definition::<f64>();
 }
@@ -66,7 +66,7 @@ fn sum_to_is_its_definition<T: Real>() {
 }
 
 #[test]
-fn sum_to_is_its_definition_in_both_types() {
+pub(super) fn sum_to_is_its_definition_in_both_types() {
     sum_to_is_its_definition::<f32>();
     sum_to_is_its_definition::<f64>();
 }
@@ -109,7 +109,7 @@ fn max_axis_is_its_definition<T: Real>() {
 }
 
 #[test]
-fn max_axis_is_its_definition_in_both_types() {
+pub(super) fn max_axis_is_its_definition_in_both_types() {
     max_axis_is_its_definition::<f32>();
     max_axis_is_its_definition::<f64>();
 }
@@ -122,7 +122,7 @@ fn max_axis_of_nothing_but_minus_infinity() {
 }
 
 #[test]
-fn max_pool2d_is_its_definition() {
+pub(super) fn max_pool2d_is_its_definition() {
     // Image [N, H, W, C], then kernel, stride, padding.
     let cases = [
         ([2, 4, 4, 3], [2, 2], [2, 2], [0, 0]),
@@ -177,7 +177,7 @@ fn cross_entropy_is_its_definition<T: Real>() {
 }
 
 #[test]
-fn cross_entropy_is_its_definition_in_both_types() {
+pub(super) fn cross_entropy_is_its_definition_in_both_types() {
     cross_entropy_is_its_definition::<f32>();
     cross_entropy_is_its_definition::<f64>();
 }
@@ -201,7 +201,7 @@ fn l2_normalize_is_its_definition<T: Real>() {
 }
 
 #[test]
-fn l2_normalize_is_its_definition_in_both_types() {
+pub(super) fn l2_normalize_is_its_definition_in_both_types() {
     l2_normalize_is_its_definition::<f32>();
     l2_normalize_is_its_definition::<f64>();
 }
@@ -240,7 +240,7 @@ fn cross_entropy_of_a_column_that_is_not_there() {
 }
 
 #[test]
-fn places_above_a_threshold_are_all_found_in_order() {
+pub(super) fn places_above_a_threshold_are_all_found_in_order() {
     for len in [0, 1, 31, 32, 33, 100] {
         let x: Vec<f32> = (0..len).map(|i| ((i * 37) % 23) as f32).collect();
         for threshold in [-1.0, 0.0, 11.0, 21.0, 22.0] {

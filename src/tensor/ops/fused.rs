@@ -1,7 +1,6 @@
 //! Fused operations: one pass where the definition in `autodiff` takes several.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::kernels::alloc::Buffer;
 use crate::kernels::cross_entropy::{self, Scores};
@@ -10,33 +9,7 @@ use crate::kernels::{Real, norm, unit};
 use crate::tensor::index::split;
 use crate::tensor::{Indices, Tensor, images};
 
-use norm::Rest;
-pub(crate) use norm::Tail;
-
-/// Which element of each 2x2 window of `[N, H, W, C]` is its maximum, a byte a window.
-#[derive(Clone)]
-pub(crate) struct Picks {
-    bytes: Arc<Buffer<u8>>,
-    /// Of what is pooled.
-    shape: [usize; 4],
-}
-
-impl Picks {
-    /// The same as positions; where the ReLU let nothing through, which a gate has to know, the
-    /// first of the window.
-    pub(crate) fn indices(&self) -> Indices {
-        let [n, h, w, c] = self.shape;
-        let (oh, ow) = (h / 2, w / 2);
-        let position = |(i, &pick): (usize, &u8)| {
-            let (pixel, channel) = (i / c, i % c);
-            let (row, column) = (pixel / ow, pixel % ow);
-            let pick = if pick == norm::DEAD { 0 } else { usize::from(pick) };
-            let (row, column) = (row / oh * h + 2 * (row % oh) + pick / 2, 2 * column + pick % 2);
-            ((row * w + column) * c + channel) as u32
-        };
-        Indices::new(self.bytes.iter().enumerate().map(position).collect(), n)
-    }
-}
+use norm::{Found, Norm, Rest, Tail};
 
 /// The columns that rows of scores should choose, and a column of each, if any, that does not take
 /// part.
@@ -120,25 +93,108 @@ impl<T: Real> UnitRows<T> {
     }
 }
 
-/// What batch normalisation found in its batch, each `[groups, C]`.
-#[derive(Clone, Debug)]
-pub struct BatchNormStats<T: Real> {
-    /// Mean over the group.
-    pub mean: Tensor<T>,
-    /// Biased variance over the group.
-    pub var: Tensor<T>,
-    /// `1 / sqrt(var + eps)`.
-    pub inv_std: Tensor<T>,
-    /// The rest of the batch, if not all of it is here.
-    pub rest: Option<Arc<dyn Rest<T>>>,
+/// What the derivatives of [`Tensor::batch_norm`] need.
+pub(crate) struct Normed<T: Real> {
+    /// `[.., C]`.
+    pub(crate) x: Tensor<T>,
+    /// `[C]`.
+    pub(crate) weight: Tensor<T>,
+    /// `[C]`.
+    pub(crate) bias: Tensor<T>,
+    pub(crate) eps: f64,
+    /// The mean of each group, `[groups, C]`.
+    pub(crate) mean: Tensor<T>,
+    /// The biased variance of each group, `[groups, C]`.
+    pub(crate) var: Tensor<T>,
+    pub(crate) tail: Tail<()>,
+    /// Which element of each 2x2 window is its maximum, one byte per window; empty without pooling.
+    picks: Buffer<u8>,
 }
 
-impl<T: Real> BatchNormStats<T> {
-    /// Room for the statistics.
-    fn room(groups: usize, c: usize, rest: Option<Arc<dyn Rest<T>>>) -> BatchNormStats<T> {
-        let empty = || Tensor::zeros(&[groups, c]);
-        BatchNormStats { mean: empty(), var: empty(), inv_std: empty(), rest }
+impl<T: Real> Normed<T> {
+    /// The result, made again in a pass over memory, to the same bits.
+    pub(crate) fn output(&self, shortcut: Option<&Tensor<T>>) -> Tensor<T> {
+        let tail = self.tail.map(|()| shortcut.expect("a sum has a shortcut"));
+        let Normed { x, weight, bias, eps, mean, var, .. } = self;
+        x.normalize([weight, bias], *eps, [mean, var], tail)
     }
+
+    /// The picks of a pooling as positions in `x`. A window that the ReLU let nothing through has
+    /// its first element's; a gate has to know which these are.
+    pub(crate) fn indices(&self) -> Indices {
+        let [n, h, w, c] = images(self.x.shape(), "batch_norm");
+        let (oh, ow) = (h / 2, w / 2);
+        let position = |(i, &pick): (usize, &u8)| {
+            let (pixel, channel) = (i / c, i % c);
+            let (row, column) = (pixel / ow, pixel % ow);
+            let pick = if pick == norm::DEAD { 0 } else { usize::from(pick) };
+            let (row, column) = (row / oh * h + 2 * (row % oh) + pick / 2, 2 * column + pick % 2);
+            ((row * w + column) * c + channel) as u32
+        };
+        Indices::new(self.picks.iter().enumerate().map(position).collect(), n)
+    }
+
+    fn kernel<'a>(&'a self, rest: Option<&'a dyn Rest<T>>) -> (Norm<'a, T>, Found<'a, T>) {
+        let Normed { x, weight, bias, eps, mean, var, tail, picks } = self;
+        let groups = mean.shape()[0];
+        let (mean, var) = (mean.as_slice(), var.as_slice());
+        (x.norm([weight, bias], *eps, groups, rest), Found { mean, var, tail: *tail, picks })
+    }
+
+    /// The gradients of [`Tensor::batch_norm`] in x (if wanted), weight and bias, for the cotangent
+    /// `g` of the output; where a shortcut was added, of the sum before its ReLU.
+    #[inline(never)]
+    pub(crate) fn grad(
+        &self,
+        g: &Tensor<T>,
+        rest: Option<&dyn Rest<T>>,
+        wants_dx: bool,
+    ) -> [Option<Tensor<T>>; 3] {
+        let (norm, found) = self.kernel(rest);
+        let pools = self.tail.pools();
+        let name = if pools { "batch_norm_pool_grad" } else { "batch_norm_grad" };
+        // The parameters' slopes take half of the reading.
+        let n_read = self.x.len() + g.len();
+        let [mut dw, mut db] = [(); 2].map(|()| Tensor::zeros(self.weight.shape()));
+        let mut run = |dx: Option<&mut [T]>| {
+            let slopes = [dw.make_mut(), db.make_mut()];
+            norm::batch_norm_grad(norm, found, g.as_slice(), dx, slopes);
+        };
+        let dx =
+            wants_dx.then(|| Tensor::passed(name, 2 * n_read, self.x.shape(), |dx| run(Some(dx))));
+        if !wants_dx {
+            let _span = profile::span(name, Work::Bytes(n_read * size_of::<T>()));
+            run(None);
+        }
+        [dx, Some(dw), Some(db)]
+    }
+
+    /// The tangent of [`Tensor::batch_norm`] along tangents of x, weight and bias; where a shortcut
+    /// was added, of the normalisation alone.
+    #[inline(never)]
+    pub(crate) fn tangent(
+        &self,
+        tangents: [Option<&Tensor<T>>; 3],
+        rest: Option<&dyn Rest<T>>,
+    ) -> Tensor<T> {
+        let (norm, found) = self.kernel(rest);
+        let pools = self.tail.pools();
+        let name = if pools { "batch_norm_pool_tangent" } else { "batch_norm_tangent" };
+        let n_read = (1 + 3 * usize::from(tangents[0].is_some())) * self.x.len();
+        Tensor::passed(name, n_read, &out_shape(self.x.shape(), pools), |dy| {
+            let tangents = tangents.map(|tangent| tangent.map(Tensor::as_slice));
+            norm::batch_norm_tangent(norm, found, tangents, dy);
+        })
+    }
+}
+
+/// The shape of a normalised batch of `shape`, or of what is pooled from it.
+fn out_shape(shape: &[usize], pools: bool) -> Vec<usize> {
+    let mut out = shape.to_vec();
+    if pools {
+        out[1..3].iter_mut().for_each(|side| *side /= 2);
+    }
+    out
 }
 
 /// Fused operations; their definitions stand in `autodiff`.
@@ -173,206 +229,69 @@ impl<T: Real> Tensor<T> {
     }
 
     /// Normalises `[.., C]` over all axes but the last, in `groups` equal pieces of axis 0, after
-    /// [`check_norm`]; a shortcut in the tail is as large as `self`.
+    /// [`check_norm`], and applies `tail`. Returns what the derivatives need too.
     #[inline(never)]
     pub(crate) fn batch_norm(
         &self,
-        weight: &Tensor<T>,
-        bias: &Tensor<T>,
-        eps: T,
+        [weight, bias]: [&Tensor<T>; 2],
+        eps: f64,
         groups: usize,
-        tail: Tail<'_, T>,
-        rest: Option<Arc<dyn Rest<T>>>,
-    ) -> (Tensor<T>, BatchNormStats<T>) {
-        let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
-        let mut stats = BatchNormStats::room(groups, c, rest);
-        let rest = stats.rest.as_deref();
-        let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
-        let inv_std = stats.inv_std.make_mut();
-        let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
+        tail: Tail<&Tensor<T>>,
+        rest: Option<&dyn Rest<T>>,
+    ) -> (Tensor<T>, Normed<T>) {
+        let pools = tail.pools();
+        let out = out_shape(self.shape(), pools);
+        let mut picks = Buffer::stale(if pools { out.iter().product() } else { 0 });
+        let [mut mean, mut var] = [(); 2].map(|()| Tensor::zeros(&[groups, weight.len()]));
+        let norm = self.norm([weight, bias], eps, groups, rest);
+        let name = if pools { "batch_norm_pool" } else { "batch_norm" };
         // The statistics are a pass of their own; a shortcut is one more.
-        let n_read = (2 + usize::from(matches!(tail, Tail::AddRelu(_)))) * self.len();
-        let y = Tensor::passed("batch_norm", n_read, self.shape(), |y| {
-            norm::batch_norm(
-                x, groups, rows, c, weight, bias, eps, tail, rest, y, mean, inv_std, var,
-            );
+        let n_read = (2 + usize::from(tail.shortcut().is_some())) * self.len();
+        let y = Tensor::passed(name, n_read, &out, |y| {
+            let moments = [mean.make_mut(), var.make_mut()];
+            norm::batch_norm(norm, tail.map(Tensor::as_slice), y, &mut picks, moments);
         });
-        (y, stats)
-    }
-
-    /// [`Tensor::batch_norm`] of images, 2x2 max-pooling, ReLU.
-    #[inline(never)]
-    pub(crate) fn batch_norm_pool(
-        &self,
-        weight: &Tensor<T>,
-        bias: &Tensor<T>,
-        eps: T,
-        groups: usize,
-        rest: Option<Arc<dyn Rest<T>>>,
-    ) -> (Tensor<T>, BatchNormStats<T>, Picks) {
-        let shape @ [n, h, w, c] = images(self.shape(), "batch_norm");
-        let mut stats = BatchNormStats::room(groups, c, rest);
-        let rest = stats.rest.as_deref();
-        let (mean, var) = (stats.mean.make_mut(), stats.var.make_mut());
-        let inv_std = stats.inv_std.make_mut();
-        let (x, weight, bias) = (self.as_slice(), weight.as_slice(), bias.as_slice());
-        let mut bytes = Buffer::stale(n * (h / 2) * (w / 2) * c);
-        let y = Tensor::passed("batch_norm_pool", 2 * self.len(), &[n, h / 2, w / 2, c], |y| {
-            let (picks, mean) = (&mut bytes, mean);
-            norm::batch_norm_pool(
-                x, shape, groups, weight, bias, eps, rest, y, picks, mean, inv_std, var,
-            );
-        });
-        (y, stats, Picks { bytes: Arc::new(bytes), shape })
+        let (x, weight, bias) = (self.clone(), weight.clone(), bias.clone());
+        (y, Normed { x, weight, bias, eps, mean, var, tail: tail.map(|_| ()), picks })
     }
 
     /// The last pass of [`Tensor::batch_norm`] alone, by moments `[C]` from elsewhere, or such
-    /// of each group, after [`check_moments`].
+    /// of each group `[groups, C]`, after [`check_norm`].
     #[inline(never)]
     pub(crate) fn normalize(
         &self,
-        [mean, inv_std]: [&Tensor<T>; 2],
-        [weight, bias]: [&Tensor<T>; 2],
-        tail: Tail<'_, T>,
+        affine: [&Tensor<T>; 2],
+        eps: f64,
+        [mean, var]: [&Tensor<T>; 2],
+        tail: Tail<&Tensor<T>>,
     ) -> Tensor<T> {
-        let c = weight.len();
-        let groups = mean.len() / c.max(1);
-        let rows = self.len() / mean.len().max(1);
-        let n_read = (1 + usize::from(matches!(tail, Tail::AddRelu(_)))) * self.len();
-        let [x, mean, inv_std, weight, bias] =
-            [self, mean, inv_std, weight, bias].map(Tensor::as_slice);
-        Tensor::passed("normalize", n_read, self.shape(), |y| {
-            norm::normalize(x, groups, rows, c, mean, inv_std, weight, bias, tail, y);
+        let pools = tail.pools();
+        let out = out_shape(self.shape(), pools);
+        let mut picks = Buffer::stale(if pools { out.iter().product() } else { 0 });
+        let groups = if mean.rank() == 2 { mean.shape()[0] } else { 1 };
+        let norm = self.norm(affine, eps, groups, None);
+        let name = if pools { "normalize_pool" } else { "normalize" };
+        let n_read = (1 + usize::from(tail.shortcut().is_some())) * self.len();
+        Tensor::passed(name, n_read, &out, |y| {
+            let moments = [mean, var].map(Tensor::as_slice);
+            norm::normalize(norm, tail.map(Tensor::as_slice), moments, y, &mut picks);
         })
     }
 
-    /// [`Tensor::normalize`] of images by moments `[C]`, 2x2 max-pooling, ReLU.
-    #[inline(never)]
-    pub(crate) fn normalize_pool(
-        &self,
-        [mean, inv_std]: [&Tensor<T>; 2],
-        [weight, bias]: [&Tensor<T>; 2],
-    ) -> Tensor<T> {
-        let shape @ [n, h, w, c] = images(self.shape(), "normalize");
-        let [x, mean, inv_std, weight, bias] =
-            [self, mean, inv_std, weight, bias].map(Tensor::as_slice);
-        let mut picks = Buffer::stale(n * (h / 2) * (w / 2) * c);
-        Tensor::passed("normalize_pool", self.len(), &[n, h / 2, w / 2, c], |y| {
-            norm::normalize_pool(x, shape, 1, mean, inv_std, weight, bias, y, &mut picks);
-        })
-    }
-
-    /// The gradients of [`Tensor::batch_norm`] in x (if wanted), weight and bias; with its bias, of
-    /// a ReLU of it.
-    #[inline(never)]
-    pub(crate) fn batch_norm_grad(
-        &self,
-        stats: &BatchNormStats<T>,
-        weight: &Tensor<T>,
-        relu_bias: Option<&Tensor<T>>,
-        g: &Tensor<T>,
-        wants_dx: bool,
-    ) -> [Option<Tensor<T>>; 3] {
-        let groups = stats.mean.shape()[0];
-        let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
-        let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
-        let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = stats.rest.as_deref();
-        let bias = relu_bias.map(Tensor::as_slice);
-        self.with_slopes("batch_norm_grad", [c, 4 * self.len()], wants_dx, |dx, dw, db| {
-            norm::batch_norm_grad(x, mean, inv_std, w, bias, g, groups, rows, c, rest, dx, dw, db);
-        })
-    }
-
-    /// The gradients of [`Tensor::batch_norm_pool`] in x (if wanted), weight and bias.
-    #[inline(never)]
-    pub(crate) fn batch_norm_pool_grad(
-        &self,
-        stats: &BatchNormStats<T>,
-        weight: &Tensor<T>,
-        picks: &Picks,
-        g: &Tensor<T>,
-        wants_dx: bool,
-    ) -> [Option<Tensor<T>>; 3] {
-        let groups = stats.mean.shape()[0];
-        let (x, w, g) = (self.as_slice(), weight.as_slice(), g.as_slice());
-        let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = stats.rest.as_deref();
-        let (shape, picks) = (picks.shape, &picks.bytes);
-        let n_read = 2 * (self.len() + g.len());
-        self.with_slopes("batch_norm_pool_grad", [shape[3], n_read], wants_dx, |dx, dw, db| {
-            norm::batch_norm_pool_grad(
-                x, shape, mean, inv_std, w, picks, g, groups, rest, dx, dw, db,
-            );
-        })
-    }
-
-    /// What `fill` writes: a tensor like `self` (if wanted) and two vectors `[c]`. It reads half of
-    /// `n_read` elements for those, and all for both.
-    fn with_slopes(
-        &self,
-        name: &'static str,
-        [c, n_read]: [usize; 2],
-        wants_dx: bool,
-        mut fill: impl FnMut(Option<&mut [T]>, &mut [T], &mut [T]),
-    ) -> [Option<Tensor<T>>; 3] {
-        let (mut dw, mut db) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
-        let mut run = |dx: Option<&mut [T]>| fill(dx, dw.make_mut(), db.make_mut());
-        let dx = wants_dx.then(|| Tensor::passed(name, n_read, self.shape(), |dx| run(Some(dx))));
-        if !wants_dx {
-            let _span = profile::span(name, Work::Bytes(n_read / 2 * size_of::<T>()));
-            run(None);
-        }
-        [dx, Some(dw), Some(db)]
-    }
-
-    /// The tangent of [`Tensor::batch_norm`] along tangents of x, weight and bias; with its bias,
-    /// of a ReLU of it.
-    #[inline(never)]
-    pub(crate) fn batch_norm_tangent(
-        &self,
-        stats: &BatchNormStats<T>,
-        weight: &Tensor<T>,
-        relu_bias: Option<&Tensor<T>>,
-        tangents: [Option<&Tensor<T>>; 3],
-    ) -> Tensor<T> {
-        let groups = stats.mean.shape()[0];
-        let (rows, c) = norm_shape("batch_norm", self.shape(), groups);
-        let (x, w) = (self.as_slice(), weight.as_slice());
-        let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = stats.rest.as_deref();
-        let bias = relu_bias.map(Tensor::as_slice);
-        let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
-        let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
-        Tensor::passed("batch_norm_tangent", n_read, self.shape(), |dy| {
-            norm::batch_norm_tangent(
-                x, mean, inv_std, w, bias, dx, dw, db, groups, rows, c, rest, dy,
-            );
-        })
-    }
-
-    /// The tangent of [`Tensor::batch_norm_pool`] along tangents of x, weight and bias.
-    #[inline(never)]
-    pub(crate) fn batch_norm_pool_tangent(
-        &self,
-        stats: &BatchNormStats<T>,
-        weight: &Tensor<T>,
-        picks: &Picks,
-        tangents: [Option<&Tensor<T>>; 3],
-    ) -> Tensor<T> {
-        let groups = stats.mean.shape()[0];
-        let (x, w) = (self.as_slice(), weight.as_slice());
-        let (mean, inv_std) = (stats.mean.as_slice(), stats.inv_std.as_slice());
-        let rest = stats.rest.as_deref();
-        let (shape @ [n, h, width, c], picks) = (picks.shape, &picks.bytes);
-        let [dx, dw, db] = tangents.map(|tangent| tangent.map(Tensor::as_slice));
-        let n_read = (1 + 3 * usize::from(dx.is_some())) * self.len();
-        let out = [n, h / 2, width / 2, c];
-        Tensor::passed("batch_norm_pool_tangent", n_read, &out, |dy| {
-            norm::batch_norm_pool_tangent(
-                x, shape, mean, inv_std, w, picks, dx, dw, db, groups, rest, dy,
-            );
-        })
+    fn norm<'a>(
+        &'a self,
+        [weight, bias]: [&'a Tensor<T>; 2],
+        eps: f64,
+        groups: usize,
+        rest: Option<&'a dyn Rest<T>>,
+    ) -> Norm<'a, T> {
+        let shape = match *self.shape() {
+            [n, h, w, c] => [n, h, w, c],
+            [n, ref inner @ .., c] => [n, 1, inner.iter().product(), c],
+            _ => unreachable!("a batch has an axis of channels"),
+        };
+        let [x, weight, bias] = [self, weight, bias].map(Tensor::as_slice);
+        Norm { x, shape, groups, weight, bias, eps: T::from_f64(eps), rest }
     }
 }
 
@@ -385,33 +304,14 @@ pub(crate) fn norm_shape(op: impl fmt::Display, shape: &[usize], groups: usize) 
     (shape.iter().product::<usize>() / (groups * c.max(1)), c)
 }
 
-/// Refuses a batch that does not split into `groups`, or that is not `[.., C]` for `weight` and
-/// `bias`.
+/// Refuses a batch that is not `[.., C]` for `weight` and `bias`.
 #[track_caller]
 pub(crate) fn check_norm<T: Real>(
     op: impl fmt::Display,
     x: &Tensor<T>,
     [weight, bias]: [&Tensor<T>; 2],
-    groups: usize,
 ) {
-    let (_, c) = norm_shape(&op, &x.shape, groups);
-    let fits = *weight.shape == [c] && *bias.shape == [c];
+    let fits = x.rank() >= 2 && [weight, bias].iter().all(|v| *v.shape == x.shape[x.rank() - 1..]);
     let (weight, bias) = (weight.shape, bias.shape);
     assert!(fits, "{op}: weight {weight:?}, bias {bias:?}, x {:?}", x.shape);
-}
-
-/// Refuses a batch that is not `[.., C]` for `weight` and `bias`, or moments that are not `[C]`.
-#[track_caller]
-pub(crate) fn check_moments<T: Real>(
-    op: impl fmt::Display,
-    x: &Tensor<T>,
-    affine: [&Tensor<T>; 2],
-    [mean, var]: [&Tensor<T>; 2],
-) {
-    // An empty batch has rows enough to be normalised by moments from elsewhere.
-    let fits = x.rank() >= 2 && affine.iter().all(|v| *v.shape == x.shape[x.rank() - 1..]);
-    let [weight, bias] = affine.map(|v| v.shape);
-    assert!(fits, "{op}: weight {weight:?}, bias {bias:?}, x {:?}", x.shape);
-    let (mean, var) = (mean.shape, var.shape);
-    assert!(mean == weight && var == weight, "{op}: mean {mean:?}, var {var:?}, x {:?}", x.shape);
 }

@@ -5,9 +5,5 @@ mod fused;
 mod layout;
 mod product;
 
-pub(crate) use fused::{
-    Picks, Softmax, Tail, Targets, UnitRows, check_moments, check_norm, norm_shape,
-};
+pub(crate) use fused::{Normed, Softmax, Targets, UnitRows, check_norm, norm_shape};
 pub(crate) use product::{images, window_counts, windows_fit};
-
-pub use fused::BatchNormStats;

@@ -2,7 +2,7 @@
 //! input with a hash that fits, and under a header that is as it should be.
 #![no_main]
 
-use dimask::train::container::{Container, Stored};
+use dimask::run::container::{Container, Stored};
 use dimask::train::{diverged::Dump, model};
 use dimask_fuzz::{config, file};
 use libfuzzer_sys::fuzz_target;

@@ -3,8 +3,8 @@
 #![no_main]
 
 use dimask::data::tiny_imagenet::annotations;
-use dimask::train::folder::RunFolder;
-use dimask::train::metrics::{Metrics, Summary, read};
+use dimask::run::folder::RunFolder;
+use dimask::run::metrics::{Metrics, Summary, read};
 use dimask_fuzz::{file, folder};
 use libfuzzer_sys::fuzz_target;
 

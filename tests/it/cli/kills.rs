@@ -6,7 +6,7 @@
 
 use super::{Bench, TINY, program, run};
 use crate::support::Numbers;
-use dimask::train::container::Container;
+use dimask::run::container::Container;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};

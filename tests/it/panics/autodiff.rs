@@ -2,7 +2,8 @@
 
 use dimask::autodiff::check::{CheckOptions, check_gradient};
 use dimask::autodiff::{
-    CountPad, Keep, Reduction, Then, Var, grad, grad_graph, hvp, pull, pull_graph, push, push_graph,
+    CountPad, Keep, Norm, Reduction, Stats, Tail, Var, grad, grad_graph, hvp, pull, pull_graph,
+    push, push_graph,
 };
 use dimask::comm::Ranks;
 use dimask::tensor::Precision;
@@ -140,29 +141,30 @@ panics! {
         var(&[4, 4]).global_avg_pool2d();
 
     batch_norm_of_other_channels, Var::batch_norm, "batch_norm: weight [2], bias [3], x [4, 3]":
-        var(&[4, 3]).batch_norm(&var(&[2]), &var(&[3]), 1e-5, 1);
+        var(&[4, 3]).batch_norm(Norm::new(&var(&[2]), &var(&[3]), 1e-5, 1));
     batch_norm_of_uneven_groups, Var::batch_norm, "batch_norm: 3 groups of shape [4, 3]":
-        var(&[4, 3]).batch_norm(&var(&[3]), &var(&[3]), 1e-5, 3);
-    batch_norm_then_another_shape, Var::batch_norm_then,
-        "batch_norm_then: x [4, 3], shortcut [4, 1]":
-        var(&[4, 3])
-            .batch_norm_then(&var(&[3]), &var(&[3]), 1e-5, 1, Then::AddRelu(&var(&[4, 1])));
-    batch_norm_then_pooling_of_a_matrix, Var::batch_norm_then,
-        "batch_norm_then: expected [N, H, W, C], got [4, 3]":
-        var(&[4, 3]).batch_norm_then(&var(&[3]), &var(&[3]), 1e-5, 1, Then::MaxPoolRelu);
-    batch_norm_over_a_vector, Var::batch_norm_over, "batch_norm_over: 1 groups of shape [3]":
-        var(&[3]).batch_norm_over(&var(&[3]), &var(&[3]), 1e-5, 1, Then::Relu, None);
-    normalize_then_by_other_moments, Var::normalize_then,
-        "normalize_then: mean [3], var [1], x [4, 3]":
-        var(&[4, 3]).normalize_then(
-            [&var(&[3]), &var(&[3])], [&zeros(&[3]), &zeros(&[1])], 1e-5, Then::Nothing,
-        );
-    normalize_then_of_other_channels, Var::normalize_then,
-        "normalize_then: weight [2], bias [2], x [4, 3]":
-        var(&[4, 3]).detach().normalize_then(
-            [&var(&[2]).detach(), &var(&[2]).detach()], [&zeros(&[2]), &zeros(&[2])], 1e-5,
-            Then::Relu,
-        );
+        var(&[4, 3]).batch_norm(Norm::new(&var(&[3]), &var(&[3]), 1e-5, 3));
+    batch_norm_then_another_shape, Var::batch_norm, "batch_norm: x [4, 3], shortcut [4, 1]": {
+        let tail = Tail::AddRelu(&var(&[4, 1]));
+        var(&[4, 3]).batch_norm(Norm { tail, ..Norm::new(&var(&[3]), &var(&[3]), 1e-5, 1) })
+    };
+    batch_norm_then_pooling_of_a_matrix, Var::batch_norm,
+        "batch_norm: expected [N, H, W, C], got [4, 3]": {
+        let tail = Tail::MaxPoolRelu;
+        var(&[4, 3]).batch_norm(Norm { tail, ..Norm::new(&var(&[3]), &var(&[3]), 1e-5, 1) })
+    };
+    batch_norm_of_a_vector, Var::batch_norm, "batch_norm: 1 groups of shape [3]":
+        var(&[3]).batch_norm(Norm::new(&var(&[3]), &var(&[3]), 1e-5, 1));
+    batch_norm_by_other_moments, Var::batch_norm, "batch_norm: mean [3], var [1], x [4, 3]": {
+        let stats = Stats::Given { mean: &zeros(&[3]), var: &zeros(&[1]) };
+        var(&[4, 3]).batch_norm(Norm { stats, ..Norm::new(&var(&[3]), &var(&[3]), 1e-5, 1) })
+    };
+    batch_norm_by_moments_of_other_channels, Var::batch_norm,
+        "batch_norm: weight [2], bias [2], x [4, 3]": {
+        let stats = Stats::Given { mean: &zeros(&[2]), var: &zeros(&[2]) };
+        let own = var(&[2]).detach();
+        var(&[4, 3]).detach().batch_norm(Norm { stats, ..Norm::new(&own, &own, 1e-5, 1) })
+    };
     standardize_of_uneven_groups, Var::standardize, "standardize: 3 groups of shape [4, 3]":
         var(&[4, 3]).standardize(1e-5, 3);
 

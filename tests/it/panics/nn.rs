@@ -1,6 +1,6 @@
 //! Misuse of layers and update rules.
 
-use dimask::autodiff::Then;
+use dimask::autodiff::Tail;
 use dimask::comm::Ranks;
 use dimask::nn::{
     Architecture, BatchNorm, Conv2d, Conv4, DataParallel, Encode, Encoder, Init, LayerMoments,
@@ -84,12 +84,12 @@ panics! {
         "batch_norm bn1: mean [2], var [2], x [4, 3]": {
         let mut running = running();
         running.set("bn1", zeros(&[2]), zeros(&[2]));
-        BatchNorm::new("bn1", 3).forward_then(&var(&[4, 3]), Then::Relu, &mut Pass::eval(&running))
+        BatchNorm::new("bn1", 3).forward_then(&var(&[4, 3]), Tail::Relu, &mut Pass::eval(&running))
     };
     batch_norm_layer_then_another_shape, BatchNorm::forward_then,
         "batch_norm bn1: x [4, 3], shortcut [2, 3]":
         BatchNorm::new("bn1", 3)
-            .forward_then(&var(&[4, 3]), Then::AddRelu(&var(&[2, 3])), &mut Pass::train(1));
+            .forward_then(&var(&[4, 3]), Tail::AddRelu(&var(&[2, 3])), &mut Pass::train(1));
     head_of_no_layer, Mlp::new, "mlp base: [5] are not the sizes of one layer or more":
         Mlp::<f64>::new("base", &[5], MlpEnd::Linear, &init());
     head_of_no_width, Mlp::new, "mlp base: [5, 0, 2] are not the sizes":

@@ -1,6 +1,6 @@
 //! The steps of a program, as the crate takes them.
 
-use dimask::autodiff::{CountPad, Keep, Reduction, Then, Var, pull_graph};
+use dimask::autodiff::{CountPad, Keep, Norm, Reduction, Tail, Var, pull_graph};
 use dimask::tensor::Tensor;
 
 /// An operation with its settings; the operands stand elsewhere.
@@ -83,7 +83,7 @@ impl Step {
             pull_graph(&[(&of(&hidden), g)], &[&hidden]).remove(0)
         };
         let batch_norm =
-            |eps: f64, groups, then| x.batch_norm_then(v[1], v[2], eps, groups, then).y;
+            |eps, groups, tail| x.batch_norm(Norm { tail, ..Norm::new(v[1], v[2], eps, groups) }).y;
         match self {
             Step::Neg => -x,
             Step::Scale(factor) => x.scale(*factor),
@@ -144,10 +144,10 @@ impl Step {
                 x.avg_pool2d(*kernel, *stride, *padding, *count)
             }
             Step::GlobalAvgPool => x.global_avg_pool2d(),
-            Step::BatchNorm(eps, groups) => batch_norm(*eps, *groups, Then::Nothing),
-            Step::BatchNormRelu(eps, groups) => batch_norm(*eps, *groups, Then::Relu),
-            Step::BatchNormAddRelu(eps, groups) => batch_norm(*eps, *groups, Then::AddRelu(v[3])),
-            Step::BatchNormMaxPoolRelu(eps, groups) => batch_norm(*eps, *groups, Then::MaxPoolRelu),
+            Step::BatchNorm(eps, groups) => batch_norm(*eps, *groups, Tail::Nothing),
+            Step::BatchNormRelu(eps, groups) => batch_norm(*eps, *groups, Tail::Relu),
+            Step::BatchNormAddRelu(eps, groups) => batch_norm(*eps, *groups, Tail::AddRelu(v[3])),
+            Step::BatchNormMaxPoolRelu(eps, groups) => batch_norm(*eps, *groups, Tail::MaxPoolRelu),
             Step::Standardize(eps, groups) => x.standardize(*eps, *groups).y,
         }
     }

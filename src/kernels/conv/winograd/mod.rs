@@ -12,7 +12,7 @@
 //! is in [`weight_grad`], the maps are in [`maps`].
 //! What the code adds:
 //! 1. A block of tiles stays in the second-level cache between its three steps.
-//! 2. The transformed tiles `[point, tile, channel]` are read by the product's tile where they
+//! 2. The transformed tiles `[point, tile, channel]` are read by the micro-kernel where they
 //!    lie; weights are packed into its panels by their transform.
 //! 3. Any height, width and padding: what of a tile lies outside is read as zero, and not
 //!    written.
@@ -34,8 +34,8 @@ use super::taps::Direction;
 use crate::kernels::Real;
 use crate::kernels::dispatch::{self, Level};
 use crate::kernels::gemm::cut::{Cut, Panels, for_each};
+use crate::kernels::gemm::microkernel::{MicroKernel, Segment, SharedMut, Store};
 use crate::kernels::gemm::scratch::Scratch;
-use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 use crate::kernels::transpose::transpose;
 use maps::{SIDE, TAPS, TILE};
 use transform::{Square, Transform};
@@ -113,8 +113,8 @@ impl<'a, T: Real> Sum<'a, T> {
     /// Computes the whole target.
     ///
     /// Formula: winograd-1.
-    pub(super) fn into(self, target: &mut [T]) {
-        let shape = Tile::<T>::shape(self.level);
+    pub(super) fn compute(self, target: &mut [T]) {
+        let shape = MicroKernel::<T>::shape(self.level);
         let (steps, channels) = (self.from[2], self.to[2]);
         if target.is_empty() || steps == 0 {
             return target.fill(T::ZERO);
@@ -194,7 +194,7 @@ impl<'a, T: Real> Sum<'a, T> {
         packed: &[T],
         out: &SharedMut<'_, T>,
     ) {
-        let shape = Tile::<T>::shape(self.level);
+        let shape = MicroKernel::<T>::shape(self.level);
         let [height, width, steps] = self.from;
         let inputs = Points::new(block.len(), steps, shape.lanes);
         let products = Points::new(block.len(), group.channels().len(), shape.lanes);
@@ -264,7 +264,7 @@ impl<'a, T: Real> Sum<'a, T> {
         x: &[T],
         y: &mut [T],
     ) {
-        let shape = Tile::<T>::shape(self.level);
+        let shape = MicroKernel::<T>::shape(self.level);
         let steps = self.from[2];
         let rows = Cut::at_most(tiles, shape.rows);
         let passes = Cut::at_most(steps, BLOCK_K);
@@ -287,7 +287,7 @@ impl<'a, T: Real> Sum<'a, T> {
                         let a = &x[rows.start * inputs.stride..];
                         let (vectors, b_stride) = (panel.vectors, panel.width);
                         let a_strides = [inputs.stride, 1];
-                        Tile { vectors, a, a_strides, b, b_stride, segments, c, store }
+                        MicroKernel { vectors, a, a_strides, b, b_stride, segments, c, store }
                             .run_at(self.level);
                     }
                 }

@@ -56,7 +56,7 @@ fn every_size_and_padding_equals_the_definition() {
 #[test]
 fn every_number_of_channels_equals_the_definition() {
     fn at<T: Real>(level: Level) {
-        let lanes = Tile::<T>::shape(level).lanes;
+        let lanes = MicroKernel::<T>::shape(level).lanes;
         let edges = [1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2, 31, 67];
         for c in edges {
             for o in edges {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::maps::{Map, SIDE};
 use crate::kernels::Real;
 use crate::kernels::dispatch::Kernel;
-use crate::kernels::gemm::tile::SharedMut;
+use crate::kernels::gemm::microkernel::SharedMut;
 use crate::kernels::vector::Vector;
 
 /// Where the first channels of a square lie: row `i` and column `j` at
@@ -90,9 +90,10 @@ impl<M: Map, T: Real> Kernel<T> for Transform<'_, M, T> {
             to.check(self.to_strides, M::TO, self.channels, self.to.len());
             // SAFETY: this is the shell of `V`, and both squares were checked just now.
             unsafe {
-                match from.is_whole(M::FROM) && to.is_whole(M::TO) {
-                    true => self.square::<V, true>(from, to),
-                    false => self.square::<V, false>(from, to),
+                if from.is_whole(M::FROM) && to.is_whole(M::TO) {
+                    self.square::<V, true>(from, to);
+                } else {
+                    self.square::<V, false>(from, to);
                 }
             }
         }

@@ -23,10 +23,10 @@ use super::{POINTS, Points, Tiles, maps, sizes, square};
 use crate::kernels::Real;
 use crate::kernels::conv::Geometry;
 use crate::kernels::conv::weight_grad::in_pieces;
-use crate::kernels::dispatch::{self, Level, TileShape};
+use crate::kernels::dispatch::{self, Level, RegisterBlock};
 use crate::kernels::gemm::cut::{Cut, Panels};
+use crate::kernels::gemm::microkernel::{MicroKernel, Segment, SharedMut, Store};
 use crate::kernels::gemm::scratch::Scratch;
-use crate::kernels::gemm::tile::{Segment, SharedMut, Store, Tile};
 
 /// Input channels in a group.
 const GROUP_C: usize = 64;
@@ -41,7 +41,7 @@ struct WeightGrad<'a, T> {
     level: Level,
     geometry: Geometry,
     tiles: Tiles,
-    shape: TileShape,
+    shape: RegisterBlock,
     panels: Panels,
     x: &'a [T],
     g: &'a [T],
@@ -61,7 +61,7 @@ pub(in crate::kernels::conv) fn weight_grad<T: Real>(
         return dw.fill(T::ZERO);
     }
     let Geometry { n, c, o, .. } = *geometry;
-    let shape = Tile::<T>::shape(level);
+    let shape = MicroKernel::<T>::shape(level);
     let tiles = Tiles::new(n, [geometry.out_h(), geometry.out_w()]);
     let panels = Panels::new(o, shape);
     let problem = WeightGrad { level, geometry: *geometry, tiles, shape, panels, x, g };
@@ -169,7 +169,7 @@ impl<T: Real> WeightGrad<'_, T> {
                     let a = &x[rows.start..];
                     let (vectors, b_stride) = (panel.vectors, g_layout.stride);
                     let a_strides = [1, x_layout.stride];
-                    Tile { vectors, a, a_strides, b, b_stride, segments, c, store }
+                    MicroKernel { vectors, a, a_strides, b, b_stride, segments, c, store }
                         .run_at(self.level);
                 }
             }

@@ -1,18 +1,18 @@
-//! The folder of a run: who may write to it, and what lies in it.
+//! The folder of a run: its files, and the lock of the process that writes them.
 //!
 //! | file | what |
 //! |---|---|
 //! | `config.toml` | every setting |
-//! | `metrics.jsonl` | a line a step, now and then with the mask, a line an epoch |
-//! | `checkpoint.safetensors` | the last whole state |
-//! | `previous.safetensors` | the whole state before that, in case the last one is damaged |
-//! | `damaged.safetensors` | a last state that was found damaged when the run went on |
-//! | `diverged.safetensors` | a step that left the finite numbers, for `dimask replay` |
-//! | `best.safetensors` | the state after the best epoch, where images are held out to tell it |
-//! | `summary.json` | the end's figures; its presence says that the run is finished |
-//! | `profile.json` | where the time went, if that was asked for |
-//! | `report.html`, `report-figures`, `mask-figures` | what `dimask report` and `mask` have drawn |
-//! | `.lock` | held by the process that trains; the system lets go of it when the process ends |
+//! | `metrics.jsonl` | one line per step, some with the mask, and one per epoch |
+//! | `checkpoint.safetensors` | the last state |
+//! | `previous.safetensors` | the state before that, in case the last one is damaged |
+//! | `damaged.safetensors` | a last state that was found damaged when the run resumed |
+//! | `diverged.safetensors` | a step with numbers that are not finite, for `dimask replay` |
+//! | `best.safetensors` | the state after the best epoch, if images are held out for that choice |
+//! | `summary.json` | the final figures; written when the run is finished |
+//! | `profile.json` | where the time went, if the run was profiled |
+//! | `report.html`, `report-figures`, `mask-figures` | drawings of `dimask report` and `mask` |
+//! | `.lock` | held by the training process; the system releases it when the process ends |
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 
 use fs2::FileExt;
 
-use super::container::write_atomically;
 use crate::config::RunConfig;
 use crate::error::{Error, Result, tilde};
+use crate::files::write_atomically;
 
-/// A path as one word of a command, as [`shell_word`]; one that begins like a flag is written so
-/// that it is none.
+/// Quotes a path for a POSIX shell, as [`shell_word`] does; a path that begins with `-` gets a `./`
+/// before it.
 pub fn shell_path(path: &Path) -> String {
     match path.as_os_str().as_encoded_bytes().first() {
         Some(b'-') => shell_word(Path::new(".").join(path).as_os_str()),
@@ -34,11 +34,10 @@ pub fn shell_path(path: &Path) -> String {
     }
 }
 
-/// A word of a command for a POSIX shell: as it is, or quoted where the shell would take it for
-/// something else.
+/// Quotes a word for a POSIX shell, where the shell would not take it literally.
 ///
 /// ```
-/// # use dimask::train::folder::shell_word;
+/// # use dimask::run::folder::shell_word;
 /// assert_eq!(shell_word("runs/a $b".as_ref()), "'runs/a $b'");
 /// ```
 pub fn shell_word(word: &OsStr) -> String {
@@ -86,22 +85,22 @@ impl RunFolder {
         self.root.join("metrics.jsonl")
     }
 
-    /// Where the last whole state is.
+    /// Where the last state is.
     pub fn checkpoint(&self) -> PathBuf {
         self.root.join("checkpoint.safetensors")
     }
 
-    /// Where the whole state before the last one is.
+    /// Where the state before the last one is.
     pub fn previous(&self) -> PathBuf {
         self.root.join("previous.safetensors")
     }
 
-    /// Where a state goes that was found damaged.
+    /// Where a damaged state is kept.
     pub fn damaged(&self) -> PathBuf {
         self.root.join("damaged.safetensors")
     }
 
-    /// Where a step is kept that left the finite numbers.
+    /// Where a step is kept whose numbers are not finite.
     pub fn diverged(&self) -> PathBuf {
         self.root.join("diverged.safetensors")
     }
@@ -111,12 +110,12 @@ impl RunFolder {
         self.root.join("best.safetensors")
     }
 
-    /// Where the end's figures are.
+    /// Where the final figures are.
     pub fn summary(&self) -> PathBuf {
         self.root.join("summary.json")
     }
 
-    /// Where the time went, of a run that was profiled.
+    /// Where the profile of a profiled run is.
     pub fn profile(&self) -> PathBuf {
         self.root.join("profile.json")
     }
@@ -125,15 +124,15 @@ impl RunFolder {
         self.root.join(".lock")
     }
 
-    /// Whether the run has come to its end.
+    /// Whether the run is finished.
     pub fn is_finished(&self) -> bool {
         self.summary().exists()
     }
 
-    /// The settings of the run that lives here.
+    /// The settings of the run in this folder.
     ///
     /// # Errors
-    /// `Usage` if there is no run here, `Io` or `Format` if its `config.toml` cannot be read.
+    /// `Usage` if the folder has no run, `Io` or `Format` if its `config.toml` cannot be read.
     pub fn read_config(&self) -> Result<RunConfig> {
         let path = self.config();
         if !path.exists() {
@@ -145,14 +144,14 @@ impl RunFolder {
         RunConfig::from_toml(&text, &path)
     }
 
-    /// Makes the folder of a new run, takes its lock and writes `config.toml`.
+    /// Creates the folder of a new run, takes its lock and writes `config.toml`.
     ///
     /// # Errors
-    /// `Usage` if a run lives here already, or is being written by another process; `Io` if the
+    /// `Usage` if the folder has a run, or if another process holds its lock; `Io` if the
     /// system refuses.
     pub fn create(&self, config: &RunConfig) -> Result<Lock> {
         fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
-        // First the lock: of two that begin here at the same time, one sees the other.
+        // The lock comes first: of two processes that start here at once, one gets it.
         let lock = self.lock()?;
         let files = [self.config(), self.metrics(), self.checkpoint(), self.summary()];
         if let Some(used) = files.iter().find(|path| path.exists()) {
@@ -173,8 +172,8 @@ impl RunFolder {
 
     /// Takes the lock of a folder that exists.
     ///
-    /// It is the operating system's lock on the open file, so the one of a killed process is gone
-    /// with the process, whatever is written in the file.
+    /// It is the operating system's lock on the open file: it ends with the process, even a killed
+    /// one, whatever the file says.
     ///
     /// # Errors
     /// `Usage` if a living process holds it, `Io` if the system refuses.
@@ -203,7 +202,7 @@ impl RunFolder {
                 );
                 return Err(Error::usage(self.root.display().to_string(), reason));
             }
-            // A file system without locks: better to run without one than not at all.
+            // A file system without locks: run without one.
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
             Err(e) => return Err(refused(e)),
         }
@@ -215,7 +214,7 @@ impl RunFolder {
 
 /// The right to write to a run folder, until dropped.
 ///
-/// The file stays: removing it could take it from a process that has just opened it.
+/// The file stays: another process may have just opened it.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -230,7 +229,7 @@ pub fn free_folder(name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::tests_support::TempDir;
+    use crate::run::tests::TempDir;
 
     #[test]
     fn a_used_folder_is_refused_and_a_dead_lock_is_not() {
@@ -295,7 +294,7 @@ mod tests {
             assert_eq!(String::from_utf8(said.stdout).unwrap(), word, "{quoted}");
         }
         assert_eq!(shell_word("runs/demo-1".as_ref()), "runs/demo-1");
-        // What begins like a flag would be taken for one.
+        // A program would take a leading `-` for a flag.
         assert_eq!(shell_path(Path::new("-x y")), "'./-x y'");
         assert_eq!(shell_path(Path::new("--resume")), "./--resume");
         use std::os::unix::ffi::OsStrExt;

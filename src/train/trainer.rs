@@ -1,4 +1,4 @@
-//! The loop: epochs of steps, records, checkpoints, and the judgement at the end.
+//! The training loop: epochs of steps, records, checkpoints, and the evaluation at the end.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -6,18 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
-use super::container::check_writable;
 use super::diverged::{self, Dump};
 use super::evaluate::{EPOCH_BANK, Judge};
-use super::folder::{Lock, RunFolder, shell_path};
 use super::images::Images;
-use super::metrics::{
-    Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes, records_mask,
-    rounded,
-};
-use super::model::{self, State};
 use super::prefetch::{Course, Prefetch};
-use super::settings::settings;
 use super::start::{INIT_KEY, Start, first_state, last_state};
 use super::team::{Team, together};
 use super::{Observer, Plan, Stop};
@@ -25,30 +17,37 @@ use crate::comm::Ranks;
 use crate::config::{Every, Method, RunConfig};
 use crate::error::{Error, Result};
 use crate::eval::collapse::mask_entropy;
+use crate::files::check_writable;
 use crate::metamask::{Moved, Settings, StepReport};
 use crate::optim::norm;
+use crate::run::folder::{Lock, RunFolder, shell_path};
+use crate::run::metrics::{
+    Best, EpochRecord, Metrics, Record, StepRecord, Summary, peak_memory_bytes, records_mask,
+    rounded,
+};
+use crate::run::model::{self, State};
+use crate::run::settings::settings;
 use crate::tensor::Tensor;
 
-/// How a run came to its end.
+/// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// By training and being judged, now.
+    /// The run was trained to its end and evaluated.
     Done(Summary),
-    /// Earlier: there was nothing left to do.
+    /// The run had already finished: nothing was left to do.
     AlreadyFinished(Summary),
 }
 
-/// Trains a new run in the folder `out` and judges it, on all `ranks` together.
+/// Trains a new run in the folder `out` and evaluates it, on all `ranks` together.
 ///
-/// `config.toml` and a first checkpoint are written before the first step, then a checkpoint at
-/// every epoch's end and as often as `checkpoint_every` says; the last two are kept.
+/// It writes `config.toml` and a first checkpoint before the first step, then a checkpoint at the
+/// end of each epoch and as often as `checkpoint_every` says, and keeps the last two.
 ///
 /// # Errors
-/// `Usage` if the settings make no sense or the folder has a run; as the readers of images and
-/// weights; `Diverged` when a loss or the state is not finite, with the last good checkpoint
-/// kept;
-/// `Interrupted` when `stop` asks, with the state saved; `Io` if a file cannot be written. Of
-/// several ranks each returns the error of the one that has it.
+/// `Usage` if the settings make no sense or the folder has a run; the errors of the readers of
+/// images and weights; `Diverged` when a loss or the state is not finite (the last good checkpoint
+/// stays); `Interrupted` when `stop` requests it (the state is saved); `Io` if a file cannot be
+/// written. All ranks return the error of the rank that failed.
 pub fn run_on(
     ranks: &Ranks,
     config: &RunConfig,
@@ -61,13 +60,13 @@ pub fn run_on(
     team.check_settings(config)?;
     let mut config = config.clone();
     for path in [&mut config.data.path, &mut config.init] {
-        // So that the run can go on from any working folder.
+        // An absolute path: the run can resume from any working folder.
         if !path.is_empty() {
             let absolute = std::path::absolute(&*path).map_err(|e| Error::io(&*path, e))?;
             *path = absolute.display().to_string();
         }
     }
-    // Whatever can be wrong shows before the folder is touched.
+    // All checks come before the folder is touched.
     let images = team.all(Images::load(&config))?;
     images.notes.iter().for_each(|note| observer.note(note));
     if config.method == Method::Nnclr && config.loss.queue > images.train.len() {
@@ -84,12 +83,12 @@ pub fn run_on(
     Run::open(team, config, folder, lock, images, start)?.train(observer, stop)
 }
 
-/// Goes on with the run in the folder `dir`, from its checkpoint or, without one, from the start,
-/// on all `ranks` together; they need not be as many as before.
+/// Resumes the run in the folder `dir` from its checkpoint, or from the start if there is none, on
+/// all `ranks` together; their number may differ from before.
 ///
 /// # Errors
-/// As [`run_on`], and `Format` if the checkpoint is damaged or of other settings; `Io` before the
-/// first step where no checkpoint can be written.
+/// Those of [`run_on`]; `Format` if the checkpoint is damaged or belongs to other settings; `Io`
+/// before the first step if no checkpoint can be written.
 pub fn resume_on(
     ranks: &Ranks,
     dir: &Path,
@@ -104,7 +103,7 @@ pub fn resume_on(
     if folder.is_finished() {
         return Ok(Outcome::AlreadyFinished(Summary::read(&folder)?));
     }
-    // Where nothing can be written, now rather than after the steps to the next checkpoint.
+    // A read-only folder fails now, not after the steps to the next checkpoint.
     team.first(|| check_writable(&folder.checkpoint()))?;
     let mut images = team.all(Images::load(&config))?;
     let last = team.all(last_state(&config, &mut images, &folder, observer))?;
@@ -116,11 +115,11 @@ pub fn resume_on(
     Run::open(team, config, folder, lock, images, start)?.train(observer, stop).map(Outcome::Done)
 }
 
-/// The settings, images and weights of the run in `dir`, with `change` made to its settings; a run
-/// that has not come to its last epoch is noted.
+/// Loads the settings, images and weights of the run in `dir`, after `change` is applied to its
+/// settings; notes that a run has not reached its last epoch.
 ///
 /// # Errors
-/// As the readers of settings, images and checkpoints.
+/// Those of the readers of settings, images and checkpoints.
 pub fn load(
     dir: &Path,
     change: impl FnOnce(RunConfig) -> Result<RunConfig>,
@@ -149,9 +148,9 @@ struct Run {
     config: RunConfig,
     folder: RunFolder,
     images: Arc<Images>,
-    /// Of rank 0.
+    /// Present on rank 0 only.
     metrics: Option<Metrics>,
-    /// Absent only while a step has it.
+    /// Absent only during a step.
     state: Option<State>,
     /// Steps done.
     step: usize,
@@ -159,14 +158,14 @@ struct Run {
     epoch_records: Vec<StepRecord>,
     /// Training time when the epoch in progress began, in seconds.
     epoch_start: f64,
-    /// The best epoch so far, if images are held out to tell it.
+    /// The best epoch so far, if images are held out for that choice.
     best: Option<Best>,
     /// SHA-256 of the file that the first weights came from.
     init_sha256: Option<String>,
     clock: Clock,
-    /// When the state was saved last, or read.
+    /// When the state was last saved or read.
     saved: Instant,
-    /// Of rank 0.
+    /// Present on rank 0 only.
     _lock: Option<Lock>,
 }
 
@@ -249,7 +248,7 @@ impl Run {
             let (due, signal) = team.agree(due, stop.requested());
             let saves = ended || due || signal.is_some();
             if saves {
-                // Before the epoch's end: features of such a state cannot be judged either.
+                // Checked before the epoch's evaluation, which needs finite features.
                 team.all(self.check_finite(observer))?;
             }
             if ended {
@@ -376,12 +375,12 @@ impl Run {
             seconds,
             elapsed,
         };
-        // What judging took is not training.
+        // Evaluation does not count as training time.
         self.clock = Clock::after(elapsed);
         self.epoch_start = elapsed;
         let best = Best::or(self.best, &record);
         if best != self.best {
-            // Before its record: a run that is cut off in between comes here again.
+            // Written before its record: a run killed in between repeats this step.
             self.best = best;
             let checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch + 1);
             checkpoint.write(&self.folder.best())?;
@@ -391,7 +390,7 @@ impl Run {
         Ok(())
     }
 
-    /// Refuses a state that no checkpoint may hold: a run could not go on from it.
+    /// Refuses a state that is not finite: a run could not resume from it.
     fn check_finite(&self, observer: &mut dyn Observer) -> Result<()> {
         match self.state().first_non_finite() {
             Some(place) => {
@@ -401,7 +400,7 @@ impl Run {
         }
     }
 
-    /// The run's end where `part` is not finite: the step that did it is found, kept and told.
+    /// Ends a run in which `part` is not finite: finds, saves and reports the bad step.
     fn diverged(&self, part: String, moved: Moved, observer: &mut dyn Observer) -> Error {
         if !self.team.ranks.is_first() {
             return Error::Diverged { step: self.step, part };
@@ -449,7 +448,7 @@ impl Run {
     }
 
     fn write_checkpoint(&mut self) -> Result<()> {
-        // The records first: a checkpoint never knows of steps that they do not.
+        // Records go first: no checkpoint is ahead of them.
         self.metrics.as_mut().map_or(Ok(()), Metrics::sync)?;
         let epoch = self.step / self.images.steps_per_epoch(&self.config);
         let mut checkpoint = model::checkpoint(&self.config, self.state(), self.step, epoch);
@@ -479,7 +478,7 @@ impl Run {
             judgement.best = judgement.trained;
         }
         let images = self.step * self.config.batch_size;
-        let seconds = self.epoch_start; // No epoch has begun since the last one's end.
+        let seconds = self.epoch_start; // Set at the end of the last epoch.
         let summary = Summary {
             judgement: judgement.rounded(),
             best_epoch: self.best.map(|best| best.epoch),

@@ -2,12 +2,6 @@
 
 use std::path::Path;
 
-use super::folder::RunFolder;
-use super::metrics::{Record, Summary};
-use super::settings::settings;
-use super::team::Team;
-use super::tests_support::{TempDir, small, tiny, write_cifar};
-use super::*;
 use crate::comm::{Number, Ranks};
 use crate::config::{Method, RunConfig};
 use crate::error::Result;
@@ -16,7 +10,14 @@ use crate::metamask;
 use crate::nn::{Encoder, params};
 use crate::optim::norm;
 use crate::rng::Stream;
+use crate::run::folder::RunFolder;
+use crate::run::metrics::{Record, Summary};
+use crate::run::model;
+use crate::run::settings::settings;
+use crate::run::tests::{TempDir, small, tiny, write_cifar};
 use crate::tensor::Tensor;
+use crate::train::team::Team;
+use crate::train::*;
 use rand::Rng;
 
 /// Steps that are compared, and images in each.

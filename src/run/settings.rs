@@ -11,15 +11,15 @@ use crate::optim::{
 };
 use crate::ssl::{BarlowTwins, Dcl, Hcl, Loss, Normalization};
 
-/// The instructions that a run's sums are computed with: with others they round otherwise.
+/// The instruction set that a run computes with: sums round differently with another one.
 pub fn instructions(config: &RunConfig) -> String {
-    let tiles = config.model.precision == Precision::Bf16 && level().has_tiles();
+    let tiles = config.model.precision == Precision::Bf16 && level().has_amx();
     format!("{}{}", level().name(), if tiles { " with tiles" } else { "" })
 }
 
-/// What to know before a run on this machine, if anything.
+/// A warning about this machine before a run, if any.
 pub fn caution(config: &RunConfig) -> Option<&'static str> {
-    let slow = config.model.precision == Precision::Bf16 && !level().has_tiles();
+    let slow = config.model.precision == Precision::Bf16 && !level().has_amx();
     slow.then_some("note: bf16 takes longer than f32 here: it is fast with AMX, under Linux")
 }
 
@@ -67,7 +67,7 @@ pub fn settings(config: &RunConfig, step: usize, steps_per_epoch: usize) -> Sett
     }
 }
 
-/// What has become of the learning rate `base`.
+/// The learning rate that the schedule makes of `base`.
 fn rate(config: &RunConfig, base: f64, step: usize, steps_per_epoch: usize) -> f64 {
     let schedule = &config.schedule;
     let (t, unit) = match schedule.per {

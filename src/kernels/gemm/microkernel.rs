@@ -1,4 +1,4 @@
-//! The one inner loop of all products: a tile of the output, held in registers.
+//! The micro-kernel, the one inner loop of all products: it holds a register block of the output.
 //!
 //! ```text
 //! C[i, j] (+)= Σ over segments s, Σ over t < s.len: A[s.a + t, i] · B[s.b + t, j]
@@ -26,7 +26,7 @@ pub(in crate::kernels) struct Segment {
     pub(in crate::kernels) len: usize,
 }
 
-/// What a tile does with the old contents of the output.
+/// What a product does with the old contents of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernels) enum Store {
     /// Overwrites them.
@@ -105,8 +105,8 @@ pub(in crate::kernels) struct Window<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
-/// One tile of a product: see the module.
-pub(in crate::kernels) struct Tile<'a, T> {
+/// One register block of a product: see the module.
+pub(in crate::kernels) struct MicroKernel<'a, T> {
     /// Registers in a row: the columns of the window fill all but the last.
     pub(in crate::kernels) vectors: usize,
     /// The other operand, with the rows of the window.
@@ -125,7 +125,7 @@ pub(in crate::kernels) struct Tile<'a, T> {
     pub(in crate::kernels) store: Store,
 }
 
-impl<T: Real> Kernel<T> for Tile<'_, T> {
+impl<T: Real> Kernel<T> for MicroKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -134,8 +134,8 @@ impl<T: Real> Kernel<T> for Tile<'_, T> {
             ($(($rows:literal $vectors:literal))*) => {
                 match (self.c.rows, self.vectors) {
                     // SAFETY: this is the shell of `V`.
-                    $(($rows, $vectors) => unsafe { tile::<V, $rows, $vectors>(self) },)*
-                    (rows, vectors) => panic!("no tile of {rows} rows by {vectors} vectors"),
+                    $(($rows, $vectors) => unsafe { register_block::<V, $rows, $vectors>(self) },)*
+                    (rows, vectors) => panic!("no block of {rows} rows by {vectors} vectors"),
                 }
             };
         }
@@ -147,23 +147,26 @@ impl<T: Real> Kernel<T> for Tile<'_, T> {
     }
 }
 
-/// [`Tile`] for one size.
+/// [`MicroKernel`] for one size.
 ///
 /// # Safety
 /// Only inside the shell of `V`.
 #[inline(always)]
-unsafe fn tile<V: Vector, const M: usize, const W: usize>(tile: Tile<'_, V::Scalar>) {
+unsafe fn register_block<V: Vector, const M: usize, const W: usize>(
+    kernel: MicroKernel<'_, V::Scalar>,
+) {
     // Known to the compiler: sizes that the level does not use leave no code.
-    if M > V::TILE_ROWS || W > V::TILE_VECTORS {
-        panic!("a tile larger than the registers of this level");
+    if M > V::BLOCK_ROWS || W > V::BLOCK_VECTORS {
+        panic!("a register block larger than the registers of this level");
     }
-    let Tile { a, a_strides: [a_row, a_stride], b, b_stride, segments, c, store, .. } = tile;
+    let MicroKernel { a, a_strides: [a_row, a_stride], b, b_stride, segments, c, store, .. } =
+        kernel;
     let width = W * V::LANES;
-    assert!(c.cols <= width, "a window wider than its tile");
+    assert!(c.cols <= width, "a window wider than its register block");
     // SAFETY: the shell of `V` is the caller's promise. Reads: the assertion at the head of each
     // segment bounds its last step in both operands. Writes: the window is `M` rows of `c.cols`
-    // elements that this tile alone may write, and full registers are written only when the
-    // window is as wide as they are.
+    // elements that this call alone may write, and full registers are written only when the window
+    // is as wide as they are.
     unsafe {
         // The output is needed last: its lines arrive while the sums are made.
         for i in 0..M {
@@ -227,5 +230,5 @@ unsafe fn tile<V: Vector, const M: usize, const W: usize>(tile: Tile<'_, V::Scal
     }
 }
 
-/// At least the width of every tile, in elements.
+/// At least the width of every register block, in elements.
 const MAX_WIDTH: usize = 48;

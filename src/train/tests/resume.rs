@@ -7,15 +7,16 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::container::Container;
-use super::diverged::Dump;
-use super::folder::RunFolder;
-use super::images::Images;
-use super::metrics::{Record, StepRecord, Summary};
-use super::tests_support::{TempDir, tiny, write_cifar};
-use super::*;
 use crate::config::{Method, RunConfig, hex};
 use crate::error::{Error, Result};
+use crate::run::container::Container;
+use crate::run::folder::RunFolder;
+use crate::run::metrics::{Record, StepRecord, Summary};
+use crate::run::model;
+use crate::run::tests::{TempDir, tiny, write_cifar};
+use crate::train::diverged::Dump;
+use crate::train::images::Images;
+use crate::train::*;
 
 /// Steps of a run: two epochs of four.
 const STEPS: usize = 8;
@@ -297,7 +298,7 @@ fn time_between_checkpoints_counts_from_the_last_save() {
 fn enlarge(path: &Path, name: &str) {
     let mut checkpoint = Container::read(path).unwrap();
     let tensor = checkpoint.tensors.get_mut(name).unwrap();
-    let super::container::Data::F32(values) = &mut tensor.data else { panic!("{name}") };
+    let crate::run::container::Data::F32(values) = &mut tensor.data else { panic!("{name}") };
     values.fill(3e38);
     checkpoint.write(path).unwrap();
 }

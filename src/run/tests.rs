@@ -1,4 +1,4 @@
-//! What the tests of this module share.
+//! What tests of runs share: folders, small images, small configurations.
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
 //! A setting that is said to have no effect has none, and one that is not has one.
 
-use super::images::Images;
-use super::model;
-use super::settings::settings;
-use super::tests_support::{TempDir, small, write_cifar};
 use crate::config::RunConfig;
 use crate::metamask::step;
+use crate::run::model;
+use crate::run::settings::settings;
+use crate::run::tests::{TempDir, small, write_cifar};
+use crate::train::images::Images;
 
 /// What three steps see and leave.
 fn trace(config: &RunConfig) -> String {

@@ -5,13 +5,13 @@
 //! pack the source as [block of 32 images][row][column][32 source channels]
 //! for each block of images, for each band of target rows, in parallel:
 //!     for each panel, for each target pixel of the band:
-//!         tile [32 images, 32 channels] = Σ over the taps inside the image
+//!         tile register [32 images, 32 channels] = Σ over the taps inside the image
 //! ```
 //!
-//! As in [`taps`](super::taps) the rows of a tile are the same pixel of several images: padding is
-//! not multiplied, a stride leaves taps out, and the input gradient is the same loop. For the
-//! weights' gradient the images are the steps of the products, and the rows of a tile are source
-//! channels.
+//! As in [`taps`](super::taps) the rows of a register are the same pixel of several images:
+//! padding is not multiplied, a stride leaves taps out, and the input gradient is the same loop.
+//! For the weights' gradient the images are the steps of the products, and the rows of a register
+//! are source channels.
 //!
 //! Known limits: a block has room for 32 images and 32 channels, whether they exist or not.
 
@@ -21,13 +21,13 @@ use super::axis::Run;
 use super::taps::{Direction, TapSum};
 use super::{Geometry, Path};
 use crate::kernels::Real;
+use crate::kernels::amx::{BLOCK, PAIR, Packed, interleave, pack_rows, put, turn_pair};
 use crate::kernels::arch::STEPS;
-use crate::kernels::arch::amx::Tiles;
+use crate::kernels::arch::amx::TileRegisters;
 use crate::kernels::bf16::Bf16;
 use crate::kernels::gemm::cut::{Cut, for_each};
+use crate::kernels::gemm::microkernel::SharedMut;
 use crate::kernels::gemm::scratch::Scratch;
-use crate::kernels::gemm::tile::SharedMut;
-use crate::kernels::tiles::{BLOCK, PAIR, Packed, interleave, pack_rows, put, turn_pair};
 
 /// Pieces that the work is cut into, if it has the size.
 const PIECES: usize = 32;
@@ -38,19 +38,19 @@ impl<T: Real> TapSum<'_, T> {
     /// Computes the whole target by one of two paths.
     pub(super) fn along(self, path: Path, target: &mut [T]) {
         if path == Path::Taps {
-            return self.into(target);
+            return self.compute(target);
         }
         let Self { level, direction, images, from, channels, rows, cols, source, weights } = self;
         let numbers = T::singles(source).zip(T::singles(weights)).zip(T::singles_mut(target));
-        let ((source, weights), target) = numbers.expect("tiles are for f32");
+        let ((source, weights), target) = numbers.expect("AMX is for f32");
         TapSum { level, direction, images, from, channels, rows, cols, source, weights }
-            .into_by_tiles(target);
+            .compute_by_amx(target);
     }
 }
 
 impl TapSum<'_, f32> {
-    /// Computes the whole target by tiles.
-    pub(super) fn into_by_tiles(self, target: &mut [f32]) {
+    /// Computes the whole target by tile registers.
+    pub(super) fn compute_by_amx(self, target: &mut [f32]) {
         let [height, width, channels] = self.from;
         let rows = self.rows.runs.len();
         let (blocks, steps) = (self.images.div_ceil(BLOCK), channels.div_ceil(STEPS));
@@ -81,7 +81,7 @@ impl TapSum<'_, f32> {
         let out = SharedMut::new(target);
         for_each(blocks * bands.pieces, work, |piece| {
             let band = bands.range(piece % bands.pieces);
-            self.band_of_tiles(piece / bands.pieces, band, &source, &weights, &out);
+            self.band_by_amx(piece / bands.pieces, band, &source, &weights, &out);
         });
     }
 
@@ -111,7 +111,7 @@ impl TapSum<'_, f32> {
     }
 
     /// Computes the target rows `rows` of a block of images.
-    fn band_of_tiles(
+    fn band_by_amx(
         &self,
         block: usize,
         rows: Range<usize>,
@@ -126,26 +126,28 @@ impl TapSum<'_, f32> {
         let first = block * BLOCK;
         let images = (self.images - first).min(BLOCK);
         let image_len = self.rows.runs.len() * cols * self.channels;
-        let mut tiles = Tiles::new();
+        let mut registers = TileRegisters::new();
         for panel in 0..self.channels.div_ceil(BLOCK) {
             let columns = (self.channels - panel * BLOCK).min(BLOCK);
             for row in rows.clone() {
                 let Run { source: from, tap, len } = self.rows.runs[row];
                 for col in 0..cols {
                     let across = self.cols.runs[col];
-                    tiles.clear();
+                    registers.clear();
                     for i in 0..len {
                         let a = ((block * height + from + i) * width + across.source) * steps;
                         let b = panel * panel_len + ((tap + i) * taps + across.tap) * steps;
                         for k in 0..across.len * steps {
                             // SAFETY: runs stay inside the source, and taps inside the panel.
-                            unsafe { tiles.add_product(source.pair(a + k), weights.pair(b + k)) };
+                            unsafe {
+                                registers.add_product(source.pair(a + k), weights.pair(b + k))
+                            };
                         }
                     }
                     let offset = first * image_len + (row * cols + col) * self.channels;
                     let offset = offset + panel * BLOCK;
                     // SAFETY: each piece has its own images and rows of the target.
-                    unsafe { put(&mut tiles, out, offset, [images, columns], image_len) };
+                    unsafe { put(&mut registers, out, offset, [images, columns], image_len) };
                 }
             }
         }
@@ -204,7 +206,7 @@ fn sum_taps(
     let (out_h, out_w) = (geometry.out_h(), geometry.out_w());
     let [panels_c, panels_o] = [c, o].map(|channels| channels.div_ceil(BLOCK));
     sums.fill(0.0);
-    let mut tiles = Tiles::new();
+    let mut registers = TileRegisters::new();
     let bands = Cut::at_most(out_h, (BAND / out_w.max(1)).max(1));
     for block in blocks {
         for band in (0..bands.pieces).map(|i| bands.range(i)) {
@@ -216,18 +218,18 @@ fn sum_taps(
                     continue;
                 }
                 // SAFETY: the sums of a tap are 32 rows of 32 numbers.
-                unsafe { tiles.load(sums.as_ptr(), BLOCK) };
+                unsafe { registers.load(sums.as_ptr(), BLOCK) };
                 for row in rows {
                     let from = (block * h + row * stride[0] + i - padding[0]) * w;
                     for col in cols.clone() {
                         let a = (from + col * stride[1] + j - padding[1]) * panels_c + panels[0];
                         let b = ((block * out_h + row) * out_w + col) * panels_o + panels[1];
                         // SAFETY: both pixels are inside their images.
-                        unsafe { tiles.add_product(sources.pair(a), targets.pair(b)) };
+                        unsafe { registers.add_product(sources.pair(a), targets.pair(b)) };
                     }
                 }
                 // SAFETY: as above.
-                unsafe { tiles.store(sums.as_mut_ptr(), BLOCK) };
+                unsafe { registers.store(sums.as_mut_ptr(), BLOCK) };
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The records of a run: a line of JSON a step, a line an epoch, and the summary at the end.
+//! The records of a run: one line of JSON per step and per epoch, and the summary at the end.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -8,19 +8,18 @@ use std::path::{Path, PathBuf};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 
-use super::container::write_atomically;
-use super::evaluate::Judgement;
 use super::folder::RunFolder;
 use crate::error::{Error, Result};
 use crate::eval::Scores;
+use crate::files::write_atomically;
 
 /// A line of `metrics.jsonl`, told apart by its key `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Record {
-    /// What a step saw.
+    /// The figures of a step.
     Step(StepRecord),
-    /// What an epoch came to.
+    /// The summary of an epoch.
     Epoch(EpochRecord),
 }
 
@@ -41,7 +40,7 @@ impl Record {
     }
 }
 
-/// What a step saw. Absent figures are `null`: a plain method has no mask gradient.
+/// The figures of a step. Absent figures are `null`: a plain method has no mask gradient.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Steps done, this one included.
@@ -81,17 +80,17 @@ pub struct StepRecord {
     pub elapsed: f64,
 }
 
-/// How often a run records its mask, evenly apart and at its end.
+/// How many times a run records its mask: at even distances and at the end.
 pub const MASKS: usize = 200;
 
 /// Whether the mask is recorded after step `step` of `steps` in all.
 ///
-/// It depends on nothing else, so that a run which stops and goes on records the same.
+/// It depends on nothing else, so that a resumed run records the same steps.
 pub fn records_mask(step: usize, steps: usize) -> bool {
     step == steps || step % steps.div_ceil(MASKS) == 0
 }
 
-/// What an epoch came to.
+/// The summary of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Steps done.
@@ -132,7 +131,7 @@ pub struct EpochRecord {
     /// The same with k = 200; the best epoch is the first with the greatest figure here.
     #[serde(default)]
     pub val_knn200: Option<f64>,
-    /// Training images a second; each makes two views.
+    /// Training images per second; each makes two views.
     pub images_per_second: f64,
     /// Training time of the epoch, in seconds.
     pub seconds: f64,
@@ -140,13 +139,13 @@ pub struct EpochRecord {
     pub elapsed: f64,
 }
 
-/// The end's figures.
+/// The final figures.
 ///
 /// In the file the scores of a row have its prefix, as in `raw_knn5`: accuracies in percent, `null`
 /// where they are not known. Accuracies are rounded to two places, times to milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// What the features are worth.
+    /// The accuracies of the features.
     #[serde(flatten)]
     pub judgement: Judgement,
     /// The epoch that was best on the images held out for it; absent if there are none.
@@ -157,7 +156,7 @@ pub struct Summary {
     /// Time of the last judgement, in seconds; absent in old files.
     #[serde(default)]
     pub judging_seconds: f64,
-    /// Training images a second; each makes two views.
+    /// Training images per second; each makes two views.
     pub images_per_second: f64,
     /// The most memory the process has held; `null` where the system does not say.
     pub peak_memory_bytes: Option<u64>,
@@ -174,14 +173,40 @@ pub struct Summary {
 }
 
 /// A figure rounded to a number of decimal places.
-pub(super) fn rounded(figure: f64, places: i32) -> f64 {
+pub(crate) fn rounded(figure: f64, places: i32) -> f64 {
     let unit = 10f64.powi(places);
     (figure * unit).round() / unit
 }
 
+/// The accuracies that a run reports, in rows; a row that was not requested is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Judgement {
+    /// Of the normalised pixels themselves.
+    pub raw: Scores,
+    /// Of the encoder with the weights drawn from the run's seed.
+    pub untrained: Scores,
+    /// Of the trained encoder's features without the mask, where there is one.
+    pub unmasked: Scores,
+    /// Of the masked features after the epoch that was best on the images held out for it.
+    pub best: Scores,
+    /// Of the trained encoder's masked features.
+    pub trained: Scores,
+}
+
 impl Judgement {
+    /// The rows, each with the prefix of its scores in files.
+    pub fn rows(&self) -> [(&'static str, Scores); 5] {
+        [
+            ("", self.trained),
+            ("raw_", self.raw),
+            ("untrained_", self.untrained),
+            ("unmasked_", self.unmasked),
+            ("best_", self.best),
+        ]
+    }
+
     /// The same in percent of two places.
-    pub(super) fn rounded(self) -> Judgement {
+    pub(crate) fn rounded(self) -> Judgement {
         let row = |scores: Scores| {
             let named = BTreeMap::from(scores.named());
             Scores::from_named(|name| named[name].map(|score| rounded(score, 2)))
@@ -322,7 +347,7 @@ impl Metrics {
     }
 }
 
-/// The records of a run, which may still be going on.
+/// Reads the records of a run, which may still be in progress.
 ///
 /// # Errors
 /// `Io` if the file cannot be read; `Format` naming the line that is no record, unless it is the
@@ -359,7 +384,7 @@ fn status_bytes(key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::tests_support::TempDir;
+    use crate::run::tests::TempDir;
 
     fn step(step: usize) -> Record {
         Record::Step(StepRecord { step, epoch: 1, loss: 0.1 + step as f64, ..Default::default() })

@@ -9,11 +9,11 @@
 
 use super::Trans;
 use super::cut::{Cut, for_each};
-use super::tile::SharedMut;
+use super::microkernel::SharedMut;
+use crate::kernels::amx::{BLOCK, PAIR, Packed, interleave, pack_rows, put, turn_pair};
 use crate::kernels::arch::STEPS;
-use crate::kernels::arch::amx::Tiles;
+use crate::kernels::arch::amx::TileRegisters;
 use crate::kernels::bf16::Bf16;
-use crate::kernels::tiles::{BLOCK, PAIR, Packed, interleave, pack_rows, put, turn_pair};
 
 /// Blocks of rows that stay in the second-level cache while blocks of columns pass.
 const ROW_BLOCKS: usize = 4;
@@ -43,19 +43,19 @@ pub(super) fn gemm(
     let cols = Cut::into_pieces(n.div_ceil(BLOCK), PIECES.div_ceil(rows.pieces.max(1)));
     let out = SharedMut::new(c);
     for_each(rows.pieces * cols.pieces, work, |piece| {
-        let mut tiles = Tiles::new();
+        let mut registers = TileRegisters::new();
         for col in cols.range(piece % cols.pieces) {
             for row in rows.range(piece / cols.pieces) {
-                tiles.clear();
+                registers.clear();
                 for step in 0..steps {
                     let (a, b) = (a.pair(row * steps + step), b.pair(col * steps + step));
                     // SAFETY: blocks and steps are those that were packed.
-                    unsafe { tiles.add_product(a, b) };
+                    unsafe { registers.add_product(a, b) };
                 }
                 let [first, left] = [row * BLOCK, col * BLOCK];
                 let size = [(m - first).min(BLOCK), (n - left).min(BLOCK)];
                 // SAFETY: each piece has its own rows and columns of the output.
-                unsafe { put(&mut tiles, &out, first * n + left, size, n) };
+                unsafe { put(&mut registers, &out, first * n + left, size, n) };
             }
         }
     });

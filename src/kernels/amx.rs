@@ -1,4 +1,4 @@
-//! Operands of the processor's tile registers: numbers in bf16, packed as the tiles read them.
+//! Operands of the tile registers of AMX: numbers in bf16, packed as the registers read them.
 //!
 //! ```text
 //! of the left operand:  [block of 32 rows][32 steps]     16 rows of 32 steps, then 16 more
@@ -8,20 +8,20 @@
 //!
 //! Operands lie either with their steps beside each other or with their rows or columns beside each
 //! other, and each side takes both: [`pack_rows`] and [`interleave`] copy, and [`turn_pair`] makes
-//! the one form of the other, because a tile of pairs is a square.
+//! the one form of the other, because a register of pairs is a square.
 
-use super::arch::amx::Tiles;
-use super::arch::{ROWS, STEPS, TILE};
+use super::arch::amx::TileRegisters;
+use super::arch::{REGISTER, ROWS, STEPS};
 use super::bf16::Bf16;
 use super::dispatch::wide;
+use super::gemm::microkernel::SharedMut;
 use super::gemm::scratch::Scratch;
-use super::gemm::tile::SharedMut;
 use super::transpose::turn;
 
-/// Rows, columns and steps of a block: two tiles of rows or columns each.
+/// Rows, columns and steps of a block: two tile registers of rows or columns each.
 pub(super) const BLOCK: usize = 2 * ROWS;
-/// Numbers of two tiles, which hold a block of rows or columns and one of steps.
-pub(super) const PAIR: usize = 2 * TILE;
+/// Numbers of two tile registers, which hold a block of rows or columns and one of steps.
+pub(super) const PAIR: usize = 2 * REGISTER;
 
 /// Room for numbers in bf16, of stale contents.
 pub(super) struct Packed(Scratch<f32>);
@@ -60,21 +60,21 @@ impl Packed {
 /// # Safety
 /// Nobody else touches these elements meanwhile.
 pub(super) unsafe fn put(
-    tiles: &mut Tiles,
+    registers: &mut TileRegisters,
     out: &SharedMut<'_, f32>,
     offset: usize,
     [rows, columns]: [usize; 2],
     stride: usize,
 ) {
-    assert!(offset + (rows - 1) * stride + columns <= out.len(), "a tile beyond the target");
+    assert!(offset + (rows - 1) * stride + columns <= out.len(), "a register beyond the target");
     if (rows, columns) == (BLOCK, BLOCK) {
         // SAFETY: inside by the assertion, the caller's alone by its promise.
-        unsafe { tiles.store(out.start().add(offset), stride) };
+        unsafe { registers.store(out.start().add(offset), stride) };
         return;
     }
     let mut sums = [0.0; BLOCK * BLOCK];
     // SAFETY: 32 rows of 32 numbers.
-    unsafe { tiles.store(sums.as_mut_ptr(), BLOCK) };
+    unsafe { registers.store(sums.as_mut_ptr(), BLOCK) };
     for (row, sums) in sums.chunks_exact(BLOCK).take(rows).enumerate() {
         // SAFETY: as above.
         let to = unsafe { out.slice(offset + row * stride, columns) };
@@ -82,17 +82,17 @@ pub(super) unsafe fn put(
     }
 }
 
-/// Turns two tiles of 16 rows of 16 pairs: what [`pack_rows`] leaves becomes an operand on the
+/// Turns two registers of 16 rows of 16 pairs: what [`pack_rows`] leaves becomes an operand on the
 /// right, what [`interleave`] leaves one on the left.
 pub(super) fn turn_pair(pair: &mut [Bf16]) {
-    pair.chunks_exact_mut(TILE).for_each(turn_tile);
+    pair.chunks_exact_mut(REGISTER).for_each(turn_register);
 }
 
-fn turn_tile(tile: &mut [Bf16]) {
+fn turn_register(register: &mut [Bf16]) {
     // SAFETY: a pair of numbers in bf16 has the size of an f32, and any bits are one; only moved,
-    // they stay as they are. The tile has as many pairs as the square numbers.
+    // they stay as they are. The tile register has as many pairs as the square numbers.
     unsafe {
-        let from = tile[..TILE].as_mut_ptr().cast::<[[f32; ROWS]; ROWS]>();
+        let from = register[..REGISTER].as_mut_ptr().cast::<[[f32; ROWS]; ROWS]>();
         from.write_unaligned(turn(&from.read_unaligned()));
     }
 }
@@ -105,10 +105,7 @@ wide! {
     ) {
         let blocks = steps.div_ceil(STEPS);
         for row in 0..BLOCK {
-            let of_row = match row < rows {
-                true => &from[row * stride..][..times * steps],
-                false => &[],
-            };
+            let of_row = if row < rows { &from[row * stride..][..times * steps] } else { &[] };
             for time in 0..times {
                 for block in 0..blocks {
                     let to = &mut to[(time * blocks + block) * PAIR + row * STEPS..][..STEPS];
@@ -142,7 +139,7 @@ wide! {
             }
             let [even, odd] = &rows;
             for half in 0..2 {
-                let to = &mut to[half * TILE + pair * STEPS..][..STEPS];
+                let to = &mut to[half * REGISTER + pair * STEPS..][..STEPS];
                 for i in 0..ROWS {
                     to[2 * i] = Bf16::new(even[half * ROWS + i]);
                     to[2 * i + 1] = Bf16::new(odd[half * ROWS + i]);

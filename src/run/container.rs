@@ -6,9 +6,8 @@
 //! reader sees the old one or the new one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
@@ -16,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::hex;
 use crate::error::{Error, Result};
+use crate::files::{write_atomically, write_keeping};
 
 /// The numbers of a stored tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,15 +86,12 @@ impl Container {
         write_atomically(path, &self.serialized())
     }
 
-    /// As [`Container::write`], and the file that was at `path` is at `kept` afterwards.
-    ///
-    /// At every moment a whole file is at `path` or, on file systems without hard links, at `kept`.
+    /// Writes the file as [`Container::write`] does; the file that was at `path` is then at `kept`.
     ///
     /// # Errors
     /// `Io` if the system refuses.
     pub fn write_keeping(&self, path: &Path, kept: &Path) -> Result<()> {
-        let bytes = self.serialized();
-        replace(path, &bytes, || keep(path, kept)).map_err(|e| Error::io(path, e))
+        write_keeping(path, kept, &self.serialized())
     }
 
     fn serialized(&self) -> Vec<u8> {
@@ -173,79 +170,6 @@ fn digest<'a>(
     hex(&hasher.finalize())
 }
 
-/// Asks the system whether [`write_atomically`] will do, before the work for what is to be written.
-///
-/// # Errors
-/// `Io` if the file cannot be written.
-pub(crate) fn check_writable(path: &Path) -> Result<()> {
-    let (_, temporary) = beside(path);
-    let write = || {
-        if path.is_dir() {
-            return Err(std::io::ErrorKind::IsADirectory.into());
-        }
-        fresh(&temporary)?;
-        fs::remove_file(&temporary)
-    };
-    write().map_err(|e| Error::io(path, e))
-}
-
-/// A file's folder, and the file in it that is written first.
-fn beside(path: &Path) -> (&Path, PathBuf) {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    (folder, folder.join(format!(".{name}.tmp")))
-}
-
-/// A new file at `path`, in the place of one that a killed process left half written.
-///
-/// A folder that may not be written to refuses both: what is in it stays as it is, down to the rest
-/// of a file, which its own permissions would let us cut.
-fn fresh(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => File::create_new(path),
-    }
-}
-
-/// Replaces the file at `path` by `bytes` so that a crash leaves the old or the new one.
-///
-/// # Errors
-/// `Io` if the system refuses.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes, || Ok(())).map_err(|e| Error::io(path, e))
-}
-
-/// The same; `before` is done when the new file is whole and not yet in its place.
-fn replace(path: &Path, bytes: &[u8], before: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let (folder, temporary) = beside(path);
-    let write = || {
-        let mut file = fresh(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    // On a full disk half a file would only be in the way.
-    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    before()?;
-    fs::rename(&temporary, path)?;
-    // The new name is safe only once its folder is; not every system opens folders.
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
-/// Gives the file at `path`, if there is one, the name `kept` too, in the place of what had it.
-fn keep(path: &Path, kept: &Path) -> io::Result<()> {
-    let (_, link) = beside(kept);
-    if !path.exists() {
-        return Ok(());
-    }
-    if link.exists() {
-        fs::remove_file(&link)?;
-    }
-    match fs::hard_link(path, &link) {
-        Ok(()) => fs::rename(link, kept),
-        Err(_) => fs::rename(path, kept),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_equal_contents_are_equal_bytes() {
-        let dir = crate::train::tests_support::TempDir::new("container");
+        let dir = crate::run::tests::TempDir::new("container");
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         sample().write(&one).unwrap();
         sample().write(&two).unwrap();
@@ -273,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_flipped_byte_is_found() {
-        let dir = crate::train::tests_support::TempDir::new("flipped");
+        let dir = crate::run::tests::TempDir::new("flipped");
         let path = dir.path().join("file");
         sample().write(&path).unwrap();
         let good = fs::read(&path).unwrap();

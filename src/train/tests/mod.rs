@@ -1,15 +1,20 @@
 //! Whole runs on a few images.
 
+mod effect;
+mod ranks;
+mod resume;
+
 use std::fs;
 use std::path::Path;
 
-use super::container::Container;
-use super::folder::RunFolder;
-use super::metrics::{Record, StepRecord, Summary};
-use super::tests_support::{TempDir, small, write_cifar};
 use super::*;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::run::container::Container;
+use crate::run::folder::RunFolder;
+use crate::run::metrics::{Record, StepRecord, Summary};
+use crate::run::model;
+use crate::run::tests::{TempDir, small, write_cifar};
 
 /// Two epochs of five steps on the images in `dir`, with settings of its own.
 fn config(dir: &Path, settings: &[&str]) -> RunConfig {

@@ -53,7 +53,7 @@ pub fn first_state<T: Real>(config: &RunConfig, channels: usize) -> metamask::St
 }
 
 /// How the layers of a run are made.
-pub(super) fn init(config: &RunConfig) -> Init {
+pub(crate) fn init(config: &RunConfig) -> Init {
     Init::new(config.seed).with(match config.model.precision {
         Precision::F32 => tensor::Precision::Full,
         Precision::Bf16 => tensor::Precision::Bf16,
