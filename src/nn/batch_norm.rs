@@ -1,8 +1,8 @@
 //! Batch normalisation over every axis but the last.
 
 use super::pass::Mode;
-use super::{LayerMoments, Layout, Module, Pass};
-use crate::autodiff::{Norm, Stats, Tail, Var, watch};
+use super::{LayerMoments, Layout, Module, Pass, enter_layer};
+use crate::autodiff::{Norm, Stats, Tail, Var};
 use crate::kernels::Real;
 use crate::tensor::Tensor;
 

@@ -5,13 +5,12 @@
 //! families, which keeps digits that the definition's would lose.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::autodiff::op::{Context, Op, Saved, SavedBatchNorm};
 use crate::autodiff::{Keep, Var};
 use crate::comm::Comm;
 use crate::kernels::Real;
-use crate::tensor::{Normed, Rest, Softmax, Tail, Targets, Tensor, check_norm, images, norm_shape};
+use crate::tensor::{Normed, Softmax, Tail, Targets, Tensor, check_norm, images, norm_shape};
 
 impl<T: Real> Var<T> {
     /// The cross-entropy of each row of scores, `[N, K]` → `[N]`. Saves the scores, and two numbers
@@ -175,15 +174,6 @@ impl<'a, T: Real> Norm<'a, T> {
             Tail::MaxPoolRelu => drop(images(shape, op)),
             Tail::Nothing | Tail::Relu => {}
         }
-    }
-}
-
-impl<T: Real> Rest<T> for Comm<T> {
-    fn parts(&self) -> usize {
-        self.size()
-    }
-    fn sum(&self, values: &mut [T]) {
-        self.all_reduce_sum(values);
     }
 }
 

@@ -11,8 +11,6 @@ mod blocks;
 mod loops;
 mod pooled;
 
-use std::fmt::Debug;
-
 use super::Real;
 use blocks::{Affine, Blocks, Line};
 use pooled::Images;
@@ -92,7 +90,7 @@ pub struct Found<'a, T> {
 ///
 /// Statistics are then those of the whole: between its two passes a kernel has its sums added up
 /// over the parts. What is not a statistic (outputs, `dweight`, `dbias`) is this part's own.
-pub trait Rest<T>: Debug + Send + Sync {
+pub trait Rest<T> {
     /// How many parts there are, this one included; their groups have equally many rows.
     fn parts(&self) -> usize;
 
