@@ -38,7 +38,8 @@
 //! # Modules, from the bottom up
 //! [`kernels`], [`comm`], [`tensor`], [`autodiff`], [`nn`], [`optim`], [`ssl`], [`metamask`];
 //! [`data`], [`augment`], [`eval`]; [`gradcheck`], [`explain`]; with the feature `cli`: `config`,
-//! `run`, `train`, `report`, `figures`, `experiments`, `cli`; with the feature `proptest`: `strategies`.
+//! `run`, `train`, `report`, `figures`, `experiments`, `cli`; with the feature `proptest`:
+//! `strategies`.
 //! The feature `images`, part of `cli`, reads PNG and JPEG files.
 
 #[cfg(feature = "cli")]

@@ -60,7 +60,7 @@ pub(super) const TABLE: &[Formula] = &[
         latex: r"Y = A^\top \left[ (G\, w\, G^\top) \odot (B^\top x\, B) \right] A",
         page: PAGE,
         file: "src/kernels/conv/winograd/mod.rs",
-        function: "into",
+        function: "compute",
         example: || {
             let (x, w) = tile();
             let mut y = [0f32; 16];

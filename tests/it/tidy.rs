@@ -44,13 +44,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("report", &[]),
     (
         "figures",
-        &["error", "tensor", "autodiff", "data", "eval", "config", "run", "train", "report"],
+        &[
+            "error", "files", "tensor", "autodiff", "data", "eval", "config", "run", "train",
+            "report",
+        ],
     ),
     (
         "experiments",
         &[
-            "error", "rng", "tensor", "nn", "metamask", "data", "eval", "config", "train",
-            "report", "figures",
+            "error", "files", "rng", "tensor", "nn", "metamask", "data", "eval", "config", "run",
+            "train", "report", "figures",
         ],
     ),
     ("strategies", &["kernels::Real", "tensor"]),
