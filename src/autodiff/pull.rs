@@ -132,7 +132,9 @@ fn pull_graph_for<T: Real>(
     wrt: &[&Var<T>],
 ) -> Vec<Var<T>> {
     let ends = end_ids(op, wrt);
-    outputs.iter().for_each(|(output, cotangent)| check(op, output, cotangent.shape()));
+    for (output, cotangent) in outputs {
+        check(op, output, cotangent.shape());
+    }
     let watched = |output: &Var<T>, g: &Var<T>| g.clone().watched_like(output);
     let roots =
         || outputs.iter().filter_map(|(output, g)| Some((output.node()?, watched(output, g))));
