@@ -145,7 +145,8 @@ panics! {
     batch_norm_of_uneven_groups, Var::batch_norm, "batch_norm: 3 groups of shape [4, 3]":
         var(&[4, 3]).batch_norm(Norm::new(&var(&[3]), &var(&[3]), 1e-5, 3));
     batch_norm_then_another_shape, Var::batch_norm, "batch_norm: x [4, 3], shortcut [4, 1]": {
-        let tail = Tail::AddRelu(&var(&[4, 1]));
+        let shortcut = var(&[4, 1]);
+        let tail = Tail::AddRelu(&shortcut);
         var(&[4, 3]).batch_norm(Norm { tail, ..Norm::new(&var(&[3]), &var(&[3]), 1e-5, 1) })
     };
     batch_norm_then_pooling_of_a_matrix, Var::batch_norm,
