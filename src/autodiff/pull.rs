@@ -301,9 +301,9 @@ impl<'a, T: Real> Walk<'a, T> {
         *waits -= 1;
         // Broadcasting is undone here, once, for all rules.
         let terms = sum.take().into_iter().chain(g.map(|g| g.sum_to(&node.shape)));
-        *sum = terms.reduce(|sum, g| match self.hook.records() {
-            true => sum + g,
-            false => add_in_place(sum, &g).made_by(|| "add", &[&g]),
+        *sum = terms.reduce(|sum, g| {
+            let records = self.hook.records();
+            if records { sum + g } else { add_in_place(sum, &g).made_by(|| "add", &[&g]) }
         });
         if *waits > 0 {
             return;

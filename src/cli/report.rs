@@ -6,8 +6,7 @@ use super::output::{count, table};
 use crate::config::RunConfig;
 use crate::eval::Scores;
 use crate::run::folder::RunFolder;
-use crate::run::metrics::Judgement;
-use crate::run::metrics::Summary;
+use crate::run::metrics::{Judgement, Summary};
 use crate::train::estimate::Estimate;
 use crate::train::images::Images;
 

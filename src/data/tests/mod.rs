@@ -343,6 +343,15 @@ fn an_epoch_sees_every_image_once_in_its_own_order() {
 }
 
 #[test]
+fn class_by_class_takes_one_image_of_each_class_in_turn() {
+    let mut set = labelled(&[2, 0, 0, 1, 0, 2], 3);
+    assert_eq!(class_by_class(&set, 5), [1, 3, 0, 2, 5]);
+    assert_eq!(class_by_class(&set, 9), [1, 3, 0, 2, 5, 4], "all there are");
+    set.labels = None;
+    assert_eq!(class_by_class(&set, 3), [0, 2, 4], "evenly apart");
+}
+
+#[test]
 fn a_stratified_fraction_has_every_class() {
     let labels: Vec<u32> = (0..1000).map(|index| if index < 3 { 1 } else { 0 }).collect();
     let drawn = stratified_fraction(&labels, 0.01, 0);

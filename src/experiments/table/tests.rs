@@ -6,8 +6,7 @@ use std::path::Path;
 use super::results::Column;
 use super::*;
 use crate::eval::Scores;
-use crate::run::metrics::Judgement;
-use crate::run::metrics::Summary;
+use crate::run::metrics::{Judgement, Summary};
 use crate::run::tests::{TempDir, small, write_cifar};
 use crate::train::Stop;
 
